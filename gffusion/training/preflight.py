@@ -72,10 +72,10 @@ def check_data(
         ValueError: If they do not.
     """
     check_output_folder(Path(arguments.output_dir), training, evaluation)
-    labeled = has_labels(training, model)
-    evaluated = evaluation is not None and has_labels(evaluation, model)
-    check_evaluation(evaluation, model, arguments, evaluated)
-    check_training_data(training, model, labeled)
+    first, first_evaluated = _read_first(training), None if evaluation is None else _read_first(evaluation)
+    labeled, evaluated = has_labels(first, model), has_labels(first_evaluated or {}, model)
+    check_evaluation(evaluation, first_evaluated or {}, model, arguments, evaluated)
+    check_training_data(training, first, model, labeled)
     check_class_names(training if labeled else None, evaluation if evaluated else None, model)
     check_same_infrared_options(training, evaluation)
     check_parameters(model, arguments, labeled)
@@ -131,15 +131,20 @@ def check_precision(model: GFFusionModel, labeled: bool) -> None:
             )
 
 
-def has_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel) -> bool:
-    """Return whether a dataset has labels that the model uses.
+def has_labels(item: dict[str, Any], model: GFFusionModel) -> bool:
+    """Return whether an item of a dataset has labels that the model uses."""
+    return "labels" in item and model.config.use_segmenter
+
+
+def _read_first(dataset: Dataset[dict[str, Any]]) -> dict[str, Any]:
+    """Return the first item of a dataset.
 
     Raises:
         ValueError: If the dataset is empty, or its items are no dicts of images.
     """
     if not len(dataset):  # type: ignore[arg-type]
         raise ValueError("The training or evaluation dataset is empty: add pairs, or omit the evaluation dataset.")
-    return "labels" in read_item(dataset, 0) and model.config.use_segmenter
+    return read_item(dataset, 0)
 
 
 def check_class_names(training: Any, evaluation: Any, model: GFFusionModel) -> None:
@@ -176,8 +181,10 @@ def check_same_infrared_options(training: Dataset[dict[str, Any]], evaluation: D
     )
 
 
-def check_training_data(dataset: Dataset[dict[str, Any]], model: GFFusionModel, labeled: bool) -> None:
-    """Check that all items fit the model and share one size. Only the first image is decoded.
+def check_training_data(
+    dataset: Dataset[dict[str, Any]], first: dict[str, Any], model: GFFusionModel, labeled: bool
+) -> None:
+    """Check that all items fit the model and share one size. No image is decoded besides those of the `first` item.
 
     For datasets other than [`FusionDataset`], only the first item is checked.
 
@@ -186,19 +193,23 @@ def check_training_data(dataset: Dataset[dict[str, Any]], model: GFFusionModel, 
         ValueError: If images are too small, differ in size or are nearly constant, a label is not a class of the model, or
             all are 0.
     """
-    sizes = _sizes(dataset)
+    sizes = _sizes(dataset, first)
     _check_infrared_range(dataset)
     if len(sizes) > 1:
         raise ValueError(f"Training images must have one size to form batches, got {describe_sizes(sizes)}")
     _check_minimum("Training", sizes, _loss_minimum(model))
     if labeled:
-        check_labels(dataset, model, training=True)
+        check_labels(dataset, first, model, training=True)
 
 
 def check_evaluation(
-    dataset: Dataset[dict[str, Any]] | None, model: GFFusionModel, arguments: FusionTrainingArguments, labeled: bool
+    dataset: Dataset[dict[str, Any]] | None,
+    first: dict[str, Any],
+    model: GFFusionModel,
+    arguments: FusionTrainingArguments,
+    labeled: bool,
 ) -> None:
-    """Check the names of metrics and trackers, and that all items can be evaluated. Only the first image is decoded.
+    """Check the names of metrics and trackers, and that all items can be evaluated. No image is decoded besides those of the `first` item.
 
     Raises:
         OSError: If a file is missing or not an image.
@@ -208,23 +219,21 @@ def check_evaluation(
     check_names(arguments, labeled)
     if dataset is None:
         return
-    sizes = _sizes(dataset)
+    sizes = _sizes(dataset, first)
     _check_minimum("Evaluation", sizes, _loss_minimum(model))
     for size in sizes:
         _check_metrics(size, arguments.eval_metrics)
     _check_infrared_range(dataset)
     if labeled:
-        check_labels(dataset, model)
+        check_labels(dataset, first, model)
 
 
-def check_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel, training: bool = False) -> None:
+def check_labels(
+    dataset: Dataset[dict[str, Any]], first: dict[str, Any], model: GFFusionModel, training: bool = False
+) -> None:
     """Raise ValueError if a label is neither a class of the model nor ignored, or there is only one class."""
     read_label_values = getattr(dataset, "read_label_values", None)
-    values = (
-        read_label_values()
-        if read_label_values
-        else dict.fromkeys(read_item(dataset, 0)["labels"].unique().tolist(), "item 0")
-    )
+    values = read_label_values() if read_label_values else dict.fromkeys(first["labels"].unique().tolist(), "item 0")
     classes, ignored = model.config.num_labels, model.config.ignore_index
     if classes < 2:
         raise ValueError(
@@ -246,9 +255,9 @@ def check_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel, trainin
         )
 
 
-def _sizes(dataset: Any) -> list[tuple[int, int]]:
+def _sizes(dataset: Any, first: dict[str, Any]) -> list[tuple[int, int]]:
     """Return the heights and widths of all items; a FusionDataset's transform is applied to blank images."""
-    sizes = {tuple(read_item(dataset, 0)["visible_values"].shape[1:])}
+    sizes = {tuple(first["visible_values"].shape[1:])}
     for size in set(dataset.read_sizes() if hasattr(dataset, "read_sizes") else ()):
         sample: Sample = {"visible": np.zeros((*size, 3), np.float32), "infrared": np.zeros((*size, 1), np.float32)}
         if getattr(dataset, "has_labels", False):

@@ -22,6 +22,18 @@ Make = Callable[..., FusionTrainer]
 CROP = RandomCrop(32)
 
 
+class CountedList(list[Any]):
+    """Items, and the indices of those that were read."""
+
+    def __init__(self, items: list[Any]) -> None:
+        super().__init__(items)
+        self.reads: list[Any] = []
+
+    def __getitem__(self, index: Any) -> Any:
+        self.reads.append(index)
+        return super().__getitem__(index)
+
+
 @pytest.fixture(autouse=True)
 def no_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused is refused before the first step."""
@@ -223,7 +235,9 @@ class TestData:
     def test_foreign_data_sets_are_judged_by_their_first_item(self, make: Make, make_inputs: Callable) -> None:
         inputs = make_inputs(2, labels=True)
         items = [{name: value[index] for name, value in inputs.items()} for index in range(2)]
-        make(items)
+        counted = CountedList(items)
+        make(counted)
+        assert counted.reads == [0]
         make([item | {"labels": torch.full_like(item["labels"], 255)} for item in items])  # others can have objects
         with pytest.raises(ValueError, match=r"labels, but the model has one class .*: name at least two"):
             make(items, model={"num_labels": 1})
