@@ -59,8 +59,8 @@ class FusionTrainingArguments:
         report_to: Trackers in addition to `log.jsonl`: "tensorboard", "trackio", "wandb" or others of Accelerate.
         push_to_hub: Upload the best weights at the end. The repository is created before the first step.
         hub_model_id: Repository of the upload, "name" or "organization/name".
-        dataloader_num_workers: Processes that load data; 0 loads in the main process. Those of a recipe are at most the
-            usable cores.
+        dataloader_num_workers: Processes that load data; 0 loads in the main process. Those of a recipe are lowered to the
+            usable cores, with a note.
         disable_tqdm: Show no progress bars, nor lines about the progress where standard error is no terminal.
         seed: Seed of order and augmentation, and of weights that `gffusion train` initializes. In Python, the model exists before.
 

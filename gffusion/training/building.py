@@ -71,7 +71,10 @@ def build_trainer(recipe: Recipe) -> FusionTrainer:
         "settings": {name: value for name, value in non_default_settings(data).items() if name not in _NOT_ON_CARDS},
         **(_describe_start(start, model) if start else {}),
     }
-    return FusionTrainer(model, recipe.training, train_data, eval_data, facts)
+    trainer = FusionTrainer(model, recipe.training, train_data, eval_data, facts)
+    for note in recipe.notes if trainer.accelerator.is_main_process else ():
+        logger.warning("%s", note)
+    return trainer
 
 
 def _check_size_options(recipe: Recipe) -> None:

@@ -125,6 +125,7 @@ class Recipe:
     """Options of a training run: what to train, what to train on, and how.
 
     `typed` has the names of the options that are meant for this run; those of a YAML file serve several runs. By default, all are.
+    `notes` say what was changed for this machine.
 
     Example:
         >>> recipe = Recipe.parse(["--config", "finetune", "--train-data", "mine", "yours", "--num_train_epochs", "3"])
@@ -136,6 +137,7 @@ class Recipe:
     data: DataArguments
     training: FusionTrainingArguments
     typed: frozenset[str] = field(default_factory=lambda: frozenset(list_options()))
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, words: Sequence[str], program: str | None = None) -> "Recipe":
@@ -158,11 +160,22 @@ class Recipe:
                 raise ValueError(f"{find_recipe(path)} has an unknown option {name}{parser.suggest(name)}")
             options = _merge(recipe, given)
             model, data, training = (make(kind, options) for kind in _KINDS.values())
-            if "dataloader_num_workers" not in given:
-                training.dataloader_num_workers = min(training.dataloader_num_workers, count_cores())
-            return cls(model, data, training, frozenset(given))
+            notes = () if "dataloader_num_workers" in given else _limit_workers(training)
+            return cls(model, data, training, frozenset(given), notes)
         except (OSError, ValueError) as error:
             parser.error(str(error))
+
+
+def _limit_workers(training: FusionTrainingArguments) -> tuple[str, ...]:
+    """Lower the number of workers to that of the usable cores, and return a note if it was larger."""
+    wanted, cores = training.dataloader_num_workers, count_cores()
+    if wanted <= cores:
+        return ()
+    training.dataloader_num_workers = cores
+    return (
+        f"`dataloader_num_workers` of the recipe is {wanted}, but this machine has {cores} usable cores: {cores} are used. "
+        "To start more, give the option on the command line.",
+    )
 
 
 def list_options() -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,13 @@ def test_training_starts_from_given_weights(train: Callable[..., Path], tiny_mod
     assert read_log(folder)[0]["loss_segmentation"] > 0
 
 
-def test_pairs_of_both_training_and_evaluation_are_reported(
+def test_notes_and_pairs_of_both_training_and_evaluation_are_reported(
     scenes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     words = ["--train_data", scenes, "--eval_data", scenes, "--output_dir", tmp_path / "run", "--crop_size", 48]
     words += ["--per_device_train_batch_size", 2, "--model_config", json.dumps(FUNET)]
-    build_trainer(Recipe.parse([str(word) for word in words]))
+    build_trainer(replace(Recipe.parse([str(word) for word in words]), notes=("fewer workers",)))
+    assert "fewer workers" in caplog.text
     assert "3 of 3 evaluation pairs are training pairs, too (such as rendered_0000)" in caplog.text
     caplog.clear()
     files = FusionDataset(scenes)

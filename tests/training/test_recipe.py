@@ -60,6 +60,7 @@ class TestParse:
         monkeypatch.setattr("gffusion.training.recipe.count_cores", lambda: 3)
         recipe = Recipe.parse(["--config", "ablations/hybrid", "--train_data", "a", *words])
         assert recipe.training.dataloader_num_workers == number
+        assert ["is 4, but this machine has 3 usable cores" in note for note in recipe.notes] == [True] * (not words)
 
     @pytest.mark.skipif(os.name == "nt", reason="the home folder has another variable")
     def test_home_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
