@@ -1,6 +1,7 @@
 """Post-processing of GFFusionImageProcessor: fused images and label maps of the original size, color and depth."""
 
 import colorsys
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import PIL.Image
 import pytest
 import torch
 from processor_images import COLOR, FLAT, GRAY, LUMA, RNG, WIDE, Array, luma_of, output, with_orientation
+from transformers.utils.logging import warning_once
 
 from gffusion import GFFusionImageProcessor
 
@@ -90,6 +92,19 @@ class TestPostProcessFusion:
         first, second = GFFusionImageProcessor().post_process_fusion(output(fused), pairs, "np")
         np.testing.assert_array_equal(first, fuse(COLOR, "np"))
         np.testing.assert_allclose(second / 255, 1 - FUSED[0, 0, :36, :40], atol=0.51 / 255)
+
+    @pytest.mark.parametrize(
+        ("size", "divisor"), [((40, 48), 1), ((33, 41), 8), ((9, 48), 40), ((32, 40), 8), ((20, 24), 8), ((40, 33), 1)]
+    )
+    def test_sizes_that_padding_does_not_give(self, caplog: Any, size: tuple[int, int], divisor: int) -> None:
+        """Outputs of 40 x 48 are those of images that a divisor pads to this size; others are cropped with a warning."""
+        warning_once.cache_clear()
+        pair = np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8)
+        values = GFFusionImageProcessor(size_divisor=divisor)(pair, return_tensors="np")["visible_values"]
+        with caplog.at_level(logging.WARNING):
+            GFFusionImageProcessor().post_process_fusion(output(FUSED), pair)
+        is_padded = values.shape[2:] == (40, 48)
+        assert ["its top left part is taken" in message for message in caplog.messages] == [True] * (not is_padded)
 
     def test_errors(self) -> None:
         with pytest.raises(ValueError, match=r'`output_type` must be "pil", "np" or "pt", got .jpeg'):

@@ -1,6 +1,7 @@
 """GFFusionImageProcessor: convert pairs of images to model tensors, and outputs to images of the original size and depth."""
 
 import json
+import math
 import os
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -237,7 +238,8 @@ class GFFusionImageProcessor(BaseImageProcessor):
             gray, because Pillow does not support 16-bit color; use `"np"` for 16-bit color.
 
         Raises:
-            ValueError: If the number or sizes of the images do not match the batch, or a value is not finite.
+            ValueError: If the number of images is not that of the batch, an image is larger than the output, or a value is
+                not finite. If an output is larger than images are padded, there is a warning.
         """
         if output_type not in ("pil", "np", "pt"):
             raise ValueError(f'`output_type` must be "pil", "np" or "pt", got {output_type!r}.')
@@ -279,7 +281,8 @@ class GFFusionImageProcessor(BaseImageProcessor):
             One int64 tensor (height, width) of class ids per pair.
 
         Raises:
-            ValueError: If there are no logits, or the number or sizes of `target_sizes` or `images` do not match the batch.
+            ValueError: If there are no logits, the number of `target_sizes` or `images` is not that of the batch, or an image is
+                larger than the output. If an output is larger than images are padded, there is a warning.
         """
         if outputs.logits is None:
             raise ValueError("The output has no logits: call the model with `segment=True`.")
@@ -347,6 +350,12 @@ def _crop(values: Tensor, size: tuple[int, ...]) -> Tensor:
     height, width = size
     if height > values.shape[-2] or width > values.shape[-1]:
         raise ValueError(f"Cannot crop {height} x {width} from a model output of {tuple(values.shape[-2:])}.")
+    added = max(values.shape[-2] - max(height, MIN_SIZE), values.shape[-1] - max(width, MIN_SIZE))
+    if added >= math.gcd(*values.shape[-2:]):  # the largest `size_divisor` that gives this size
+        logger.warning_once(
+            f"Images of {height} x {width} are not padded to a model output of {tuple(values.shape[-2:])}: its top left part "
+            "is taken. Check that `images` are those of the batch."
+        )
     return values[..., :height, :width]
 
 
