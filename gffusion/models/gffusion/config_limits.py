@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any, TypeVar
@@ -61,14 +62,20 @@ def raise_value_errors(config_class: ConfigClass) -> ConfigClass:
             try:
                 method(self, *args, **kwargs)
             except StrictDataclassError as error:
-                refused = error.__cause__ if isinstance(error.__cause__, ValueError) else error
-                raise ValueError(f"{config_class.__name__}: {' '.join(str(refused).split())}") from error
+                raise ValueError(f"{config_class.__name__}: {_describe_refusal(error)}") from error
 
         return converted
 
     for name in ("__init__", "__setattr__", "validate"):
         setattr(config_class, name, convert(getattr(config_class, name)))
     return config_class
+
+
+def _describe_refusal(error: StrictDataclassError) -> str:
+    """Return in one line what a field has and what it allows, without the attempts at each of several types."""
+    refused = error.__cause__ if isinstance(error.__cause__, TypeError | ValueError) else error
+    text = " ".join(str(refused).split()).partition(" Errors: ")[0]
+    return re.sub(r"<class '([\w.]+)'>", r"\1", text)
 
 
 def check_field_types(config_dict: dict[str, Any]) -> None:
@@ -210,7 +217,7 @@ def check_widths(config: Any) -> None:
     if len(decoder) > MAX_DECODER_LAYERS:
         raise ValueError(f"`decoder_channels` must have at most {MAX_DECODER_LAYERS} entries, got {len(decoder)}.")
     if not 0 <= config.leaky_relu_slope < 1:
-        raise ValueError(f"`leaky_relu_slope` must be in [0, 1), got {config.leaky_relu_slope}.")
+        raise ValueError(f"`leaky_relu_slope` must be at least 0 and less than 1, got {config.leaky_relu_slope}.")
 
 
 def check_semantic_layers(config: Any) -> None:
