@@ -1,4 +1,4 @@
-"""Find infrared pixels without a measurement, fill them, and blend the visible image over larger holes."""
+"""Find pixels without a value, fill them, and blend the visible image over larger holes of the infrared image."""
 
 from typing import Any
 
@@ -45,6 +45,23 @@ def find_missing(values: NDArray[Any], no_data: float | None = None) -> Mask | N
         True
     """
     values = unmask(values)
+    missing = find_unset(values, no_data)
+    if values.ndim == 2 and values.dtype != np.uint8:
+        missing |= _find_markers(values, missing)
+    return missing if missing.any() else None
+
+
+def find_unset(values: NDArray[Any], no_data: float | None = None) -> Mask:
+    """Return where an image has no value by its type and its file, (H, W): NaN, infinite values, magnitudes from 1e30, and `no_data`.
+
+    Args:
+        values: (H, W) or (H, W, 3), of any numeric type. One channel that is not finite is enough, but all must be `no_data`.
+        no_data: Value that marks missing pixels, if the file names it.
+
+    Example:
+        >>> find_unset(np.array([[0, -9999, np.nan]], np.float32), no_data=-9999)
+        array([[False,  True,  True]])
+    """
     missing = np.zeros(values.shape[:2], np.bool_)
     planes = values[..., None] if values.ndim == 2 else values
     if values.dtype.kind == "f":
@@ -55,9 +72,21 @@ def find_missing(values: NDArray[Any], no_data: float | None = None) -> Mask | N
         with np.errstate(over="ignore"):  # infinite, which is missing anyway
             stored = no_data if values.dtype.kind in "iu" else np.asarray(no_data, np.float64).astype(planes.dtype)
         missing |= (planes == stored).all(axis=-1)
-    if values.ndim == 2 and values.dtype != np.uint8:
-        missing |= _find_markers(values, missing)
-    return missing if missing.any() else None
+    return missing
+
+
+def find_outside(missing: Mask) -> Mask:
+    """Return the missing regions that touch a side of the image, as around a mosaic of aerial images; (H, W).
+
+    Example:
+        >>> find_outside(np.array([[1, 0, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]], bool)).astype(int)
+        array([[1, 0, 0, 0],
+               [1, 0, 0, 0],
+               [0, 0, 0, 0]])
+    """
+    regions = scipy.ndimage.label(missing)[0]
+    sides = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
+    return missing & np.isin(regions, sides)
 
 
 def join_masks(first: Mask | None, second: Mask | None) -> Mask | None:
@@ -77,7 +106,7 @@ def format_share(mask: Mask) -> str:
 
 
 def fill_missing(values: NDArray[Any], missing: Mask) -> NDArray[Any]:
-    """Return an infrared image with smooth values instead of missing ones; the others are unchanged.
+    """Return an image with smooth values instead of missing ones; the others are unchanged.
 
     Args:
         values: (H, W) or (H, W, 3).

@@ -24,6 +24,7 @@ from .decoded_image import (
 from .decoding import decode_image
 from .headers import JPEG_SIGNATURE, header_shows_one
 from .io import read_bytes
+from .visible_range import VisibleFrame
 
 _SIGNATURES = (b"\x89PNG", JPEG_SIGNATURE)  # of embedded images that are no camera-specific data
 
@@ -36,12 +37,14 @@ class Modalities(NamedTuple):
         infrared: The infrared image.
         visible: (H, W) or (H, W, 3); None if the file has no visible image.
         is_radiometric: Whether the file is a radiometric JPEG.
+        no_data: Value that marks missing pixels of the visible image, if the file names it.
     """
 
     kind: str
     infrared: InfraredFrame
     visible: NDArray[Any] | None
     is_radiometric: bool = False
+    no_data: float | None = None
 
 
 def split_modalities(content: bytes, path: str, options: DecodeOptions) -> Modalities | DecodedImage:
@@ -76,13 +79,16 @@ def split_modalities(content: bytes, path: str, options: DecodeOptions) -> Modal
         to_supported(extra), no_data=decoded.no_data, notes=(*decoded.notes, "the extra channel is the infrared image")
     )
     return Modalities(
-        "an image whose last channel is an infrared image, not opacity", frame, to_supported(decoded.image)
+        "an image whose last channel is an infrared image, not opacity",
+        frame,
+        to_supported(decoded.image),
+        no_data=decoded.no_data,
     )
 
 
 def split_both(
     content: bytes, path: str, options: DecodeOptions, is_given_twice: bool = False
-) -> tuple[NDArray[Any], InfraredFrame]:
+) -> tuple[VisibleFrame, InfraredFrame]:
     """Decode a file that holds both images: the visible and the infrared one.
 
     Args:
@@ -98,7 +104,7 @@ def split_both(
     decoded = split_modalities(content, path, options)
     if not isinstance(decoded, Modalities) or decoded.visible is None:
         raise ValueError(_refuse_single(decoded, path, is_given_twice))
-    return decoded.visible, decoded.infrared
+    return VisibleFrame(decoded.visible, decoded.no_data), decoded.infrared
 
 
 def check_holds_both(path: Path, is_given_twice: bool, options: DecodeOptions) -> None:
@@ -188,7 +194,8 @@ def _split_pages(first: DecodedImage, second: DecodedImage, path: str) -> Modali
         no_data=infrared.no_data,
         notes=(*first.notes, *second.notes, f"page {pages.index(infrared) + 1} of the file is the infrared image"),
     )
-    return Modalities("a TIFF of a visible and an infrared page", frame, to_supported(visible.image))
+    kind = "a TIFF of a visible and an infrared page"
+    return Modalities(kind, frame, to_supported(visible.image), no_data=visible.no_data)
 
 
 def _turn_rig(rig: Rig, orientation: int) -> Rig:

@@ -27,7 +27,7 @@ from .infrared_frames import find_transparent, to_frame
 from .io import read_bytes, read_size
 from .modalities import Modalities, split_both, split_modalities
 from .raw_frames import RAW_SUFFIXES, RawFrame
-from .visible_range import VisibleRange, check_visible_range, map_visible
+from .visible_range import VisibleFrame, VisibleRange, check_visible_range, map_visible
 
 _PNG_SIGNATURE = b"\x89PNG"
 
@@ -201,6 +201,9 @@ def read_pair_size(visible: Path, infrared: Path, options: ReadOptions) -> tuple
     if may_lack_values(contents[infrared]):
         frame = decode_infrared(contents[infrared], str(infrared), options)
         _fill(frame.values, frame.missing, str(infrared))
+    if may_lack_values(contents[visible]):
+        stored = decode_visible(contents[visible], str(visible), options)
+        map_visible(stored.values, str(visible), options.visible_range, stored.no_data)
     return check_same_size({str(path): read_size(path, options.max_pixels, options.truncated) for path in contents})
 
 
@@ -230,7 +233,7 @@ def decode_both(content: bytes, name: str, options: ReadOptions) -> tuple[NDArra
         ValueError: If it holds one image.
     """
     visible, infrared = split_both(content, name, options.decoding)
-    image, notes = map_visible(visible, name, options.visible_range)
+    image, notes = map_visible(visible.values, name, options.visible_range, visible.no_data)
     return image, clean(infrared, name, options), notes
 
 
@@ -243,14 +246,14 @@ def decode_unaligned(
         ImageReadError: If a file cannot be read.
         ValueError: If a file holds other images than it is given for, or both hold the same image.
     """
-    image, notes = decode_visible(visible, names[0], options)
-    frame = decode_infrared(infrared, names[1], options, (image, names[0]))
-    image, range_notes = map_visible(image, names[0], options.visible_range)
-    return image, frame, notes + range_notes
+    stored = decode_visible(visible, names[0], options)
+    frame = decode_infrared(infrared, names[1], options, (stored.values, names[0]))
+    image, notes = map_visible(stored.values, names[0], options.visible_range, stored.no_data)
+    return image, frame, stored.notes + notes
 
 
-def decode_visible(content: bytes, name: str, options: ReadOptions) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Decode the visible image of a file, as stored: the image, and notes.
+def decode_visible(content: bytes, name: str, options: ReadOptions) -> VisibleFrame:
+    """Decode the visible image of a file, as stored.
 
     Raises:
         ImageReadError: If the file cannot be read.
@@ -258,15 +261,15 @@ def decode_visible(content: bytes, name: str, options: ReadOptions) -> tuple[NDA
     """
     decoded = split_modalities(content, name, options.decoding)
     if isinstance(decoded, DecodedImage):
-        image, notes = to_supported(decoded.image), decoded.notes
+        notes = decoded.notes
         if find_transparent(decoded) is not None:
             notes += ("transparency of the visible image left out",)
-        return image, notes
+        return VisibleFrame(to_supported(decoded.image), decoded.no_data if decoded.indices is None else None, notes)
     if decoded.visible is None:
         raise ValueError(f"{name} is {decoded.kind}, an infrared image: give it as the infrared image")
     if not decoded.is_radiometric:
         raise ValueError(_refuse_both(decoded, name))
-    return decoded.visible, ("visible image embedded in the radiometric JPEG",)
+    return VisibleFrame(decoded.visible, notes=("visible image embedded in the radiometric JPEG",))
 
 
 def decode_infrared(

@@ -1,8 +1,8 @@
-"""Values of visible images that become black and white: cameras of 10 to 14 bits in 16-bit files, and reflectance."""
+"""Visible images as files hold them: their missing pixels, and the values that become black and white."""
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,20 @@ _LARGEST_OF_14_BITS = 1 << 14
 # Of 500 visible images of MSRS, M3SVD and RoadScene, many of them at night, none ends below half of the range.
 _MIN_USED, _MAX_USED = 1 / 256, 0.5
 _WRONG_SHARE = 0.99  # of black or white pixels: a few have other values in any unit, such as 0
+
+
+class VisibleFrame(NamedTuple):
+    """Visible image as stored.
+
+    Attributes:
+        values: (H, W) or (H, W, 3).
+        no_data: Value that marks missing pixels, if the file names it.
+        notes: What was changed or assumed while decoding, one sentence each, for the user.
+    """
+
+    values: NDArray[Any]
+    no_data: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 def check_visible_range(
@@ -51,25 +65,57 @@ def format_visible_range(visible_range: VisibleRange) -> str:
 
 
 def map_visible(
-    image: NDArray[Any], name: str, visible_range: VisibleRange | None
+    image: NDArray[Any], name: str, visible_range: VisibleRange | None, no_data: float | None = None
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Map the values in a range to the whole range of the type: 0 to 65535, or 0 to 1 for floating-point values.
+    """Map the values in a range to the whole range of the type, 0 to 65535, or 0 to 1 for floating-point values; fill missing pixels.
+
+    NaN, infinite values, magnitudes from 1e30 and `no_data` are missing. Regions of them that touch a side of the image
+    become black, as outside a mosaic of aerial images; the others are filled from their neighbors.
 
     Args:
-        image: (H, W) or (H, W, 3), uint8, uint16 or floating point. NaN stays.
+        image: (H, W) or (H, W, 3), uint8, uint16 or floating point.
         name: Its name in messages.
         visible_range: Values that become black and white; other values are clipped. `None` changes nothing.
+        no_data: Value that marks missing pixels, if the file names it.
 
     Returns:
-        The image in its type, and a note if it probably needs a range, or if the range is not that of its values.
+        The image in its type, and notes: what is missing, and if it probably needs a range, or if the range is not that of
+        its values.
 
     Raises:
-        ValueError: If a range is given for an image of 8 bits.
+        ValueError: If a range is given for an image of 8 bits, or all pixels are missing.
 
     Example:
         >>> map_visible(np.array([[0, 819, 4095]], np.uint16), "a.png", (0, 4095))[0].tolist()
         [[0, 13107, 65535]]
+        >>> map_visible(np.array([[np.nan, 0.5, 1]], np.float32), "a.tif", None)[0].tolist()
+        [[0.0, 0.5, 1.0]]
     """
+    if image.dtype.kind != "f" and no_data is None:  # as in most images, in which no value can mark missing pixels
+        return _map_range(image, name, visible_range)
+    from gffusion.cameras.missing import (  # here to save start-up time
+        fill_missing,
+        find_outside,
+        find_unset,
+        format_share,
+    )
+
+    missing = find_unset(image, no_data)
+    if not missing.any():
+        return _map_range(image, name, visible_range)
+    if missing.all():
+        raise ValueError(f"{name} has no pixel with a value: all are NaN, infinite or the no-data value of the file")
+    mapped, notes = _map_range(fill_missing(image, missing), name, visible_range)
+    outside = find_outside(missing)
+    mapped[outside] = 0
+    parts = {"border without a value ({}) black": outside, "pixels without a value ({}) filled": missing & ~outside}
+    found = tuple(f"visible {text.format(format_share(part))}" for text, part in parts.items() if part.any())
+    return mapped, found + notes
+
+
+def _map_range(
+    image: NDArray[Any], name: str, visible_range: VisibleRange | None
+) -> tuple[NDArray[Any], tuple[str, ...]]:
     if visible_range is None:
         return image, _note_unused_range(image)
     if image.dtype == np.uint8:

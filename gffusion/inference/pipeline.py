@@ -22,7 +22,7 @@ from gffusion.data.modalities import holds_both
 from gffusion.data.reading import clean, complete_pair, decode_both, decode_infrared, decode_visible
 from gffusion.data.rigs import find_rig, parse_align
 from gffusion.data.urls import is_url, read_url
-from gffusion.data.visible_range import map_visible
+from gffusion.data.visible_range import VisibleFrame, map_visible
 from gffusion.models.gffusion.image_arrays import IMAGE_TYPES, Image, to_array
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions
@@ -126,7 +126,7 @@ class ImageFusionPipeline(Pipeline):
                 `plateau_limit` and `smooth_range`, see [`GFFusionImageProcessor`]; `infrared_luma`, `keep_borders`,
                 `visible_range`, `align`, `reference`, `crop`, `max_pixels` and `truncated`, see [`ReadOptions`]; `timeout` (`float`),
                 seconds to wait for an answer from a URL, whose size `max_pixels` limits, too.
-                NaN in infrared arrays is missing. `align="auto"` estimates one rig from up to ten pairs of a list, and
+                NaN in arrays is missing. `align="auto"` estimates one rig from up to ten pairs of a list, and
                 `align` can be the file of a rig.
 
         Returns:
@@ -285,17 +285,17 @@ def _decode_pair(
     if isinstance(contents[0], bytes) and isinstance(contents[1], bytes) and contents[0] == contents[1]:
         image, frame, notes = decode_both(contents[0], names[0], options)
     else:
-        image, notes = _decode_visible(contents[0], names[0], options)
-        frame = _decode_infrared(contents[1], names, image, options)
-        image, range_notes = map_visible(image, names[0], options.visible_range)
-        notes += range_notes
+        stored = _decode_visible(contents[0], names[0], options)
+        frame = _decode_infrared(contents[1], names, stored.values, options)
+        image, notes = map_visible(stored.values, names[0], options.visible_range, stored.no_data)
+        notes = stored.notes + notes
     return image, frame, notes, names
 
 
-def _decode_visible(content: bytes | Image, name: str, options: ReadOptions) -> tuple[NDArray[Any], tuple[str, ...]]:
+def _decode_visible(content: bytes | Image, name: str, options: ReadOptions) -> VisibleFrame:
     if isinstance(content, bytes):
         return decode_visible(content, name, options)
-    return to_array(content, "visible"), ()
+    return VisibleFrame(to_array(content, "visible"))
 
 
 def _decode_infrared(

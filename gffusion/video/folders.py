@@ -170,12 +170,19 @@ class FrameFolder:
         content = read_bytes(file, self._options.max_pixels)
         if self._kind == "infrared":
             return StoredFrame(file, decode_stored(content, str(file), self._options))
-        image, notes = decode_visible(content, str(file), self._options)
-        image, range_notes = map_visible(image, str(file), self._options.visible_range)
+        stored = decode_visible(content, str(file), self._options)
+        image, notes = map_visible(stored.values, str(file), self._options.visible_range, stored.no_data)
+        notes = stored.notes + notes
         if image.dtype.kind == "f":
-            raise ValueError(f"{file} has floating-point values: convert visible frames to 8 or 16 bits")
+            low, high = float(image.min()), float(image.max())
+            if low < 0 or high > 1:
+                raise ValueError(
+                    f"{file} has values of {low:g} to {high:g}: give the values that become black and white with `visible_range` "
+                    "(--visible-range LOW,HIGH)"
+                )
+            notes += ("the visible images have floating-point values, which are reduced to 8 bits",)
         if image.dtype == np.uint16:
-            notes = (*notes, *range_notes, "the visible images have 16 bits, which are reduced to 8")
+            notes += ("the visible images have 16 bits, which are reduced to 8",)
         return StoredFrame(file, to_8_bits(image), notes)
 
     def _read_times(self) -> None:

@@ -21,7 +21,7 @@ INFRARED = np.tile(np.arange(64, dtype=np.uint16) * 1000, (48, 1))
         (np.uint16([0, 819, 2457, 4095, 5000]), (0, 4095), [0, 13107, 39321, 65535, 65535]),
         (np.uint16([0, 100, 150, 200, 65535]), (100.0, 200.0), [0, 0, 32768, 65535, 65535]),
         (np.uint16([0, 1]), (-1, 1), [32768, 65535]),
-        (np.float32([-1, 0.125, 0.25, 0.375, 7, np.nan]), (0.125, 0.375), [0, 0, 0.5, 1, 1, np.nan]),
+        (np.float32([-1, 0.125, 0.25, 0.375, 7]), (0.125, 0.375), [0, 0, 0.5, 1, 1]),
         (np.float64([0, 2500, 10000]), (0, 10000), [0, 0.25, 1]),
         (np.float16([0, 0.25, 0.5]), (0, 0.5), [0, 0.5, 1]),
     ],
@@ -44,12 +44,13 @@ def test_range_becomes_that_of_the_type(
         (np.uint16([0, 4095]), (5000, 6000), "black"),
         (np.uint16([0] + [3000] * 199), (0, 1), "white"),
         (np.uint16([0, 4095]), (0, 1), None),
-        (np.float32([0.25, np.nan]), (0, 1), None),
+        (np.float32([0.25] + [np.nan] * 199), (0, 1), None),
     ],
 )
 def test_range_in_another_unit_is_noted(values: NDArray[Any], limits: tuple[float, float], color: str | None) -> None:
     notes = map_visible(values[None], "a.tif", limits)[1]
-    assert [f"becomes {color} nearly everywhere" in note for note in notes] == [True] * (color is not None)
+    found = [note for note in notes if "nearly everywhere" in note]
+    assert [f"becomes {color} " in note for note in found] == [True] * (color is not None)
 
 
 @pytest.mark.parametrize(

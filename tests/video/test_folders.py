@@ -95,12 +95,15 @@ def test_visible_folder(tmp_path: Path, fuse: Callable, rate: float, name: str) 
 
 
 def test_visible_frames_of_few_bits(tmp_path: Path, fuse: Callable) -> None:
-    """With their range, they give the video of the same frames in 16 bits; frames of 8 bits have none."""
+    """With their range, they and floating-point frames give the video of the same frames in 16 bits; frames of 8 bits have none."""
     for name, factor in (("few", 16), ("full", 257)):
         (tmp_path / name).mkdir()
         for index in range(6):
             frame = visible_frame(index).astype(np.uint16) * factor
             (tmp_path / name / f"{index}.png").write_bytes(encode_deep_png(frame))
+    (tmp_path / "float").mkdir()
+    for index in range(6):
+        write_image(tmp_path / "float" / f"{index}.tif", visible_frame(index).astype(np.float32) * 16)
     infrared = write_folder(tmp_path / "thermal", map(infrared_frame, range(6)))
     options = {"visible_fps": 10, "infrared_fps": 10}
     limits = ReadOptions(visible_range=(0, 4080))
@@ -108,6 +111,11 @@ def test_visible_frames_of_few_bits(tmp_path: Path, fuse: Callable) -> None:
     expected, _ = fuse(tmp_path / "full", infrared, "full.mp4", **options)
     np.testing.assert_array_equal(read_frames(found)[0], read_frames(expected)[0])
     assert not any("too dark" in note for note in report.notes)
+    found, report = fuse(tmp_path / "float", infrared, "float.mp4", read_options=limits, **options)
+    np.testing.assert_array_equal(read_frames(found)[0], read_frames(expected)[0])
+    assert "the visible images have floating-point values, which are reduced to 8 bits" in report.notes
+    with pytest.raises(ValueError, match=r"0.tif has values of \d+ to \d+: give .* \(--visible-range LOW,HIGH\)"):
+        fuse(tmp_path / "float", infrared, "refused.mp4", **options)
     assert any(
         "visible_range=(0, 4095)" in note for note in fuse(tmp_path / "few", infrared, "dark.mp4", **options)[1].notes
     )

@@ -49,7 +49,7 @@ def scale_by_type(array: NDArray[Any], name: str) -> NDArray[np.float32]:
         return values
     low, high = float(array.min()), float(array.max())
     if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # also rejects NaN
-        hint = "Scale it first."
+        hint = "Scale it first, or give files with visible_range=(low, high) (--visible-range LOW,HIGH)."
         if name == "infrared":
             hint = 'Pass infrared_range="percentile" (--infrared-range percentile) or a range in its unit.'
         if not np.isfinite(array).all():
