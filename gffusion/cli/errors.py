@@ -18,6 +18,12 @@ from .printing import escape_controls, list_names, print_failure, print_json_of_
 # The base class of usage errors. It cannot be imported from click, because newer releases of typer bring their own copy of click.
 ClickException = cast(type[Exception], typer.BadParameter.__mro__[2])
 
+_OUTPUTS = {
+    "align": "rig.json", "evaluate": "results", "export": "model.onnx", "fuse": "fused.png, or -o fused for a folder",
+    "match": "pairs.csv", "pull": "model", "show": "figure.png",
+}  # fmt: skip
+"""Examples of the outputs of commands."""
+
 
 def exit_with_usage_error(error: Exception) -> NoReturn:
     """Print a usage error of typer as one line, and exit with code 2."""
@@ -30,6 +36,9 @@ def exit_with_usage_error(error: Exception) -> NoReturn:
             f"{option} is an option of fuse, evaluate and show only: labels and boxes lie in the frame of the visible image, which the "
             "other commands keep; leave it out"
         )
+    if context is not None and getattr(getattr(error, "param", None), "name", "") == "output":
+        example = _OUTPUTS.get(context.command_path.split()[1])
+        message = f"{one_line(message).rstrip('.')}{f', such as -o {example}' if example else ''}"
     if "unexpected extra argument" in str(message):
         message = f'{one_line(message).rstrip(".")}: put patterns such as "night/*.png" in quotes'
     _print_error(f"{one_line(message).rstrip('.')}{hint}")

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from .file_names import is_listed, natural_key
 from .headers import header_shows_both
-from .io import IMAGE_SUFFIXES
-from .modalities import holds_both
+from .io import IMAGE_SUFFIXES, read_bytes
+from .modalities import Modalities, explain_single, holds_both, refuse_single, split_modalities
 from .pairs import ImagePair, match_pairs
 from .reading import ReadOptions
 
@@ -68,8 +68,21 @@ def find_combined(folder: Path, options: ReadOptions = ReadOptions()) -> Combine
         raise ValueError(
             f"no file in {folder} holds a visible and an infrared image, and no two files have names such as 1_vis.png and "
             "1_ir.png: give two files, the folder of the visible and that of the infrared images, or two lists (@visible.txt @infrared.txt)"
+            f"{_explain_first(files[0], options)}"
         )
     return CombinedFiles(pairs, _leave_out(files, pairs), match.notes)
+
+
+def _explain_first(file: Path, options: ReadOptions) -> str:
+    """Return why the first file of a folder does not hold both images, as the end of a message; "" for ordinary images."""
+    try:
+        content = split_modalities(read_bytes(file, options.max_pixels), str(file), options.decoding)
+    except (OSError, ValueError) as error:
+        return f". {error}"
+    if isinstance(content, Modalities):
+        return f". {refuse_single(content, str(file))}"
+    reason = explain_single(content)
+    return f". {file}: {reason}" if reason else ""
 
 
 def _leave_out(files: Sequence[Path], pairs: Sequence[ImagePair]) -> tuple[Path, ...]:

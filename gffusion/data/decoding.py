@@ -32,7 +32,7 @@ from .completeness import (
     strip_png,
 )
 from .decoded_image import DEFAULT_OPTIONS, UPRIGHT, DecodedImage, DecodeOptions, ImageReadError
-from .other_files import is_video
+from .other_files import is_video, recognize_unread
 from .tiff_pages import GDAL_NODATA, check_single_frame, decode_misread_tiff, decode_tiff, parse_no_data
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
@@ -171,6 +171,8 @@ def _describe_cause(error: Exception, content: bytes, name: str) -> str:
     if isinstance(error, UnidentifiedImageError):
         if not content:
             return "the file is empty (0 bytes)"
+        if kind := recognize_unread(content):
+            return f"its format, {kind}, is not read: convert it to PNG or JPEG, or to TIFF if its values are measured"
         if is_video(Path(name)):
             return "it is named as a video, and images are needed here, such as frames that were extracted from it"
         return "it is not a PNG, JPEG, TIFF, WebP or BMP file, or its header is damaged"

@@ -103,7 +103,7 @@ def split_both(
     """
     decoded = split_modalities(content, path, options)
     if not isinstance(decoded, Modalities) or decoded.visible is None:
-        raise ValueError(_refuse_single(decoded, path, is_given_twice))
+        raise ValueError(refuse_single(decoded, path, is_given_twice))
     return VisibleFrame(decoded.visible, decoded.no_data), decoded.infrared
 
 
@@ -140,17 +140,32 @@ def holds_both(file: Source, options: DecodeOptions) -> bool:
     return isinstance(decoded, Modalities) and decoded.visible is not None
 
 
-def _refuse_single(content: Modalities | DecodedImage, path: str, is_given_twice: bool) -> str:
+def refuse_single(content: Modalities | DecodedImage, path: str, is_given_twice: bool = False) -> str:
     """Return the message about a file that should hold both images but holds one."""
     if is_given_twice:
         return f"the visible and the infrared image are the same file, {path}, which holds one image: give two files"
     if isinstance(content, Modalities):
         return f"{path} is {content.kind} without a visible image: give the visible image, too"
-    extra = " Its last channel is opacity." if content.extra_channel is not None else ""
+    hint = f"; {hint}" if (hint := explain_single(content)) else ""
     return (
-        f"{path} holds one image, not a visible and an infrared one: give both files.{extra} Files that hold both are "
+        f"{path} holds one image, not a visible and an infrared one: give both files{hint}. Files that hold both are "
         "radiometric JPEG, images with the infrared image as fourth channel, and TIFF of a color and a gray page"
     )
+
+
+def explain_single(content: DecodedImage) -> str:
+    """Return why a file that seems to hold both images holds one, in words; "" for other files."""
+    if content.extra_channel is not None:
+        return (
+            "its last channel looks like opacity (mostly 0 and the largest value, or few values): if it is the infrared image, save "
+            "it separately"
+        )
+    if content.format == "JPEG":
+        return (
+            "messengers, editing and exports remove the thermal data from the JPEG of a thermal camera: take the file from the "
+            "card of the camera"
+        )
+    return ""
 
 
 def _split_radiometric(image: RadiometricImage, path: str, options: DecodeOptions) -> Modalities:

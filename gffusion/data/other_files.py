@@ -24,6 +24,13 @@ _MAX_FOLDERS = 1000  # that are searched for a message
 UNREAD_SUFFIXES = (".avif", ".gif", ".heic", ".heif", ".j2k", ".jp2", ".jxl", ".pgm", ".pnm", ".ppm")
 """Suffixes of images in formats that are not read."""
 
+_UNREAD_SIGNATURES = {
+    b"GIF8": "GIF", b"\xff\x0a": "JPEG XL", b"\0\0\0\x0cJXL ": "JPEG XL", b"\xff\x4f\xff\x51": "JPEG 2000", b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"P5": "PGM", b"P6": "PPM",
+}  # fmt: skip
+_UNREAD_BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIC"}
+_BRANDS = slice(8, 48)  # bytes with the brands of a file of boxes (ISO/IEC 14496-12)
+
 
 def is_video(path: Path) -> bool:
     """Return whether a file is named as a video.
@@ -33,6 +40,21 @@ def is_video(path: Path) -> bool:
         (True, False)
     """
     return path.suffix.lower() in (*VIDEO_SUFFIXES, *FLIR_SUFFIXES)
+
+
+def recognize_unread(content: bytes) -> str | None:
+    r"""Return the format of an image that is not read, by its first bytes, whatever its name is; `None` for others.
+
+    Example:
+        >>> recognize_unread(b"GIF89a"), recognize_unread(b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic")
+        ('GIF', 'HEIC')
+        >>> recognize_unread(b"BM") is None
+        True
+    """
+    if content[4:8] == b"ftyp":
+        brands = content[_BRANDS]
+        return next((name for brand, name in _UNREAD_BRANDS.items() if brand in brands), None)
+    return next((name for signature, name in _UNREAD_SIGNATURES.items() if content.startswith(signature)), None)
 
 
 def describe_others(folder: Path, suffixes: tuple[str, ...], kind: str) -> str:

@@ -36,6 +36,13 @@ class TestBadInput:
         Image.new("L", (95, 64)).save(pair / "small.png")
         tifffile.imwrite(pair / "kelvin.tif", np.full((64, 96), 300, np.float32))
         tifffile.imwrite(pair / "holes.tif", np.full((64, 96), np.nan, np.float32))
+        (pair / "phone.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200))
+        Image.new("L", (96, 64)).save(pair / "animation.png", "GIF")
+        for kind in ("five", "opaque", "sent"):
+            (pair / kind).mkdir()
+        tifffile.imwrite(pair / "five" / "scene.tif", np.zeros((64, 96, 5), np.uint8), planarconfig="contig")
+        Image.new("RGBA", (96, 64)).save(pair / "opaque" / "scene.png")
+        Image.new("RGB", (96, 64)).save(pair / "sent" / "scene.jpg")
         bundled = Path(locate("gffusion-funet"))
         for name in ("no_config", "no_weights", "cut_weights", "other_weights", "other_config"):
             shutil.copytree(bundled, pair / name)
@@ -53,6 +60,25 @@ class TestBadInput:
             ("visible.png missing.png -o out.png", "missing.png does not exist"),
             ("missing infrared -o out", "missing does not exist"),
             ("visible.png text.png -o out.png", r"text.png: it is not a PNG, JPEG"),
+            (
+                "phone.jpg infrared.png -o out.png",
+                r"phone.jpg: its format, HEIC, is not read: convert it to PNG or JPEG",
+            ),
+            ("visible.png animation.png -o out.png", r"animation.png: its format, GIF, is not read: convert it"),
+            ("five -o out", r"no file in five holds .*five/scene.tif: a TIFF with 5 channels is not supported"),
+            ("opaque -o out", r"no file in opaque .*opaque/scene.png: its last channel looks like opacity"),
+            (
+                "opaque/scene.png -o out.png",
+                r"holds one image.*; its last channel looks like opacity .* save it separately",
+            ),
+            (
+                "sent -o out",
+                r"no file in sent .*sent/scene.jpg: messengers, editing and exports remove the thermal data",
+            ),
+            (
+                "sent/scene.jpg -o out.png",
+                r"holds one image.*; messengers, editing and exports remove the thermal data",
+            ),
             ("nothing.png infrared.png -o out.png", "nothing.png: the file is empty"),
             ("visible.png cut.png -o out.png", "cut.png: .*truncated"),
             ("visible.png small.png -o out.png", "96 x 64 .*95 x 64"),

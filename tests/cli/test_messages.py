@@ -112,11 +112,20 @@ def test_warnings_name_the_files(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    "words",
+    ["fuse a b", "align a b", "match a b", "show fused a b", "export a", "pull a", "evaluate --visible a --infrared b"],
+)
+def test_missing_outputs_have_an_example(gffusion: Callable, words: str) -> None:
+    message = gffusion(*words.split()).err
+    assert "Missing option '--output' / '-o', such as -o " in message, message
+
+
+@pytest.mark.parametrize(
     ("command", "message"),
     [
         ("fuse no.png no.png -o out.png", "no.png does not exist"),
         ("fuse visible.png infrared.png -o out.png --no-option", "No such option: --no-option"),
-        ("fuse visible.png infrared.png", "Missing option"),
+        ("fuse visible.png infrared.png", "Missing option '--output' / '-o', such as -o fused.png"),
         ("evaluate --visible no --infrared no -o out", "no"),
         ("models nonsense", "No model matches 'nonsense'"),
         ("models nonsense --status", "--status"),

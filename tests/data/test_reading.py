@@ -87,7 +87,7 @@ class TestFourChannels:
         path = write(tmp_path / "a.png", encode(np.dstack([VISIBLE, channels[alpha].astype(np.uint8)]), "PNG"))
         infrared = write(tmp_path / "b.png", encode(THERMAL, "PNG"))
         np.testing.assert_array_equal(read_pair(path, infrared).visible, VISIBLE)
-        with pytest.raises(ValueError, match=r"a\.png holds one image.*is opacity"):
+        with pytest.raises(ValueError, match=r"a\.png holds one image.*looks like opacity.*save it separately"):
             read_alone(path)
 
     def test_given_as_one_of_two_files(self, tmp_path: Path) -> None:
