@@ -14,6 +14,7 @@ from gffusion.data import ImagePair, ReadOptions, read_image
 from gffusion.data.infrared_range import measure_pairs
 from gffusion.data.modalities import check_holds_both
 from gffusion.data.rigs import find_rig
+from gffusion.data.visible_range import check_visible_range
 from gffusion.evaluation.methods import Sources
 from gffusion.inference.file_jobs import FusionJob
 from gffusion.inference.files import fuse_files
@@ -45,6 +46,7 @@ class ImageRequest:
         infrared_range: Range of infrared values, as for [`InfraredOptions`]; `None` for that of the model.
         invert: Whether cold objects are bright in the infrared image.
         suffix: Suffix of the fused file; `None` for that of the visible file.
+        visible_range: Values of the visible image that become black and white, such as "0,4095"; `None` for those of its type.
     """
 
     visible: Path
@@ -55,6 +57,7 @@ class ImageRequest:
     infrared_range: str | None = None
     invert: bool = False
     suffix: str | None = None
+    visible_range: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,11 @@ def fuse_upload(request: ImageRequest, folder: Path, settings: DemoSettings) -> 
         OSError: If a file cannot be read or written.
         ValueError: If the images cannot be fused with these options, or the model is not offered.
     """
-    read_options = ReadOptions(align="auto" if request.align else "none", max_pixels=settings.max_pixels)
+    read_options = ReadOptions(
+        align="auto" if request.align else "none",
+        visible_range=check_visible_range(request.visible_range, "the visible range"),
+        max_pixels=settings.max_pixels,
+    )
     pair = ImagePair(request.visible.stem, request.visible, request.infrared or request.visible)
     if pair.infrared == pair.visible:  # also an upload of the same content: files are stored by their content
         check_holds_both(pair.visible, request.infrared is not None, read_options.decoding)

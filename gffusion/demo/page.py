@@ -61,6 +61,11 @@ def _add_images(settings: DemoSettings) -> None:
                     label="Invert the infrared image", info="For images in which cold objects are bright."
                 )
                 suffix = gr.Dropdown(_FORMATS, label="Format of the fused file")
+                visible_range = gr.Textbox(
+                    "",
+                    label="Visible range",
+                    info="Black and white of 10- to 14-bit images and reflectance, such as 0,4095.",
+                )
             button = gr.Button("Fuse", variant="primary", size="lg")
             _describe_limits(f"Images: up to {settings.max_pixels / 1e6:g} megapixels", settings)
         with gr.Column(scale=3, min_width=300):
@@ -68,7 +73,7 @@ def _add_images(settings: DemoSettings) -> None:
             files = _add_downloads()
             notes = gr.Markdown(elem_id="notes")
             metrics = gr.HTML(elem_id="metrics")
-    inputs = [visible, infrared, model, align, segment, infrared_range, invert, suffix]
+    inputs = [visible, infrared, model, align, segment, infrared_range, invert, suffix, visible_range]
     outputs = [slider, *files, notes, metrics]
     run = partial(_run_images, settings)
     gr.on(button.click, run, inputs, outputs, api_name="fuse", show_progress_on=slider, **_LOCK)
@@ -173,6 +178,7 @@ def _run_images(
     infrared_range: str,
     invert: bool,
     suffix: str,
+    visible_range: str,
 ) -> Iterator[tuple[Any, ...]]:
     if visible is None:
         raise _fail(ValueError("choose a visible image and an infrared one, or a file that holds both, or a sample"))
@@ -185,6 +191,7 @@ def _run_images(
         None if infrared_range == _OF_MODEL else infrared_range,
         invert,
         None if suffix == _AS_VISIBLE else suffix,
+        visible_range.strip() or None,
     )
     with tempfile.TemporaryDirectory() as folder:
         result = _call(lambda: fuse_upload(request, Path(folder), settings), [*_parents(visible, infrared), folder])

@@ -85,6 +85,13 @@ def test_raw_values_and_large_images(
     assert result.metrics == {} and "metrics left out: they are computed for up to 100 pixels" in result.notes
 
 
+def test_visible_range(fuse: Callable[..., ImageResult], tmp_path: Path) -> None:
+    levels = np.arange(64 * 96, dtype=np.uint16).reshape(64, 96) % 256
+    write_image(tmp_path / "few.png", levels * 16)
+    result = fuse(tmp_path / "few.png", visible_range="0, 4080")
+    np.testing.assert_array_equal(result.images["visible"], levels)
+
+
 def test_radiometric_file_alone(fuse: Callable[..., ImageResult], tmp_path: Path) -> None:
     visible, infrared = render_pair()
     path = tmp_path / "FLIR0001.jpg"
@@ -122,6 +129,7 @@ def test_sample_of_two_cameras_is_aligned(fuse: Callable[..., ImageResult], tmp_
         ({"infrared": Path("missing.png")}, "missing.png"),
         ({"model": "organization/street"}, "the model must be one of gffusion-tiny"),
         ({"segment": True}, "gffusion-funet has no segmenter"),
+        ({"visible_range": "4095"}, "the visible range must be two finite numbers LOW,HIGH"),
         ({"max_pixels": 1000}, "its 96 x 64 pixels are more than 1,000"),
     ],
 )
