@@ -48,7 +48,7 @@ def align_images(
         ValueError: If the sizes differ and `align` is `"none"`, or the rig does not fit the images or cannot be
             estimated.
 
-    Example:
+    Examples:
         >>> pair = np.zeros((480, 640, 3), np.uint8), np.zeros((240, 320), np.uint16)
         >>> aligned, notes = align_images(*pair, align="resize")
         >>> aligned.infrared.shape, notes

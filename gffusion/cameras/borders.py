@@ -40,7 +40,7 @@ def find_borders(values: NDArray[Any], missing: Mask | None = None) -> Mask | No
     Raises:
         ValueError: If the array is masked.
 
-    Example:
+    Examples:
         >>> values = np.random.default_rng(0).integers(90, 160, (60, 80)).astype(np.uint8)
         >>> find_borders(values) is None
         True

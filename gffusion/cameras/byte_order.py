@@ -16,7 +16,7 @@ def is_byte_swapped(values: NDArray[np.uint16]) -> bool:
     Args:
         values: (H, W) as decoded.
 
-    Example:
+    Examples:
         >>> counts = 12000 + 3 * np.arange(4000, dtype=np.uint16).reshape(40, 100)
         >>> is_byte_swapped(counts), is_byte_swapped(counts.byteswap())
         (False, True)

@@ -42,7 +42,7 @@ def clean_frame(
     Raises:
         ValueError: If the image has colors of no known palette.
 
-    Example:
+    Examples:
         >>> values = np.random.default_rng(0).integers(90, 160, (60, 80)).astype(np.uint8)
         >>> values[:, :20] = 0
         >>> clean_frame(InfraredFrame(values), "infrared.png").notes
@@ -158,7 +158,7 @@ def remove_colors(values: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[
     Raises:
         ValueError: If the image has colors of no known palette.
 
-    Example:
+    Examples:
         >>> remove_colors(np.full((4, 6, 3), 90, np.uint8), "infrared.png")[0].shape
         (4, 6, 3)
     """

@@ -16,7 +16,7 @@ def note_common_frame(visible: NDArray[Any], infrared: NDArray[Any]) -> tuple[st
         visible: (H, W) or (H, W, 3).
         infrared: The same; no frame is found if it has another size or scale.
 
-    Example:
+    Examples:
         >>> image = np.random.default_rng(0).integers(0, 250, (60, 80)).astype(np.uint8)
         >>> note_common_frame(image, image)
         ()

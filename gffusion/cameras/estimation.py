@@ -99,7 +99,7 @@ def estimate_rig(
         ValueError: If there is no pair, the sizes of the pairs differ, images are smaller than 48 pixels, or the
             transform is unknown.
 
-    Example:
+    Examples:
         >>> from scipy import ndimage
         >>> scene = ndimage.gaussian_filter(np.random.default_rng(0).random((120, 160)), 2)
         >>> estimate = estimate_rig([(scene, 1 - scene[10:110, 20:150], None)], "similarity")

@@ -28,7 +28,7 @@ def read_segments(content: bytes) -> list[Segment]:
     Raises:
         ValueError: If there are implausibly many.
 
-    Example:
+    Examples:
         >>> read_segments(bytes.fromhex("ffd8 ffe1 0004 4142 ffd9"))
         [Segment(marker=225, payload=b'AB')]
     """
@@ -70,7 +70,7 @@ def iterate_segments(content: bytes) -> Iterator[Segment]:
 def read_trailer(content: bytes) -> bytes:
     """Return the bytes after the end of the image, where some cameras append data.
 
-    Example:
+    Examples:
         >>> read_trailer(bytes.fromhex("ffd8 ffda 0002 11ff00 22 ffd9") + b"more")
         b'more'
     """

@@ -25,7 +25,7 @@ _DLT664_END = bytes.fromhex("3766071a123a4c9fa95d21d2da7d26bc")
 def clean_name(text: object) -> str:
     r"""Return the name of a camera in a file without control characters, which would break messages into lines.
 
-    Example:
+    Examples:
         >>> clean_name("Maker\0\n")
         'Maker'
     """

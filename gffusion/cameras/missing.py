@@ -38,7 +38,7 @@ def find_missing(values: NDArray[Any], no_data: float | None = None) -> Mask | N
     Raises:
         ValueError: If the array is masked.
 
-    Example:
+    Examples:
         >>> find_missing(np.array([[21.5, -9999, 22.5, 23]], np.float32))
         array([[False,  True, False, False]])
         >>> find_missing(np.array([[20, 0, 255]], np.uint8)) is None
@@ -97,7 +97,7 @@ def join_masks(first: Mask | None, second: Mask | None) -> Mask | None:
 def format_share(mask: Mask) -> str:
     """Return the share of a mask that is true, such as "2.5 %".
 
-    Example:
+    Examples:
         >>> format_share(np.array([True, False])), format_share(np.arange(1000) > 0)
         ('50 %', '100 %')
     """
@@ -115,7 +115,7 @@ def fill_missing(values: NDArray[Any], missing: Mask) -> NDArray[Any]:
     Raises:
         ValueError: If all pixels are missing, or the array is masked.
 
-    Example:
+    Examples:
         >>> fill_missing(np.array([[10, 0, 10]], np.uint8), np.array([[False, True, False]]))
         array([[10, 10, 10]], dtype=uint8)
     """
@@ -147,7 +147,7 @@ def blend_visible(fused: NDArray[Any], visible: NDArray[Any], missing: Mask | No
         visible: Of the same shape, dtype and colors.
         missing: (H, W), True where the infrared image has no measurement.
 
-    Example:
+    Examples:
         >>> missing = np.zeros((80, 80), bool)
         >>> missing[:, 40:] = True
         >>> blended = blend_visible(np.full((80, 80), 200, np.uint8), np.full((80, 80), 100, np.uint8), missing)

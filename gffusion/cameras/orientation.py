@@ -21,7 +21,7 @@ class Orientation(NamedTuple):
         turn: Degrees by which they are turned, counterclockwise: 0, 90, 180 or 270.
         mirror: Whether left and right are swapped, before they are turned.
 
-    Example:
+    Examples:
         >>> Orientation(90).apply(np.array([[1, 2, 3]])).tolist()
         [[3], [2], [1]]
         >>> Orientation(180, mirror=True).apply(np.array([[1, 2], [3, 4]])).tolist()

@@ -68,7 +68,7 @@ class Intensity:
 def load_palettes() -> dict[str, NDArray[np.float64]]:
     """Return the colors (256, 3) of the known palettes by name, from the cold to the hot end.
 
-    Example:
+    Examples:
         >>> load_palettes()["autumn"][[0, 255]].tolist()
         [[255.0, 0.0, 0.0], [255.0, 255.0, 0.0]]
     """
@@ -115,7 +115,7 @@ def recover_indices(indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> t
         indices: (H, W).
         palette: (N, 3), RGB.
 
-    Example:
+    Examples:
         >>> recover_indices(np.array([[0, 2, 1]], np.uint8), np.array([[0, 0, 0], [0, 90, 0], [90, 255, 90]], np.uint8))
         (array([[  0, 255, 128]], dtype=uint8), 'luma')
     """

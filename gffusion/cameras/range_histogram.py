@@ -19,7 +19,7 @@ class RangeHistogram:
     Percentiles of integers within a range of 65536 are exact. Those of other values are exact to 1/32768 of the range
     of all values.
 
-    Example:
+    Examples:
         >>> histogram = RangeHistogram()
         >>> for level in (10, 20):
         ...     histogram.add(np.full((4, 6), level, np.uint16))

@@ -40,7 +40,7 @@ class Rig:
         ValueError: If the matrix is not a plausible transform: not finite, folded, of another order of magnitude, or
             with its horizon inside the image; or if a size is no pair of positive integers.
 
-    Example:
+    Examples:
         >>> rig = Rig(np.diag([2.0, 2.0, 1.0]))  # the infrared image shows the upper left quarter of the visible image
         >>> rig.to_pixels((480, 640), (240, 320)) @ (0, 0, 1)
         array([0., 0., 1.])
@@ -75,7 +75,7 @@ class Rig:
         Raises:
             ValueError: If the tags give no plausible transform.
 
-        Example:
+        Examples:
             >>> Rig.from_flir(2.0, 64, 0, (480, 640)).matrix[0]  # the infrared image spans 0.35 to 0.85 of the width
             array([ 2. ,  0. , -0.7])
         """
@@ -110,7 +110,7 @@ class Rig:
             ValueError: If the matrix is not 3 x 3 finite numbers or no plausible transform, mirrors against `mirrored`, or a
                 size is no pair of positive integers.
 
-        Example:
+        Examples:
             >>> half = [[0.5, 0, -0.25], [0, 0.5, -0.25], [0, 0, 1]]  # the same field of view, half as many pixels
             >>> Rig.from_pixels(half, (480, 640), (240, 320)).matrix
             array([[1., 0., 0.],
@@ -168,7 +168,7 @@ class Rig:
         Raises:
             OSError: If the file cannot be written, or is no regular file.
 
-        Example:
+        Examples:
             >>> import tempfile
             >>> with tempfile.TemporaryDirectory() as folder:
             ...     Rig(np.eye(3), (480, 640)).save(f"{folder}/rig.json")
@@ -230,7 +230,7 @@ class Rig:
 def describe_size(size: tuple[int, ...]) -> str:
     """Return a size as users write it, width first.
 
-    Example:
+    Examples:
         >>> describe_size((480, 640))
         '640 x 480'
     """
@@ -240,7 +240,7 @@ def describe_size(size: tuple[int, ...]) -> str:
 def from_relative(size: tuple[float, float]) -> NDArray[np.float64]:
     """Return the matrix (3, 3) from relative coordinates to pixels of an image of a height and width.
 
-    Example:
+    Examples:
         >>> from_relative((480, 640)) @ (1, 1, 1)
         array([639.5, 479.5,   1. ])
     """

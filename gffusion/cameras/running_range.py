@@ -29,7 +29,7 @@ class RunningRange:
         frames: Number of frames, at least 1.
         state: [`RunningRange.state`] after an earlier frame, to go on from there.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> cold, hot = np.tile(np.arange(100.0), (100, 1)), np.tile(np.arange(100.0), (100, 1))
         >>> hot[:, 90:] = 500
@@ -84,7 +84,7 @@ def measure_ranges(frames: Iterable[Frame], options: InfraredOptions) -> list[Li
     Raises:
         ValueError: If values are not finite, or all pixels of an image are missing.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> frames = [(np.full((4, 6), level, np.uint16), None) for level in (10, 20)]
         >>> measure_ranges(frames, InfraredOptions("folder"))
@@ -111,7 +111,7 @@ def find_odd_ranges(limits: Sequence[Limits]) -> tuple[list[int], str]:
     They widen the common range of all, and are damaged, or in another unit or gain mode. If the images are two groups far
     apart, they are the smaller one. The warning is empty if there are none.
 
-    Example:
+    Examples:
         >>> find_odd_ranges([(-5, 30), (268, 303), (-4, 29), (269, 301)])[0]
         [1, 3]
         >>> find_odd_ranges([(7000, 8000), (7100, 8200), (6900, 8100), (60, 65000)])

@@ -23,7 +23,7 @@ def check_different_images(visible: NDArray[Any], infrared: NDArray[Any], names:
     Raises:
         ValueError: If the images are the same.
 
-    Example:
+    Examples:
         >>> image = np.arange(2048, dtype=np.uint8).reshape(32, 64)
         >>> check_different_images(image, 255 - image, ("visible.png", "infrared.png"))
         >>> check_different_images(image, image, ("visible.png", "infrared.png"))

@@ -22,7 +22,7 @@ def find_swap(visible: NDArray[Any], infrared: NDArray[Any]) -> Evidence:
         "strong" if [`clean_frame`] would refuse the colors of the infrared image; "weak" if nearly all of its pixels are gray;
         "none" if it is gray or in false colors, or the visible image is neither.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
         >>> find_swap(noise[..., 0], noise), find_swap(noise, noise[..., 0])
@@ -43,7 +43,7 @@ def _is_gray(image: NDArray[Any]) -> bool:
 def are_swapped(evidence: Iterable[Evidence]) -> bool:
     """Return whether pairs were swapped: no pair speaks against it, and one is sure. Stops at the first pair that does.
 
-    Example:
+    Examples:
         >>> are_swapped(["weak", "strong"]), are_swapped(["strong", "none"]), are_swapped(["weak", "weak"])
         (True, False, False)
     """

@@ -24,7 +24,7 @@ class LinearScale:
     def to_celsius(self, counts: NDArray[Any]) -> NDArray[np.float32]:
         """Return degrees Celsius.
 
-        Example:
+        Examples:
             >>> LinearScale(1 / 64).to_celsius(np.array([64 * 300], np.uint16))
             array([26.85], dtype=float32)
         """
@@ -78,7 +78,7 @@ class PlanckScale:
     def to_celsius(self, counts: NDArray[Any]) -> NDArray[np.float32]:
         """Return degrees Celsius; NaN for counts that no temperature gives.
 
-        Example:
+        Examples:
             >>> scale = PlanckScale(r1=16556, r2=0.0125, b=1428, f=1, o=-342)
             >>> scale.to_celsius(scale.to_counts(np.array([273.15, 310.15])))
             array([ 0., 37.], dtype=float32)
@@ -112,7 +112,7 @@ TemperatureScale = LinearScale | PlanckScale
 def check_unit(limits: Limits, counts: NDArray[Any], scale: TemperatureScale) -> None:
     """Raise ValueError if a range for counts was given in degrees Celsius: most counts are outside, and most temperatures inside.
 
-    Example:
+    Examples:
         >>> check_unit((10, 40), np.full((2, 2), 64 * 300, np.uint16), LinearScale(1 / 64))
         Traceback (most recent call last):
             ...

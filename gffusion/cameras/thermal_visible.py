@@ -23,7 +23,7 @@ def shows_infrared(visible: NDArray[Any], infrared: NDArray[Any], missing: NDArr
         infrared: (h, w) or (h, w, 3) in any unit; the two images have the same field of view.
         missing: (h, w), where the infrared image has no value.
 
-    Example:
+    Examples:
         >>> values = np.arange(4096).reshape(64, 64)
         >>> colors = np.stack([np.sin(values / 900), np.cos(values / 900), values / 4096], axis=-1)
         >>> shows_infrared(colors, values), shows_infrared(colors.transpose(1, 0, 2), values)

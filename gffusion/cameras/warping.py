@@ -54,7 +54,7 @@ def apply_rig(
         ValueError: If the images have no common part, or if the visible image is moved, does not cover the infrared
             image, and `crop` is not set.
 
-    Example:
+    Examples:
         >>> visible, infrared = np.zeros((480, 640, 3), np.uint8), np.zeros((240, 320), np.uint16)
         >>> rig = Rig(np.diag([2.0, 2.0, 1.0]))
         >>> aligned = apply_rig(visible, infrared, None, rig)
@@ -160,7 +160,7 @@ def _round(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 def find_window(inside: NDArray[np.bool_]) -> tuple[int, int, int, int]:
     """Return top, left, height and width of the largest rectangle in a convex area of at least one pixel, (H, W).
 
-    Example:
+    Examples:
         >>> find_window(np.array([[0, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 0]], bool))
         (1, 0, 2, 3)
     """

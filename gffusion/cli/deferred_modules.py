@@ -45,7 +45,7 @@ class _Stand(type):
 def stand_for(module: str, names: str) -> dict[str, "_Stand"]:
     """Return stand-ins for functions and classes of a module.
 
-    Example:
+    Examples:
         >>> stand_for("fractions", "Fraction")["Fraction"](1, 2)
         Fraction(1, 2)
     """
@@ -89,7 +89,7 @@ def run_module(module: ModuleType) -> None:
 def defer_modules(attributes: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
     """Defer modules, by name, that are imported in this context. They have some attributes, or their locations.
 
-    Example:
+    Examples:
         >>> with defer_modules({"wave": {"five": 5}}):
         ...     import wave
         >>> wave.five, wave.WAVE_FORMAT_PCM

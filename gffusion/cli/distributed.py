@@ -58,7 +58,7 @@ class Share(NamedTuple):
         Raises:
             ValueError: If one of them is wrong or missing, which would show only after the part was fused.
 
-        Example:
+        Examples:
             >>> Share.find()
             Share(rank=0, size=1)
         """
@@ -79,7 +79,7 @@ class Share(NamedTuple):
     def pick(self, items: Sequence[Item]) -> list[Item]:
         """Return this process's part. It must not depend on which files exist, because the others write some meanwhile.
 
-        Example:
+        Examples:
             >>> Share(1, 2).pick("abcde")
             ['b', 'd']
         """

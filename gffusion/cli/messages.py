@@ -45,7 +45,7 @@ def name_options(options: dict[str, str]) -> None:
 def translate(text: str) -> str:
     """Return a message of the library with its options as they are typed on the command line.
 
-    Example:
+    Examples:
         >>> translate('pass `crop` (--crop), or infrared_range="type" (--infrared-range type)')
         'pass --crop, or --infrared-range type'
     """

@@ -24,7 +24,7 @@ def expand_home(word: str) -> str:
     Raises:
         ValueError: If there is no such user, and no file or folder of this name.
 
-    Example:
+    Examples:
         >>> expand_home("--fused=mine=~/fused") == "--fused=mine=" + os.path.expanduser("~/fused")
         True
     """
@@ -65,7 +65,7 @@ def split_list(text: str | None) -> list[str] | None:
 
     Values are separated by commas or, in a text without commas, by spaces. With commas, values can contain spaces.
 
-    Example:
+    Examples:
         >>> split_list("EN SCD"), split_list("EN, SCD,"), split_list("traffic light, person")
         (['EN', 'SCD'], ['EN', 'SCD'], ['traffic light', 'person'])
     """
@@ -80,7 +80,7 @@ def split_named(option: str, text: str) -> tuple[str, Path]:
     Raises:
         ValueError: If one of them is missing.
 
-    Example:
+    Examples:
         >>> split_named("--fused", "SeAFusion=results/seafusion")[0]
         'SeAFusion'
     """
@@ -104,7 +104,7 @@ def collect_fused(texts: Sequence[str] | None) -> dict[str, Path]:
 def check_once(option: str, names: Sequence[Any]) -> None:
     """Raise ValueError if values of an option, such as NAME=DIR, have the same name.
 
-    Example:
+    Examples:
         >>> check_once("--fused", ["mine", "mine"])
         Traceback (most recent call last):
             ...
@@ -121,7 +121,7 @@ def parse_label_map(text: str | None) -> dict[int, int]:
     Raises:
         ValueError: If the text is not OLD=NEW,..., or an old value is given twice.
 
-    Example:
+    Examples:
         >>> parse_label_map("4=1,9=255")
         {4: 1, 9: 255}
     """
@@ -139,7 +139,7 @@ def parse_zoom(text: str | None) -> tuple[int, int, int, int] | None:
     Raises:
         ValueError: If the text is not LEFT,TOP,WIDTH,HEIGHT.
 
-    Example:
+    Examples:
         >>> parse_zoom("200,120,160,100")
         (200, 120, 360, 220)
     """

@@ -10,7 +10,7 @@ from pathlib import Path
 def check_parent(path: Path, option: str) -> None:
     """Raise OSError if more than the output and its folder would have to be created, or something in the way is no folder.
 
-    Example:
+    Examples:
         >>> check_parent(Path("runs", "fused"), "--output")
         >>> check_parent(Path("rnus", "night", "fused"), "--output")
         Traceback (most recent call last):
@@ -34,7 +34,7 @@ def check_parent(path: Path, option: str) -> None:
 def check_writable(path: Path, option: str = "--output") -> None:
     """Raise PermissionError if the folder for an output is read-only, before anything is computed.
 
-    Example:
+    Examples:
         >>> check_writable(Path("fused.png"))
     """
     folder = next(folder for folder in (path, *path.absolute().parents) if folder.is_dir())
@@ -45,7 +45,7 @@ def check_writable(path: Path, option: str = "--output") -> None:
 def check_not_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     """Raise ValueError if an output would replace an input, which `--overwrite` does not allow either.
 
-    Example:
+    Examples:
         >>> check_not_inputs([Path("fused.png")], [Path("visible.png"), Path("infrared.png")])
         >>> check_not_inputs([Path("night", "..", "visible.png")], [Path("visible.png")])
         Traceback (most recent call last):
@@ -62,7 +62,7 @@ def check_not_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
 def name_file(path: Path) -> str:
     """Return the name by which a path is compared: without upper case on systems that ignore it.
 
-    Example:
+    Examples:
         >>> name_file(Path("a.png")) == name_file(Path(".", "a.png"))
         True
     """
@@ -74,7 +74,7 @@ def name_file(path: Path) -> str:
 def resolve_files(files: Iterable[Path]) -> list[Path]:
     """Return the paths of files without links, as `Path.resolve` does, but of links to themselves, too; every folder is resolved once.
 
-    Example:
+    Examples:
         >>> resolve_files([Path("a.png")]) == [Path("a.png").resolve()]
         True
     """

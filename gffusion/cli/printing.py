@@ -135,7 +135,7 @@ def checked_output() -> Iterator[None]:
 def escape_controls(text: str) -> str:
     r"""Return a text in which line breaks and other control characters are escaped.
 
-    Example:
+    Examples:
         >>> print(escape_controls("a\nb"))
         a\nb
     """
@@ -145,7 +145,7 @@ def escape_controls(text: str) -> str:
 def name_files(files: Sequence[Path]) -> list[str]:
     """Return the names of files; if they lie in several folders, with the path below the folder that holds all of them.
 
-    Example:
+    Examples:
         >>> name_files([Path("visible/day1/0.png"), Path("visible/day2/0.png")])
         ['day1/0.png', 'day2/0.png']
     """
@@ -162,7 +162,7 @@ def name_files(files: Sequence[Path]) -> list[str]:
 def list_names(names: "Iterable[str] | Iterable[Path]") -> str:
     """Return the first names for a message.
 
-    Example:
+    Examples:
         >>> list_names("abcdefg")
         'a, b, c, d, e, ...'
     """

@@ -38,7 +38,7 @@ def convert_ade20k_head(source: str | os.PathLike[str], target: str | os.PathLik
         OSError: If `source` cannot be read or `target` cannot be written.
         ValueError: If `source` is not a linear segmenter with 150 classes and `hidden_size` or 4 x `hidden_size` inputs.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> head = {f"decode_head.{name}": torch.ones(8) for name in _NORMALIZATION}
         >>> head |= {"decode_head.conv_seg.weight": torch.ones(150, 8, 1, 1), "decode_head.conv_seg.bias": torch.ones(150)}

@@ -13,7 +13,7 @@ _BYTES_PER_PIXEL, _HEADER_BYTES = 16, 1 << 26
 def check_pixels(width: int, height: int, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
     """Raise ValueError if an image has more pixels than allowed, or none.
 
-    Example:
+    Examples:
         >>> check_pixels(640, 480)
     """
     if width < 1 or height < 1:
@@ -45,7 +45,7 @@ def check_ratio(kind: str, width: int, height: int, bits: int, size: int) -> Non
 def max_image_bytes(max_pixels: int = DEFAULT_MAX_PIXELS) -> int:
     """Return the largest size of an image file: that of uncompressed pixels of four floats, and of metadata.
 
-    Example:
+    Examples:
         >>> max_image_bytes(1_000_000)
         83108864
     """

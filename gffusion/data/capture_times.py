@@ -53,7 +53,7 @@ def read_time(stem: str) -> int | None:
         stem: Name of the file without suffix: a date and a time of day, or the time since 1970 in seconds (with or without a
             fraction), milli-, micro- or nanoseconds.
 
-    Example:
+    Examples:
         >>> names = ("20240229_120000_250", "2024-02-29T12-00-00.25", "thermal_1709208000.250", "1709208000250000000")
         >>> [read_time(name) for name in names] == [1709208000_250000000] * 4
         True
@@ -93,7 +93,7 @@ def match_times(
         ValueError: If a name holds no time, two images of a camera have the same time, a number is not allowed, or no image
             has a partner.
 
-    Example:
+    Examples:
         >>> match = match_times([Path("20240229_120000.png"), Path("20240229_120001.png")], [Path("1709208000.9.tiff")], 0.2)
         >>> [(first.name, second.name, round(seconds, 3)) for first, second, seconds in match.pairs]
         [('20240229_120001.png', '1709208000.9.tiff', -0.1)]

@@ -39,7 +39,7 @@ def check_class_names(names: Sequence[str], source: str) -> tuple[str, ...]:
     Raises:
         ValueError: If there are none, one is the background, or two are equal up to case and underscores.
 
-    Example:
+    Examples:
         >>> check_class_names(["person", "car", "Person"], "classes.txt")
         Traceback (most recent call last):
         ...

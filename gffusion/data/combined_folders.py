@@ -43,7 +43,7 @@ def find_combined(folder: Path, options: ReadOptions = ReadOptions()) -> Combine
         OSError: If a file cannot be read.
         ValueError: If there are no pairs.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> import numpy as np
         >>> from PIL import Image

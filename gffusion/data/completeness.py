@@ -96,7 +96,7 @@ def check_png_data(content: bytes, rows: Sequence[int]) -> None:
 def list_png_rows(width: int, height: int, bits: int, interlaced: bool) -> list[int]:
     """Return the bytes of every row of a PNG image, with the byte of its filter (PNG specification, section 8).
 
-    Example:
+    Examples:
         >>> list_png_rows(5, 2, 8, False), sum(list_png_rows(8, 8, 8, True))
         ([6, 6], 79)
     """

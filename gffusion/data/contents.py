@@ -20,7 +20,7 @@ Source: TypeAlias = str | os.PathLike[str] | Content
 def is_content(source: object) -> TypeGuard[Content]:
     """Return whether a source is the content of a file, and not its path or an array.
 
-    Example:
+    Examples:
         >>> is_content(b"BM"), is_content("a.bmp")
         (True, False)
     """

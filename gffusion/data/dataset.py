@@ -83,7 +83,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
             pairs, files match ambiguously, only some pairs have labels, joined folders have different classes, or an id of a box is
             not a class.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from gffusion.data import write_image
         >>> with tempfile.TemporaryDirectory() as root:
@@ -230,7 +230,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
         Raises:
             IndexError: If there is no pair with one of the indices.
 
-        Example:
+        Examples:
             >>> import tempfile
             >>> from pathlib import Path
             >>> from gffusion.synthetic.samples import write_scenes

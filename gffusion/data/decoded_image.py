@@ -29,7 +29,7 @@ _OPACITY_SHARE = 0.5
 def name_image(name: str) -> str:
     """Return how a message about "the ..." calls an image, by its path or as "the infrared image".
 
-    Example:
+    Examples:
         >>> name_image("a.png"), name_image("the infrared image")
         ('image a.png', 'infrared image')
     """
@@ -111,7 +111,7 @@ class DecodedImage:
 def is_opacity(channel: NDArray[Any]) -> bool:
     """Return whether a fourth channel is opacity: constant, of a few levels, or mostly fully transparent or opaque.
 
-    Example:
+    Examples:
         >>> is_opacity(np.full((4, 6), 255, np.uint8)), is_opacity(np.arange(24, dtype=np.uint8).reshape(4, 6))
         (True, False)
     """
@@ -126,7 +126,7 @@ def to_supported(pixels: NDArray[Any]) -> NDArray[Any]:
     8- and 16-bit signed integers and 16- and 64-bit floats become float32; wider integers become uint16 if all are in
     [0, 65535], else float32.
 
-    Example:
+    Examples:
         >>> to_supported(np.array([[-200, 147]], np.int16)).dtype, to_supported(np.array([[0, 65535]], np.int32)).dtype
         (dtype('float32'), dtype('uint16'))
     """

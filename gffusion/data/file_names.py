@@ -78,7 +78,7 @@ ANY = Words((*VISIBLE_WORDS, *INFRARED_WORDS, *LABELS_WORDS), (*_VISIBLE_LETTERS
 def normalize_name(name: str) -> str:
     """Return a name for comparisons: without upper case, and in the composed Unicode form (macOS uses the decomposed one).
 
-    Example:
+    Examples:
         >>> normalize_name("Wa\u0308rme") == normalize_name("WÄRME")
         True
     """
@@ -88,7 +88,7 @@ def normalize_name(name: str) -> str:
 def normalize_class_name(name: str) -> str:
     """Return the name of a class for comparisons.
 
-    Example:
+    Examples:
         >>> normalize_class_name("Traffic_light ")
         'traffic light'
     """
@@ -106,7 +106,7 @@ def is_listed(file: Path, suffixes: Sequence[str]) -> bool:
 
     Links to missing files, such as on a card that is not mounted, and pipes count, so that they are reported when they are read.
 
-    Example:
+    Examples:
         >>> [is_listed(Path(name), [".png"]) for name in ("1.PNG", ".1.png", "1.txt")]
         [True, False, False]
     """
@@ -116,7 +116,7 @@ def is_listed(file: Path, suffixes: Sequence[str]) -> bool:
 def find_core(stem: str, kind: Words) -> str:
     """Return what is left of a normalized stem without the words of a kind at its beginning and end.
 
-    Example:
+    Examples:
         >>> find_core("vis_0001", VISIBLE), find_core("dji_0001_t", INFRARED), find_core("vista_1", VISIBLE)
         ('0001', 'dji_0001', 'vista_1')
     """
@@ -178,7 +178,7 @@ def match_shots(visible: Iterable[str], infrared: Iterable[str]) -> dict[str, st
     Returns:
         The infrared stem of each visible stem that has one; each stem is the best match of the other one.
 
-    Example:
+    Examples:
         >>> match_shots(["dji_20230601120001_0001_w"], ["dji_20230601120000_0001_t", "dji_20230601120007_0002_t"])
         {'dji_20230601120001_0001_w': 'dji_20230601120000_0001_t'}
         >>> match_shots(["dc_0002", "dc_0004"], ["ir_0001", "ir_0003"])
@@ -211,7 +211,7 @@ def match_known_names(visible: Iterable[str], others: Set[str], are_results: boo
 
     Label maps, boxes and fused images (`are_results`) can have the name of the infrared image, or the part that both share.
 
-    Example:
+    Examples:
         >>> match_known_names(["0001_co", "v000002", "3_co"], {"0001_ir", "i000002", "3"})
         {'0001_co': '0001_ir', 'v000002': 'i000002'}
         >>> match_known_names(["0001_co", "v000002", "3_co"], {"0001", "i000002", "3", "3_ir"}, are_results=True)

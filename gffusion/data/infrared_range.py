@@ -32,7 +32,7 @@ def parse_infrared_range(text: str | Sequence[str], option: str = "--infrared-ra
     Raises:
         ValueError: If the text is anything else; the message names `option`, as the user typed it.
 
-    Example:
+    Examples:
         >>> parse_infrared_range("7000,9500"), parse_infrared_range("255,0")
         ([7000.0, 9500.0], [255.0, 0.0])
     """
@@ -54,7 +54,7 @@ def parse_infrared_range(text: str | Sequence[str], option: str = "--infrared-ra
 def format_options(options: InfraredOptions) -> str:
     """Return the options that are not the defaults as `gffusion evaluate` takes them.
 
-    Example:
+    Examples:
         >>> format_options(InfraredOptions([7200, 8500], invert=True, agc="clahe"))
         '--infrared-range 7200,8500 --invert --agc clahe'
     """
@@ -158,7 +158,7 @@ def _key(pair: ImagePair) -> PairKey:
 def describe_range(options: InfraredOptions, limits: Sequence[Limits]) -> str | None:
     """Return the measured range of all images in words, or `None` if none was measured.
 
-    Example:
+    Examples:
         >>> describe_range(InfraredOptions("folder"), [(7012.0, 8990.5)] * 3)
         'infrared range of 3 images: 7012 to 8990.5, in the unit of the files'
     """

@@ -66,7 +66,7 @@ def read_image(
         OSError: If it is a pipe or a device.
         ImageReadError: If the file is not a complete image, has too many pixels, or has several frames.
 
-    Example:
+    Examples:
         >>> content = BytesIO()
         >>> Image.new("L", (3, 1), 7).save(content, "PNG")
         >>> read_image(content)
@@ -101,7 +101,7 @@ def read_size(
     Raises:
         OSError: As for [`read_image`].
 
-    Example:
+    Examples:
         >>> content = BytesIO()
         >>> Image.new("L", (640, 480)).save(content, "PNG")
         >>> read_size(content)
@@ -137,7 +137,7 @@ def read_labels(path: str | os.PathLike[str] | BytesIO, max_pixels: int = DEFAUL
         OSError: As for [`read_image`], and if the file contains colors or floats, is a TIFF with white as zero, or is a JPEG,
             whose lossy compression changes classes.
 
-    Example:
+    Examples:
         >>> content = BytesIO()
         >>> Image.new("L", (3, 1), 7).save(content, "PNG")
         >>> read_labels(content)
@@ -197,7 +197,7 @@ def write_image(
         ValueError: If the suffix, the shape or the dtype is not supported, the image has masked values, or the format cannot
             store this size.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_image(Path(folder, "fused.png"), np.zeros((4, 6, 3), np.uint8))

@@ -20,7 +20,7 @@ def check_has_classes(values: Set[int], ignored: int = IGNORED) -> None:
     Raises:
         ValueError: If the values are 0 and `ignored` or only `ignored`, as in masks where 255 is the object.
 
-    Example:
+    Examples:
         >>> check_has_classes({0, 1, 255})
         >>> check_has_classes({0, 255})
         Traceback (most recent call last):
@@ -57,7 +57,7 @@ def replace_values(labels: NDArray[Any], label_map: Mapping[int, int]) -> NDArra
         labels: (H, W), integers.
         label_map: New values by old ones.
 
-    Example:
+    Examples:
         >>> replace_values(np.array([[0, 1, 2, 9]], np.uint8), {1: 2, 2: 1})
         array([[0, 2, 1, 9]], dtype=uint8)
     """

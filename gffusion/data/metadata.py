@@ -145,7 +145,7 @@ def read_metadata(content: bytes) -> ImageMetadata:
     Args:
         content: Content of a JPEG, PNG, WebP, TIFF or BMP file.
 
-    Example:
+    Examples:
         >>> bool(read_metadata(b"BM"))
         False
     """

@@ -16,7 +16,7 @@ def leave_out_other_kind(
     converted `DJI_0001_T.tiff`: equal stems would be two thermal images. A file is left out if both folders have its stem,
     and only its own one has the other image of the shot.
 
-    Example:
+    Examples:
         >>> visible = {stem: Path(f"{stem}.jpg") for stem in ("dji_0001_t", "dji_0001_v")}
         >>> left, _, notes = leave_out_other_kind(visible, {"dji_0001_t": Path("dji_0001_t.tiff")})
         >>> list(left), notes[0]
@@ -45,7 +45,7 @@ def separate_kinds(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
     Of several visible images of a shot, that of DJI's wide camera is returned.
 
-    Example:
+    Examples:
         >>> files = [Path(name) for name in ("dji_0001_w.jpg", "dji_0001_z.jpg", "dji_0001_t.jpg", "dji_0002_t.jpg")]
         >>> [[file.name for file in kind] for kind in separate_kinds(files)]
         [['dji_0001_w.jpg'], ['dji_0001_t.jpg', 'dji_0002_t.jpg']]

@@ -123,7 +123,7 @@ def holds_both(file: Source, options: DecodeOptions) -> bool:
     Raises:
         OSError: If the file cannot be read.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> import numpy as np
         >>> from gffusion.data import write_image

@@ -30,7 +30,7 @@ def match_nested(
     Raises:
         OSError, ValueError: As [`match_pairs`], or if sub-folders differ only in case.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as root:
         ...     for file in ("visible/day1/0.png", "visible/day2/0.png", "infrared/day1/0.png", "infrared/day2/0.jpg"):

@@ -35,7 +35,7 @@ _BRANDS = slice(8, 48)  # bytes with the brands of a file of boxes (ISO/IEC 1449
 def is_video(path: Path) -> bool:
     """Return whether a file is named as a video.
 
-    Example:
+    Examples:
         >>> is_video(Path("drive.MP4")), is_video(Path("drive.png"))
         (True, False)
     """
@@ -77,7 +77,7 @@ def describe_others(folder: Path, suffixes: tuple[str, ...], kind: str) -> str:
 def find_unread(folder: Path, partners: Iterable[Path]) -> list[Path]:
     """Return the images in a folder whose format is not read, and which have the name of a file that has no partner.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as root:
         ...     Path(root, "1_ir.gif").touch()

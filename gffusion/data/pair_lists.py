@@ -21,7 +21,7 @@ _MAX_BYTES = 1 << 28
 def is_list(path: Path) -> bool:
     """Return whether a path is `@FILE`, a pattern, or a CSV file, and no existing image or folder has that name.
 
-    Example:
+    Examples:
         >>> [is_list(Path(text)) for text in ("@night.txt", "night/*.png", "pairs.csv", "night/1.png")]
         [True, True, True, False]
     """
@@ -51,7 +51,7 @@ def list_pairs(visible: Path, infrared: Path | None, infrared_suffixes: tuple[st
         OSError: If a list or a file in it cannot be found.
         ValueError: If a list is empty or damaged, or the two do not fit together.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     for file in ("1.png", "1_ir.png"):
@@ -84,7 +84,7 @@ def list_pairs(visible: Path, infrared: Path | None, infrared_suffixes: tuple[st
 def is_pipe(path: Path) -> bool:
     """Return whether a path is a list from standard input, a pipe or a device, which can be read only once.
 
-    Example:
+    Examples:
         >>> is_pipe(Path("@-")), is_pipe(Path("@night.txt"))
         (True, False)
     """

@@ -113,7 +113,7 @@ def match_pairs(
         ValueError: If a folder contains no images, two files have the same stem, several files could match, or no stems
             match.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as root:
         ...     for file in ("visible/1_vis.png", "visible/2_vis.png", "infrared/1_ir.png"):
@@ -207,7 +207,7 @@ def _list_stems_beside(visible: Sequence[Path], results: Path) -> set[str]:
 def find_subfolders(root: Path) -> tuple[Path, Path] | None:
     """Return the folders of visible and of infrared images in a folder without images, or None if names do not tell them.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as root:
         ...     for name in ("可见光", "红外", "labels"):

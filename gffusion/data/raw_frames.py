@@ -43,7 +43,7 @@ class RawFrame:
         Raises:
             ValueError: If the text has another form.
 
-        Example:
+        Examples:
             >>> RawFrame.parse("512x640,>u2")
             RawFrame(height=512, width=640, dtype=dtype('>u2'), header=0)
         """

@@ -158,7 +158,7 @@ def read_pair(visible: Source, infrared: Source, options: ReadOptions = ReadOpti
         ValueError: If the sizes differ, both files hold the same image, a file holds other images than it is given
             for, or a file object cannot be read.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> import numpy as np
         >>> from gffusion.data import write_image

@@ -50,7 +50,7 @@ def parse_align(text: str, option: str = "--align") -> Align:
         OSError: If the file cannot be read.
         ValueError: If the text is anything else; the message names `option`, as the user typed it.
 
-    Example:
+    Examples:
         >>> parse_align("resize")
         'resize'
     """

@@ -29,7 +29,7 @@ _HANDLERS = (
 def is_url(source: object) -> bool:
     """Return whether a source is an address of a web server.
 
-    Example:
+    Examples:
         >>> is_url("https://example.org/a.png"), is_url("file:///etc/passwd")
         (True, False)
     """

@@ -37,7 +37,7 @@ def check_visible_range(
     Raises:
         ValueError: If it is anything else; the message names `option`, as the user typed it.
 
-    Example:
+    Examples:
         >>> check_visible_range((0, 4095)), check_visible_range("0,0.4"), check_visible_range(["0", "1"])
         ((0.0, 4095.0), (0.0, 0.4), (0.0, 1.0))
     """
@@ -57,7 +57,7 @@ def check_visible_range(
 def format_visible_range(visible_range: VisibleRange) -> str:
     """Return a range as it is typed.
 
-    Example:
+    Examples:
         >>> format_visible_range((0.0, 4095.0))
         '0,4095'
     """
@@ -85,7 +85,7 @@ def map_visible(
     Raises:
         ValueError: If a range is given for an image of 8 bits, or all pixels are missing.
 
-    Example:
+    Examples:
         >>> map_visible(np.array([[0, 819, 4095]], np.uint16), "a.png", (0, 4095))[0].tolist()
         [[0, 13107, 65535]]
         >>> map_visible(np.array([[np.nan, 0.5, 1]], np.float32), "a.tif", None)[0].tolist()

@@ -12,7 +12,7 @@ def describe_error(error: Exception, folders: Iterable[str | Path] = ()) -> str:
         error: The error.
         folders: Folders of the files.
 
-    Example:
+    Examples:
         >>> describe_error(ValueError("/tmp/a/b.png has another size: use --align"), ["/tmp/a"])
         'b.png has another size: use --align (here: tick "Align the images")'
     """

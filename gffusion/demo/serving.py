@@ -79,7 +79,7 @@ def check_gradio() -> None:
 def check_address(host: str, port: int | None = None) -> None:
     """Raise OSError if this computer cannot listen on an address, before anything is loaded.
 
-    Example:
+    Examples:
         >>> check_address("127.0.0.1")
     """
     try:

@@ -42,7 +42,7 @@ def choose_models(names: tuple[str, ...] = (), bundled_only: bool = False) -> tu
         OSError: If a given model is neither in the zoo, with weights, nor a folder with a model, nor named as one of the Hub.
         ValueError: If `bundled_only` is set and a given model is not in the package.
 
-    Example:
+    Examples:
         >>> choose_models(bundled_only=True)[0]
         'gffusion-tiny'
         >>> choose_models(("gffusion-live",), bundled_only=True)

@@ -80,7 +80,7 @@ def examine_weights(problems: list[Problem]) -> dict[str, Any]:
 def is_writable(folder: Path) -> bool:
     """Return whether a file can be written to a folder, or to the nearest existing folder above it.
 
-    Example:
+    Examples:
         >>> is_writable(Path(tempfile.gettempdir(), "new", "folder"))
         True
     """
@@ -122,7 +122,7 @@ def find_clone() -> Path | None:
 def describe_path(path: Path) -> str:
     """Return a path with `~` for the home folder, so that reports do not name the user.
 
-    Example:
+    Examples:
         >>> describe_path(Path.home() / "cache") == str(Path("~", "cache"))
         True
     """
@@ -132,7 +132,7 @@ def describe_path(path: Path) -> str:
 def describe_error(error: Exception) -> str:
     """Return the message of an error in one line, with `~` for the home folder.
 
-    Example:
+    Examples:
         >>> describe_error(OSError(f"cannot read {Path.home()}"))
         'cannot read ~'
     """

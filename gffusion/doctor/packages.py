@@ -46,7 +46,7 @@ def examine_packages(problems: list[Problem]) -> tuple[dict[str, str | None], di
 def find_version(name: str) -> str | None:
     """Return the version of an installed package, or `None`.
 
-    Example:
+    Examples:
         >>> find_version("no-such-package") is None
         True
     """
@@ -59,7 +59,7 @@ def find_version(name: str) -> str | None:
 def get_pip_target(extra: str = "") -> str:
     """Return what pip installs to have gffusion with an extra such as "[video]": the clone if it is installed from one.
 
-    Example:
+    Examples:
         >>> '[video]"' in get_pip_target("[video]")
         True
     """

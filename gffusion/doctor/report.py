@@ -69,7 +69,7 @@ def examine() -> Report:
 
     Imports torch, but neither transformers nor a model, so that it takes about as long as torch does.
 
-    Example:
+    Examples:
         >>> report = examine()
         >>> report.is_usable, report.packages["torch"] is not None
         (True, True)

@@ -72,7 +72,7 @@ def fuse_luma(name: str, visible: Luma, infrared: Luma) -> NDArray[np.uint8]:
     Raises:
         ValueError: If the name is unknown.
 
-    Example:
+    Examples:
         >>> fuse_luma("average", np.array([[10.0, 200.0]]), np.array([[21.0, 100.0]])).tolist()
         [[16, 150]]
     """
@@ -85,7 +85,7 @@ def fuse_luma(name: str, visible: Luma, infrared: Luma) -> NDArray[np.uint8]:
 def add_chroma(visible: NDArray[Any], fused: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the gray image (H, W) with the chroma of the color image (H, W, 3), as (H, W, 3) uint8.
 
-    Example:
+    Examples:
         >>> add_chroma(np.array([[[200, 100, 100]]], np.uint8), np.array([[90]], np.uint8)).tolist()
         [[[160, 60, 60]]]
     """

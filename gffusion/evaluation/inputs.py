@@ -31,7 +31,7 @@ _SHOWN = ("visible", "infrared", "labels")  # beside fused images
 def name_model(model: StrPath) -> str:
     """Return the name of a model in tables: the last part of its name or path; for `best` of a run, that of the run.
 
-    Example:
+    Examples:
         >>> name_model("org/gffusion-m3fd"), name_model("runs/mine/best"), name_model("runs/mine/last")
         ('gffusion-m3fd', 'mine', 'mine-last')
     """
@@ -43,7 +43,7 @@ def name_model(model: StrPath) -> str:
 def check_no_baseline(model: StrPath) -> None:
     """Raise OSError if the name of a model is that of a baseline, and of no folder.
 
-    Example:
+    Examples:
         >>> check_no_baseline("gffusion-live")
     """
     if os.fspath(model) in BASELINE_NAMES and not os.path.exists(model):

@@ -10,7 +10,7 @@ MEAN_IOU = "mIoU"
 def intersection_over_union(confusion: NDArray[np.int64], class_names: tuple[str, ...]) -> dict[str, float]:
     """Return the mean over the classes that occur as `MEAN_IOU`, and the value of each class, NaN if it does not occur.
 
-    Example:
+    Examples:
         >>> intersection_over_union(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]]), ("x", "y", "z"))
         {'mIoU': 0.775, 'x': 0.75, 'y': 0.8, 'z': nan}
     """

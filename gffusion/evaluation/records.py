@@ -19,7 +19,7 @@ _INTERVAL = 1.0  # seconds whose values a power failure can lose; they are measu
 def holds_records(path: Path) -> bool:
     """Return whether a file begins as a file of [`Records`], of which a full disk can leave less than a line.
 
-    Example:
+    Examples:
         >>> holds_records(Path(__file__))
         False
     """
@@ -38,7 +38,7 @@ class Records:
     them, values are measured anew. Versions of other packages, such as PyTorch, are not part of it.
     Damaged lines are ignored. Threads can add values concurrently. Without a path, values are only kept in memory.
 
-    Example:
+    Examples:
         >>> records = Records()
         >>> records.add("key", "average", "scene", {"EN": 7.0})
         >>> records.get("key"), records.get("other")

@@ -137,7 +137,7 @@ def evaluate(
         ValueError: If an argument is wrong, folders have no names in common, label maps hold values that are no classes,
             models have different infrared options, raw counts have no range, or no pair can be measured.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from gffusion.synthetic.samples import write_scenes
         >>> with tempfile.TemporaryDirectory() as folder:

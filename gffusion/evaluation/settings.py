@@ -30,7 +30,7 @@ def describe_settings(
 ) -> dict[str, Any]:
     """Return versions, paths as they were given, metrics of the mean rank, and options of infrared values and of reading.
 
-    Example:
+    Examples:
         >>> settings = describe_settings(
         ...     {"visible": "vi"}, fused={"ours": "f"}, models=["runs/m"], predicted_labels={}, metrics=["EN"],
         ...     infrared_options=InfraredOptions(), read_options=ReadOptions(), label_map={},
@@ -61,7 +61,7 @@ def _to_json(option: Any) -> str | int | None:
 def describe_replaced(former: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """Return a note on settings of the former table in the output that the new one does not have, or an empty text.
 
-    Example:
+    Examples:
         >>> describe_replaced({"methods": {"x": "f"}, "metrics": ["EN", "SD"]}, {"methods": {"x": "g"}, "metrics": ["EN"]})
         'note: replacing the table with x = f (now g); metrics = EN, SD (now EN)'
     """

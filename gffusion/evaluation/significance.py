@@ -70,7 +70,7 @@ def compare_methods(values: NDArray[np.float64], higher_is_better: Sequence[bool
         higher_is_better: Direction of every metric.
         reference: Index of the method that is compared with the others.
 
-    Example:
+    Examples:
         >>> compare_methods(np.arange(20.0).reshape(2, 10, 1), [True], reference=0).p_values.round(3).tolist()
         [[nan], [0.002]]
     """
@@ -98,7 +98,7 @@ def compare_methods(values: NDArray[np.float64], higher_is_better: Sequence[bool
 def adjust_for_number(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return p-values that hold for all tests together, by Holm; NaN are no tests.
 
-    Example:
+    Examples:
         >>> adjust_for_number(np.array([0.04, 0.01, np.nan])).tolist()
         [0.04, 0.02, nan]
     """

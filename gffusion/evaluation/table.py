@@ -65,7 +65,7 @@ class EvaluationTable:
         settings: Versions, files, metrics and infrared options of the evaluation, for `summary.json`.
         segmented_by: Model that predicted the label maps of all methods, or `None` if they are their own.
 
-    Example:
+    Examples:
         >>> methods, values = ("ours", "average"), np.array([[[7.0]], [[6.0]]])
         >>> EvaluationTable(methods, (False, True), ("EN",), ("EN",), ("scene",), values, "standard").mean_ranks
         {'ours': 1.0, 'average': 2.0}

@@ -12,7 +12,7 @@ _PACKAGES = {"export": ("onnx", "onnxscript", "onnxruntime"), "run": ("onnxrunti
 def is_onnx(model: str | os.PathLike[str]) -> bool:
     """Return whether a model is named as an .onnx file.
 
-    Example:
+    Examples:
         >>> is_onnx("model.ONNX"), is_onnx("gffusion-tiny")
         (True, False)
     """
@@ -37,7 +37,7 @@ def check_file(path: str | os.PathLike[str]) -> None:
 def check_packages(purpose: str) -> None:
     """Raise ImportError if a package is missing; `purpose` is "export" or "run".
 
-    Example:
+    Examples:
         >>> check_packages("export")  # doctest: +SKIP
     """
     if missing := [name for name in _PACKAGES[purpose] if find_spec(name) is None]:

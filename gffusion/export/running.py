@@ -41,7 +41,7 @@ class OnnxModel(nn.Module):
         OSError: If the file cannot be read.
         ImportError: If onnxruntime is missing.
 
-    Example:
+    Examples:
         >>> model = OnnxModel("model.onnx")  # doctest: +SKIP
         >>> predict(model, model.load_image_processor(), [(visible, infrared)])[0].fused  # doctest: +SKIP
     """
@@ -130,7 +130,7 @@ def choose_providers(device: str, available: list[str]) -> list[str]:
     Raises:
         ValueError: If the device is unknown or not available.
 
-    Example:
+    Examples:
         >>> choose_providers("auto", ["CUDAExecutionProvider", "CPUExecutionProvider"])
         ['CUDAExecutionProvider', 'CPUExecutionProvider']
     """

@@ -16,7 +16,7 @@ _SHOWN = re.compile(
 def find_shown_images(card: str) -> list[str]:
     """Return the paths of the images that a card shows from its own folder, in Markdown or HTML.
 
-    Example:
+    Examples:
         >>> find_shown_images('![night](figures/a%20b.PNG) <img src="./c.jpg"> ![](https://example.org/d.png)')
         ['c.jpg', 'figures/a b.PNG']
     """
@@ -27,7 +27,7 @@ def find_shown_images(card: str) -> list[str]:
 def find_mentioned_images(card: str, folder: str | os.PathLike[str]) -> list[str]:
     """Return the paths of the images in a folder that a card mentions in any way, also by an address that ends with their name.
 
-    Example:
+    Examples:
         >>> find_mentioned_images("see night.png", "nowhere")
         []
     """
@@ -43,7 +43,7 @@ def find_mentioned_images(card: str, folder: str | os.PathLike[str]) -> list[str
 def to_local_path(link: str) -> str | None:
     """Return the path of an image inside the card's folder, or `None` for other links.
 
-    Example:
+    Examples:
         >>> to_local_path("./night.png"), to_local_path("../night.png"), to_local_path("https://example.org/night.png")
         ('night.png', None, None)
     """

@@ -92,7 +92,7 @@ class Evaluation:
     Raises:
         ValueError: If metrics or command are missing, a metric is unknown or not finite, or `hub_id` is not a Hub id.
 
-    Example:
+    Examples:
         >>> Evaluation("MSRS", {"EN": 6.5}, 40, "standard", "gffusion evaluate ...").eval_results[0].metric_value
         6.5
     """
@@ -164,7 +164,7 @@ class FusionCard:
     Raises:
         ValueError: If `hub_id` is not a Hub id, or `replaced_encoders` names an encoder that the model does not have.
 
-    Example:
+    Examples:
         >>> config = GFFusionConfig(paradigm="cascading", use_segmenter=False)
         >>> "# street" in FusionCard(model_name="street", config=config).render()
         True
@@ -324,7 +324,7 @@ def non_default_settings(arguments: Any) -> dict[str, Any]:
 
     Fields without a default, such as an output folder, are left out.
 
-    Example:
+    Examples:
         >>> non_default_settings(TrainingData("MSRS", 242, "research use", url="https://example.org"))
         {'url': 'https://example.org'}
     """

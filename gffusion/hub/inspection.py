@@ -26,7 +26,7 @@ def find_problems(folder: str | os.PathLike[str], full: bool | None = None) -> l
     Raises:
         OSError: If the folder has no readable model.
 
-    Example:
+    Examples:
         >>> from gffusion import locate
         >>> find_problems(locate("gffusion-funet"))
         []

@@ -130,7 +130,7 @@ def find_published_files(
         ValueError: If the model has problems, or `repo_id` is not a repository name.
         OSError: If the folder has no readable model.
 
-    Example:
+    Examples:
         >>> from gffusion import locate
         >>> list(find_published_files(locate("gffusion-funet"), "lab/street"))
         ['model.safetensors', 'README.md', 'config.json', 'preprocessor_config.json']
@@ -209,7 +209,7 @@ def find_outdated_files(present: Iterable[str], published: Iterable[str]) -> lis
 
     All other files belong to the user and are kept. Code is deleted only next to gffusion's own model code.
 
-    Example:
+    Examples:
         >>> find_outdated_files(["modeling_gffusion.py", "losses.py", "inference.py"], ["config.json"])
         ['modeling_gffusion.py', 'losses.py']
     """

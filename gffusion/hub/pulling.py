@@ -49,7 +49,7 @@ def pull(
         FileExistsError: If `folder` has other files.
         OSError: If the model does not exist, cannot be downloaded or written, or a file does not have the announced hash.
 
-    Example:
+    Examples:
         >>> with temporary_folder() as folder:
         ...     sorted(path.name for path in pull("gffusion-funet", folder).iterdir())
         ['README.md', 'config.json', 'model.safetensors', 'preprocessor_config.json']

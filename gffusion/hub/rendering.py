@@ -22,7 +22,7 @@ def sign_card(text: bytes) -> bytes:
 def is_unedited(card: bytes) -> bool:
     """Return whether a card is byte for byte what gffusion generated.
 
-    Example:
+    Examples:
         >>> card = sign_card(b"# street")
         >>> is_unedited(card), is_unedited(card.replace(b"street", b"road"))
         (True, False)
@@ -33,7 +33,7 @@ def is_unedited(card: bytes) -> bool:
 def set_source(card: bytes, source: str) -> bytes:
     r"""Return a generated card whose code example loads the weights from `source`; edited cards are returned unchanged.
 
-    Example:
+    Examples:
         >>> card = sign_card(b'loads by locate("a"):\nfuse = pipeline("image-fusion", model=locate("a"))\n')
         >>> set_source(card, "lab/street").decode().splitlines()[:2]
         ['loads by locate("a"):', 'fuse = pipeline("image-fusion", model=locate("lab/street"))']
@@ -47,7 +47,7 @@ def set_source(card: bytes, source: str) -> bytes:
 def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     r"""Return a Markdown table, or an empty string if there are no rows.
 
-    Example:
+    Examples:
         >>> print(format_table(["name", "terms"], [["a|b", "two\nlines"]]))
         | name | terms |
         | --- | --- |
@@ -60,7 +60,7 @@ def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def format_metrics(metrics: Mapping[str, Mapping[str, float]]) -> str:
     """Return a table of metric values by dataset, with arrows in the direction of better values.
 
-    Example:
+    Examples:
         >>> print(format_metrics({"MSRS": {"EN": 6.5, "Nabf": 0.0151}}))
         | dataset | EN ↑ | Nabf ↓ |
         | --- | --- | --- |
@@ -80,7 +80,7 @@ def format_log(log: Sequence[Mapping[str, float]], criterion: str = "loss_struct
         log: Records in order.
         criterion: Loss or metric of the validation that chose the best weights.
 
-    Example:
+    Examples:
         >>> print(format_log([{"epoch": 0, "eval_EN": 6.5}, {"epoch": 1, "eval_EN": 6.25}], "EN"))
         | training log | best, epoch 1 | last, epoch 2 |
         | --- | --- | --- |

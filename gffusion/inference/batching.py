@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 def check_batch_size(batch_size: Any) -> None:
     """Raise ValueError unless a batch size is a whole number of at least 1.
 
-    Example:
+    Examples:
         >>> check_batch_size(4)
     """
     if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:

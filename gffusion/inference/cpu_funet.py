@@ -254,7 +254,7 @@ def get_cpu_funet(funet: FuNet) -> CpuFuNet | None:
     That is the case in training mode, on other devices than CPUs, in other types than float32, and for networks whose parts
     or results are not those of this form.
 
-    Example:
+    Examples:
         >>> from gffusion import create_model
         >>> get_cpu_funet(create_model("gffusion-funet").funet) is not None
         True

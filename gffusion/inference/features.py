@@ -47,7 +47,7 @@ def extract_features(model: GFFusionModel, image_processor: GFFusionImageProcess
     Raises:
         ValueError: If `model` is no GFFusionModel, or the images cannot be fused.
 
-    Example:
+    Examples:
         >>> from gffusion import create_model, load_image_processor
         >>> from gffusion.data import PairImages
         >>> pair = PairImages(np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), np.uint8))

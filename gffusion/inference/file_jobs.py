@@ -93,7 +93,7 @@ def count_workers(device: str) -> int:
 
     Processes of one machine (`accelerate launch`) share its cores.
 
-    Example:
+    Examples:
         >>> count_workers("cpu")
         1
     """
@@ -108,7 +108,7 @@ def start_workers(count: int, processes: bool = False) -> Executor:
     Processes are new ones, which import the main module again: a script that asks for them needs
     `if __name__ == "__main__":`.
 
-    Example:
+    Examples:
         >>> with start_workers(2) as workers:
         ...     workers.submit(len, "abc").result()
         3

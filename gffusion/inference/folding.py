@@ -29,7 +29,7 @@ def can_fold(funet: nn.Module) -> bool:
 
     Further parts, other kinds of convolutions, hooks, and methods that are replaced on the object are not known.
 
-    Example:
+    Examples:
         >>> from gffusion import create_model
         >>> can_fold(create_model("gffusion-funet").funet)
         True
@@ -71,7 +71,7 @@ def is_plain(module: nn.Module) -> bool:
 def fold_batch_norms(layers: Iterable[nn.Module]) -> list[nn.Module]:
     """Return layers in which every batch norm is part of the convolution before it.
 
-    Example:
+    Examples:
         >>> layers = fold_batch_norms([nn.Conv2d(1, 2, 3).eval(), nn.BatchNorm2d(2).eval(), nn.ReLU()])
         >>> [type(layer).__name__ for layer in layers]
         ['Conv2d', 'ReLU']

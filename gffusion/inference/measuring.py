@@ -111,7 +111,7 @@ def measure_pair(
 def count_parameters(model: GFFusionModel) -> dict[str, int]:
     """Return the numbers of "trained" parameters and of "frozen" ones, which are those of the encoders.
 
-    Example:
+    Examples:
         >>> from gffusion import create_model
         >>> count_parameters(create_model("gffusion-funet"))
         {'trained': 13489, 'frozen': 0}

@@ -58,7 +58,7 @@ class ImageFusionPipeline(Pipeline):
         timeout (`float`, *optional*, defaults to 20):
             Seconds to wait for an answer from a URL; a whole download may take six times as long.
 
-    Example:
+    Examples:
     ```python
     >>> from transformers import pipeline
     >>> import gffusion

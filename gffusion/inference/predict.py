@@ -93,7 +93,7 @@ def predict(
         ValueError: If `pairs` is no list of pairs or empty, images or masks do not fit together, an infrared image has colors
             of no known palette, a result is not finite, the model is in training mode, or `row_bands` is given for an exported file or a model with a `forward` of its own.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from gffusion import create_model, load_image_processor
         >>> pair = np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), np.uint8)

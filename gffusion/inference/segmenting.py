@@ -56,7 +56,7 @@ def segment_fused(
         ValueError: If the model cannot segment fused images, numbers or sizes of the images differ, or images are those that
             [`predict`] refuses.
 
-    Example:
+    Examples:
         >>> from gffusion import create_model, load_image_processor
         >>> pair = np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), np.uint8)
         >>> model, processor = create_model("gffusion-tiny"), load_image_processor("gffusion-tiny")

@@ -13,7 +13,7 @@ def choose_label_file(pair: ImagePair, folder: Path) -> Path:
     Raises:
         ValueError: If that label map has a format that does not keep class indices, such as JPEG.
 
-    Example:
+    Examples:
         >>> pair = ImagePair("1_vis", Path("v", "1_vis.png"), Path("i", "1_ir.png"), labels=Path("labels", "1.png"))
         >>> choose_label_file(pair, Path("labels")).name, choose_label_file(pair, Path("other")).name
         ('1.png', '1_vis.png')

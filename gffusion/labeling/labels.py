@@ -67,7 +67,7 @@ def write_labels(
     Raises:
         ValueError: If the ids in YOLO files seem to start at 1, or boxes to be in another format, before the first map is written.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from gffusion.data import find_pairs
         >>> from gffusion.labeling.masks import ThresholdMasks

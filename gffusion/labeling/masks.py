@@ -75,7 +75,7 @@ class ThresholdMasks:
     Raises:
         ValueError: If `source` is unknown.
 
-    Example:
+    Examples:
         >>> infrared = np.zeros((1, 48, 64))
         >>> infrared[0, 12:36, 20:30] = 1
         >>> boxes = Boxes(np.array([[16, 10, 34, 38]], np.float32), np.array([0]))
@@ -126,7 +126,7 @@ def draw_labels(
     Raises:
         ValueError: If `fallback` is unknown, or a class is 254 or larger.
 
-    Example:
+    Examples:
         >>> boxes = Boxes(np.array([[1, 1, 5, 4]], np.float32), np.array([2]))
         >>> labels, report = draw_labels([None], boxes, size=(5, 6), fallback="box")
         >>> int((labels == 3).sum()), report
@@ -163,7 +163,7 @@ def draw_labels(
 def find_window(box: Floats, size: tuple[int, int], margin: tuple[float, float] = (0, 0)) -> tuple[slice, slice]:
     """Return the window of a box (4,) in an image of `size` (H, W), enlarged by `margin` (y, x) pixels on each side.
 
-    Example:
+    Examples:
         >>> find_window(np.array([1.5, 2.0, 3.0, 4.5]), (10, 10))
         (slice(2, 5, None), slice(1, 3, None))
     """
@@ -176,7 +176,7 @@ def find_window(box: Floats, size: tuple[int, int], margin: tuple[float, float] 
 def draw_ellipse(box: Floats, size: tuple[int, int]) -> Mask:
     """Return the ellipse inscribed in a box (4,) as a mask of its window, in which the middle pixel is always set.
 
-    Example:
+    Examples:
         >>> int(draw_ellipse(np.array([0, 0, 4, 4]), (10, 10)).sum())  # without the corners
         12
     """
@@ -193,7 +193,7 @@ def draw_ellipse(box: Floats, size: tuple[int, int]) -> Mask:
 def sort_by_area(boxes: Floats) -> NDArray[np.intp]:
     """Return the indices of boxes (N, 4) from the smallest to the largest.
 
-    Example:
+    Examples:
         >>> sort_by_area(np.array([[0, 0, 9, 9], [1, 1, 3, 4]]))
         array([1, 0])
     """

@@ -15,7 +15,7 @@ FALLBACKS: tuple[Fallback, ...] = get_args(Fallback)
 def check_choice(name: str, value: Any, allowed: Sequence[str]) -> Any:
     """Return `value`, or raise ValueError if it is not allowed; `name` is the option as the user typed it.
 
-    Example:
+    Examples:
         >>> check_choice("`source`", "both", SOURCES)
         'both'
     """

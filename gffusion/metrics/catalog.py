@@ -219,7 +219,7 @@ def list_metrics(task: Literal["fusion", "segmentation"] = "fusion") -> list[str
     Raises:
         ValueError: If the task is unknown.
 
-    Example:
+    Examples:
         >>> list_metrics("segmentation")
         ['mIoU', 'IoU', 'Acc']
     """

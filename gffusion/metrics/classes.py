@@ -62,7 +62,7 @@ class FusionMetric(_CatalogMetric):
     Raises:
         ValueError: If an option is unknown, or has a value that is not allowed.
 
-    Example:
+    Examples:
         >>> image = torch.tensor([[0, 85], [170, 255]])
         >>> metric = MI(unit="nats")
         >>> metric.update(image, visible=image, infrared=torch.zeros(2, 2))
@@ -118,7 +118,7 @@ class SegmentationMetric(_CatalogMetric):
     Raises:
         ValueError: If `num_classes` is no integer, or there is only one class.
 
-    Example:
+    Examples:
         >>> metric = MeanIoU(num_classes=3)
         >>> metric.update(torch.tensor([[[0, 1, 1, 1]]]), torch.tensor([[[0, 1, 1, 255]]]))
         >>> metric.compute()

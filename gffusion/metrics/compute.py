@@ -32,7 +32,7 @@ def get_metric(name: str, protocol: str = "standard", **kwargs: Any) -> "Metric"
         TypeError: If the name is no text.
         ValueError: If the name or the protocol is unknown, the protocol does not have the metric, or an argument is wrong.
 
-    Example:
+    Examples:
         >>> get_metric("MI", protocol="cddfuse").settings
         {'unit': 'nats'}
     """
@@ -69,7 +69,7 @@ def compute_metrics(
     Warns:
         UserWarning: If a fused image holds only 0 and 1, but one of its sources does not.
 
-    Example:
+    Examples:
         >>> image = torch.arange(0, 250, 10).reshape(5, 5)
         >>> compute_metrics(image, visible=image, infrared=image, metrics=["SCD", "Qabf"])
         {'SCD': tensor([0.], dtype=torch.float64), 'Qabf': tensor([0.9748], dtype=torch.float64)}
@@ -96,7 +96,7 @@ def check_size(size: Sequence[int], metrics: Sequence[str], protocol: str = "sta
     Raises:
         ValueError: If they are too small for one; the message begins with it, and lists the metrics that they suit.
 
-    Example:
+    Examples:
         >>> check_size((8, 64), ["EN", "SF"])
     """
     minimums = {name: find_minimum_size(protocol, name) for name in metrics}

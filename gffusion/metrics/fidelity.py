@@ -78,7 +78,7 @@ def vif(fused: Tensor, visible: Tensor, infrared: Tensor, *, saturating: bool = 
     Source: Sheikh and Bovik 2006, doi:10.1109/TIP.2005.859378, in the pixel domain (their program `vifp_mscale`): windows of
     17, 9, 5 and 3 pixels inside the image.
 
-    Example:
+    Examples:
         >>> image = torch.arange(64 * 64).reshape(64, 64) % 256
         >>> vif(image, visible=image, infrared=torch.full((64, 64), 128)).round(decimals=4)
         tensor([2.], dtype=torch.float64)
@@ -114,7 +114,7 @@ def viff(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
 
     Source: Han et al. 2013, doi:10.1016/j.inffus.2011.08.002, with the constants of their program for gray images.
 
-    Example:
+    Examples:
         >>> image = torch.arange(64 * 64).reshape(64, 64) % 256
         >>> viff(image, visible=image, infrared=image).round(decimals=4)
         tensor([1.], dtype=torch.float64)

@@ -24,7 +24,7 @@ def strips(image: Tensor, window: int) -> list[Tensor]:
 
     Each window of `window` rows inside the image is inside exactly one strip. On other devices than CPUs, one strip is cut.
 
-    Example:
+    Examples:
         >>> [strip.shape[1] for strip in strips(torch.zeros(1, 10, 10), window=3)]
         [10]
     """
@@ -38,7 +38,7 @@ def strips(image: Tensor, window: int) -> list[Tensor]:
 def gaussian_taps(size: int, sigma: float) -> Taps:
     """Return one side of a separable Gaussian window of `size` (odd) taps that sum to 1, as MATLAB's `fspecial`.
 
-    Example:
+    Examples:
         >>> [round(tap, 3) for tap in gaussian_taps(3, sigma=0.6)]
         [0.166, 0.667, 0.166]
     """
@@ -51,7 +51,7 @@ def smooth(image: Tensor, taps: Taps, stride: int = 1) -> Tensor:
 
     (B, H, W) -> (B, (H - len(taps)) // stride + 1, (W - len(taps)) // stride + 1).
 
-    Example:
+    Examples:
         >>> smooth(torch.arange(9.0).reshape(1, 3, 3), (1 / 3,) * 3).round(decimals=4)
         tensor([[[4.]]])
     """
@@ -73,7 +73,7 @@ def local_covariance(first: Tensor, second: Tensor, taps: Taps, saturating: bool
 
     With `saturating`, products of pixels are clipped at 255, as MATLAB does for `uint8` images.
 
-    Example:
+    Examples:
         >>> image = torch.arange(9.0).reshape(1, 3, 3)
         >>> local_covariance(image, image, (1 / 3,) * 3).round(decimals=4)
         tensor([[[6.6667]]])
@@ -87,7 +87,7 @@ def local_covariance(first: Tensor, second: Tensor, taps: Taps, saturating: bool
 def sobel(image: Tensor) -> tuple[Tensor, Tensor]:
     """Return the Sobel responses, left minus right and below minus above: (B, H, W) -> two of (B, H - 2, W - 2).
 
-    Example:
+    Examples:
         >>> sobel(torch.arange(9.0).reshape(1, 3, 3))
         (tensor([[[-8.]]]), tensor([[[24.]]]))
     """

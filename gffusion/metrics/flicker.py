@@ -24,7 +24,7 @@ class Flicker:
     Infrared frames must have gray levels of one range for the whole video: with the range of each frame, the input
     flickers, too, and hides the flicker of the result.
 
-    Example:
+    Examples:
         >>> dark, light = torch.full((4, 6), 50.0), torch.full((4, 6), 60.0)
         >>> metric = Flicker()
         >>> for fused, visible in ((dark, dark), (light, light), (dark, light)):
@@ -86,7 +86,7 @@ def flicker(fused: Iterable[Tensor], visible: Iterable[Tensor], infrared: Iterab
     Raises:
         ValueError: If the numbers of frames or their sizes differ, or there are less than two frames.
 
-    Example:
+    Examples:
         >>> constant = torch.full((3, 4, 6), 80.0)
         >>> flicker(constant + 6 * torch.tensor([0, 1, 0])[:, None, None], constant, constant)
         6.0

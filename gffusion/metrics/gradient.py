@@ -35,7 +35,7 @@ def spatial_frequency(fused: Tensor, *, data_range: float = 255.0) -> Tensor:
 
     Source: Eskicioglu and Fisher 1995, doi:10.1109/26.477498.
 
-    Example:
+    Examples:
         >>> spatial_frequency(torch.tensor([[0, 3], [4, 7]]))
         tensor([5.], dtype=torch.float64)
     """
@@ -62,7 +62,7 @@ def average_gradient(fused: Tensor, *, divisor: Literal["pixels", "intervals"] =
 
     Source: Cui et al. 2015, doi:10.1016/j.optcom.2014.12.032.
 
-    Example:
+    Examples:
         >>> average_gradient(torch.tensor([[0, 6], [8, 14]]))
         tensor([7.0711], dtype=torch.float64)
     """
@@ -124,7 +124,7 @@ def qabf(fused: Tensor, visible: Tensor, infrared: Tensor, *, tie_range: float |
 
     Source: Xydeas and Petrovic 2000, doi:10.1049/el:20000267.
 
-    Example:
+    Examples:
         >>> image = torch.arange(0, 250, 10).reshape(5, 5)
         >>> qabf(image, visible=image, infrared=image)
         tensor([0.9748], dtype=torch.float64)
@@ -164,7 +164,7 @@ def nabf(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
 
     Source: Shreyamsha Kumar 2013, doi:10.1007/s11760-012-0361-x, after Petrovic and Xydeas 2005.
 
-    Example:
+    Examples:
         >>> image = torch.arange(0, 250, 10).reshape(5, 5)
         >>> nabf(image, visible=image // 2, infrared=image // 4)
         tensor([0.4536], dtype=torch.float64)

@@ -39,7 +39,7 @@ def to_luma8(image: ArrayLike | Tensor) -> Tensor:
         ValueError: If the image is empty, the shape or the data type is not supported, a floating-point value is NaN or
             outside 0 to 1, or a value is masked.
 
-    Example:
+    Examples:
         >>> to_luma8(np.array([[[255, 0, 0], [10, 10, 10]]], dtype=np.uint8))
         tensor([[76., 10.]], dtype=torch.float64)
     """
@@ -100,7 +100,7 @@ def check_aligned(**images: Tensor | None) -> list[Tensor]:
     Raises:
         ValueError: If an image is missing, empty, boolean, complex, in color, or differs in shape from the others.
 
-    Example:
+    Examples:
         >>> [image.shape for image in check_aligned(fused=torch.zeros(2, 3), visible=torch.zeros(2, 3))]
         [torch.Size([1, 2, 3]), torch.Size([1, 2, 3])]
     """
@@ -124,7 +124,7 @@ def gray_levels(minimum_size: int, **images: Tensor | None) -> list[Tensor]:
     Warns:
         UserWarning: If the fused image holds only 0 and 1, but one of its sources does not.
 
-    Example:
+    Examples:
         >>> gray_levels(1, fused=torch.tensor([[0.4, 2.5]]))
         [tensor([[[0., 3.]]], dtype=torch.float64)]
     """

@@ -53,7 +53,7 @@ def entropy(fused: Tensor) -> Tensor:
 
     Source: Roberts, van Aardt and Ahmed 2008, doi:10.1117/1.2945910.
 
-    Example:
+    Examples:
         >>> entropy(torch.tensor([[0, 85], [170, 255]]))
         tensor([2.], dtype=torch.float64)
     """
@@ -85,7 +85,7 @@ def mutual_information(
 
     Source: Qu, Zhang and Yan 2002, doi:10.1049/el:20020212.
 
-    Example:
+    Examples:
         >>> image = torch.tensor([[0, 85], [170, 255]])
         >>> mutual_information(image, visible=image, infrared=torch.zeros(2, 2))
         tensor([2.], dtype=torch.float64)
@@ -112,7 +112,7 @@ def normalized_mutual_information(fused: Tensor, visible: Tensor, infrared: Tens
 
     Source: Hossny, Nahavandi and Creighton 2008, doi:10.1049/el:20081754.
 
-    Example:
+    Examples:
         >>> image = torch.tensor([[0, 85], [170, 255]])
         >>> normalized_mutual_information(image, visible=image, infrared=torch.zeros(2, 2))
         tensor([1.], dtype=torch.float64)

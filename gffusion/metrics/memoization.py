@@ -30,7 +30,7 @@ def memoized(function: Callable[P, R]) -> Callable[P, R]:
 
     Tensors count as the same if they are the same object. Callers must not change a result in place.
 
-    Example:
+    Examples:
         >>> double = memoized(lambda number: [2 * number])
         >>> with memoizing():
         ...     double(1) is double(1)

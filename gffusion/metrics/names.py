@@ -20,7 +20,7 @@ def list_given(names: Any, argument: str, kinds: tuple[type, ...] = (str,), advi
     Raises:
         TypeError: If they are neither, with the advice.
 
-    Example:
+    Examples:
         >>> list_given("EN", "metrics"), list_given(["EN", "SD"], "metrics")
         (('EN',), ('EN', 'SD'))
     """
@@ -37,7 +37,7 @@ def list_given(names: Any, argument: str, kinds: tuple[type, ...] = (str,), advi
 def suggest(name: str, allowed: Iterable[str]) -> str:
     """Return a sentence, after a space, on why there is no fusion metric of a name or which one is similar, or an empty text.
 
-    Example:
+    Examples:
         >>> suggest("Q_abf", ["EN", "Qabf"]), suggest("average gradient", ["AG"]), suggest("XY", ["EN"])
         (' Did you mean Qabf?', ' Did you mean AG?', '')
     """

@@ -17,7 +17,7 @@ def check_options(function: Callable[..., Any], /, **options: Any) -> None:
     Raises:
         ValueError: If a value is not allowed.
 
-    Example:
+    Examples:
         >>> from gffusion.metrics.functional import mutual_information
         >>> check_options(mutual_information, unit="bit")
         Traceback (most recent call last):

@@ -91,7 +91,7 @@ def select_options(protocol: str, metrics: Iterable[str] | None = None) -> Mappi
         TypeError: If the metrics are neither a name nor names.
         ValueError: If the protocol is unknown or lacks one of the metrics.
 
-    Example:
+    Examples:
         >>> select_options("tang2022", ["SD", "EN"])
         {'SD': {'saturating': True}, 'EN': {}}
     """

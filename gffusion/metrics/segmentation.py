@@ -19,7 +19,7 @@ def check_labels(logits: Tensor, labels: Tensor, num_classes: int, ignore_index:
         ValueError: If an argument is no tensor or complex, the shapes do not match, a label is out of range, logits hold NaN,
             or there is only one class.
 
-    Example:
+    Examples:
         >>> check_labels(torch.tensor([[[[0.2]], [[0.7]]]]), torch.tensor([[[1]]]), num_classes=2, ignore_index=255)
         (tensor([[[1]]]), tensor([[[1]]]))
     """
@@ -69,7 +69,7 @@ def mean_iou(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: int
 
     Source: Everingham et al. 2010, doi:10.1007/s11263-009-0275-4.
 
-    Example:
+    Examples:
         >>> mean_iou(torch.tensor([[[0, 1, 1, 1]]]), torch.tensor([[[0, 1, 1, 255]]]), num_classes=3)
         tensor(1.)
     """
@@ -86,7 +86,7 @@ def class_iou(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: in
     Shape (C,), with NaN for classes that are absent from both labels and prediction, and for `ignore_index`. Arguments, errors and source are those
     of [`mean_iou`].
 
-    Example:
+    Examples:
         >>> class_iou(torch.tensor([[[0, 1, 1, 1]]]), torch.tensor([[[0, 0, 1, 255]]]), num_classes=3)
         tensor([0.5000, 0.5000,    nan])
     """
@@ -109,7 +109,7 @@ def pixel_accuracy(logits: Tensor, labels: Tensor, num_classes: int, ignore_inde
 
     The share is NaN if all pixels are ignored. Arguments, errors and source are those of [`mean_iou`].
 
-    Example:
+    Examples:
         >>> pixel_accuracy(torch.tensor([[[0, 1, 1, 1]]]), torch.tensor([[[0, 0, 1, 1]]]), num_classes=3)
         tensor(0.7500)
     """

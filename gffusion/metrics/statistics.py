@@ -44,7 +44,7 @@ def standard_deviation(fused: Tensor, *, saturating: bool = False) -> Tensor:
 
     Source: Ma, Ma and Li 2019, doi:10.1016/j.inffus.2018.02.004.
 
-    Example:
+    Examples:
         >>> standard_deviation(torch.tensor([[0, 0], [100, 100]]))
         tensor([50.], dtype=torch.float64)
     """
@@ -68,7 +68,7 @@ def correlation_coefficient(fused: Tensor, visible: Tensor, infrared: Tensor) ->
 
     Source: Ma, Ma and Li 2019, doi:10.1016/j.inffus.2018.02.004.
 
-    Example:
+    Examples:
         >>> image = torch.tensor([[0, 50], [100, 150]])
         >>> correlation_coefficient(image, visible=image, infrared=torch.tensor([[0, 50], [50, 0]]))
         tensor([0.5000], dtype=torch.float64)
@@ -90,7 +90,7 @@ def sum_of_correlations_of_differences(fused: Tensor, visible: Tensor, infrared:
 
     Source: Aslantas and Bendes 2015, doi:10.1016/j.aeue.2015.09.004.
 
-    Example:
+    Examples:
         >>> visible = torch.tensor([[0, 50], [100, 100]])
         >>> infrared = torch.tensor([[100, 0], [0, 50]])
         >>> sum_of_correlations_of_differences(visible + infrared, visible, infrared).round(decimals=4)
@@ -116,7 +116,7 @@ def mean_squared_error(fused: Tensor, visible: Tensor, infrared: Tensor, *, data
 
     Source: Jagalingam and Hegde 2015, doi:10.1016/j.aqpro.2015.02.019.
 
-    Example:
+    Examples:
         >>> fused = torch.full((2, 2), 10)
         >>> mean_squared_error(fused, visible=fused + 2, infrared=fused)
         tensor([2.], dtype=torch.float64)
@@ -155,7 +155,7 @@ def peak_signal_to_noise_ratio(
 
     Source: Jagalingam and Hegde 2015, doi:10.1016/j.aqpro.2015.02.019.
 
-    Example:
+    Examples:
         >>> fused = torch.full((2, 2), 100)
         >>> peak_signal_to_noise_ratio(fused, visible=fused + 10, infrared=fused - 10)
         tensor([28.1308], dtype=torch.float64)

@@ -63,7 +63,7 @@ def ssim(
 
     Source: Wang, Bovik, Sheikh and Simoncelli 2004, doi:10.1109/TIP.2003.819861.
 
-    Example:
+    Examples:
         >>> image = torch.arange(256).reshape(16, 16)
         >>> ssim(image, visible=image, infrared=255 - image)
         tensor([0.1738], dtype=torch.float64)
@@ -102,7 +102,7 @@ def ms_ssim(fused: Tensor, visible: Tensor, infrared: Tensor, *, data_range: flo
 
     Source: Wang, Simoncelli and Bovik 2003, doi:10.1109/ACSSC.2003.1292216.
 
-    Example:
+    Examples:
         >>> image = torch.arange(176 * 176).reshape(176, 176) % 256
         >>> ms_ssim(image, visible=image, infrared=255 - image).round(decimals=4)
         tensor([1.], dtype=torch.float64)

@@ -62,7 +62,7 @@ def render_scene(seed: int = 0, height: int = 480, width: int = 640) -> Rendered
     Raises:
         ValueError: If a side is shorter than 32 pixels, there are more than 16 million pixels, or the seed is negative.
 
-    Example:
+    Examples:
         >>> scene = render_scene(seed=1, height=32, width=48)
         >>> scene.visible.shape, scene.infrared.shape, str(scene.labels.dtype)
         ((32, 48, 3), (32, 48), 'uint8')
@@ -85,7 +85,7 @@ def render_scene(seed: int = 0, height: int = 480, width: int = 640) -> Rendered
 def check_scene(seed: int, height: int, width: int) -> None:
     """Raise ValueError if [`render_scene`] does not take the arguments.
 
-    Example:
+    Examples:
         >>> check_scene(0, 480, 640)
     """
     if min(height, width) < MIN_SIDE:

@@ -31,7 +31,7 @@ def write_scenes(folder: Path, count: int = 1, seed: int = 0, height: int = 480,
         OSError: If a file cannot be written.
         ValueError: If an argument is out of range, or `classes.txt` in the folder names other classes.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_scenes(Path(folder), count=2, seed=7, height=32, width=48)

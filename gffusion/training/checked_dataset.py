@@ -32,7 +32,7 @@ def read_item(dataset: Any, index: int) -> dict[str, Any]:
     Raises:
         ValueError: If it is no dict of images with finite values in [0, 1], or its labels are no integers.
 
-    Example:
+    Examples:
         >>> item = {"visible_values": np.zeros((3, 32, 32)), "infrared_values": torch.zeros(1, 32, 32)}
         >>> read_item([item], 0)["visible_values"].dtype
         torch.float32

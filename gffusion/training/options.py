@@ -31,7 +31,7 @@ class OptionParser(argparse.ArgumentParser):
         kinds: Title of a group in the help -> dataclass. Field names must be unique.
         options: Options of `argparse.ArgumentParser`.
 
-    Example:
+    Examples:
         >>> from gffusion.training.recipe import DataArguments
         >>> OptionParser({"data": DataArguments}).parse_words(["--crop-size", "96", "--scale", "0.5,1"])
         {'crop_size': '96', 'scale': ['0.5', '1']}
@@ -75,7 +75,7 @@ class OptionParser(argparse.ArgumentParser):
 def find_options(words: Iterable[str]) -> dict[str, str]:
     """Return the options of a command line as they were typed, by the names of their fields.
 
-    Example:
+    Examples:
         >>> find_options(["--crop-size", "96", "--scale=1"])
         {'crop_size': '--crop-size', 'scale': '--scale'}
     """
@@ -147,7 +147,7 @@ def _argparse_options(annotation: Any) -> dict[str, Any]:
 def convert(annotation: Any, value: Any) -> Any:
     """Convert a value, as text or from YAML, to the type of a field if possible.
 
-    Example:
+    Examples:
         >>> convert(dict, '{"merging": "mean"}'), convert(float, "1e-3"), convert(int, "many")
         ({'merging': 'mean'}, 0.001, 'many')
     """

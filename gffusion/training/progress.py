@@ -11,7 +11,7 @@ from gffusion.metrics import METRICS
 class Progress:
     """Progress of a run, saved in checkpoints next to weights, optimizer and random states.
 
-    Example:
+    Examples:
         >>> progress = Progress()
         >>> [progress.update_best(score, "SSIM") for score in (0.5, 0.4, 0.6)]
         [True, False, True]
@@ -60,7 +60,7 @@ class Progress:
 def is_higher_better(metric: str) -> bool:
     """Return whether larger values of a metric or loss are better.
 
-    Example:
+    Examples:
         >>> is_higher_better("SSIM"), is_higher_better("loss_structural")
         (True, False)
     """

@@ -127,7 +127,7 @@ class Recipe:
     `typed` has the names of the options that are meant for this run; those of a YAML file serve several runs. By default, all are.
     `notes` say what was changed for this machine.
 
-    Example:
+    Examples:
         >>> recipe = Recipe.parse(["--config", "finetune", "--train-data", "mine", "yours", "--num_train_epochs", "3"])
         >>> recipe.model.model_name_or_path, recipe.data.train_data, recipe.training.num_train_epochs
         ('gffusion-tiny', ['mine', 'yours'], 3)
@@ -181,7 +181,7 @@ def _limit_workers(training: FusionTrainingArguments) -> tuple[str, ...]:
 def list_options() -> list[str]:
     """Return the names of all options of a run.
 
-    Example:
+    Examples:
         >>> "crop_size" in list_options()
         True
     """
@@ -191,7 +191,7 @@ def list_options() -> list[str]:
 def list_recipes() -> list[str]:
     """Return the names of the bundled recipes.
 
-    Example:
+    Examples:
         >>> "ablations/mean" in list_recipes()
         True
     """
@@ -221,7 +221,7 @@ def read_recipe(name: str | Path) -> dict[str, Any]:
         OSError: If a file cannot be read.
         ValueError: If a file is not a recipe, or a recipe is its own base.
 
-    Example:
+    Examples:
         >>> read_recipe("ablations/mean")["model_config"]["merging"]
         'mean'
     """

@@ -235,7 +235,7 @@ def _parse_record(log: Path, line: str) -> dict[str, Any]:
 def summarize(epoch: int, num_train_epochs: int, record: dict[str, Any]) -> str:
     """Return a log record as one readable line; the epoch before the first one is -1.
 
-    Example:
+    Examples:
         >>> summarize(0, 20, {"loss": 1.5, "eval_SSIM": 0.25})
         'epoch 1/20: loss 1.5000, SSIM 0.2500'
     """

@@ -26,7 +26,7 @@ class StepSampler(Sampler[list[int]]):
         ValueError: If there are fewer pairs than a step takes, except with one process and without accumulation, where a
             step then takes all pairs.
 
-    Example:
+    Examples:
         >>> [len(batch) for batch in StepSampler(length=5, batch_size=2)]
         [2, 2]
     """
@@ -84,7 +84,7 @@ def collate(items: list[dict[str, Any]], config: GFFusionConfig | None = None) -
         ValueError: If only some items have an input, such as labels, their sizes differ, or a label is neither a class of the
             model nor ignored.
 
-    Example:
+    Examples:
         >>> items = [{"visible_values": torch.zeros(3, 4, 4), "infrared_values": torch.zeros(1, 4, 4), "name": "a"}] * 2
         >>> {name: tuple(values.shape) for name, values in collate(items).items()}
         {'visible_values': (2, 3, 4, 4), 'infrared_values': (2, 1, 4, 4)}
@@ -118,7 +118,7 @@ def move_inputs(batch: Mapping[str, Any], with_labels: bool, device: torch.devic
 def count_mixed(share: float, batch_size: int) -> int:
     """Return how many pairs of a batch are mixed: `share` of them, rounded, but at least two unless it is 0.
 
-    Example:
+    Examples:
         >>> [count_mixed(share, 8) for share in (0, 0.1, 0.25, 0.5, 1)]
         [0, 2, 2, 4, 8]
     """
@@ -130,7 +130,7 @@ def mix_pairs(batch: Mapping[str, Tensor], share: float, ignore_index: int) -> d
 
     From N pairs, this makes N squared, whose images show different scenes. See [`count_mixed`] for their number.
 
-    Example:
+    Examples:
         >>> batch = {"infrared_values": torch.arange(4).view(4, 1, 1, 1)}
         >>> mix_pairs(batch, share=0.5, ignore_index=255)["infrared_values"].flatten().tolist()
         [1, 0, 2, 3]

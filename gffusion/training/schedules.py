@@ -8,7 +8,7 @@ from .arguments import FusionTrainingArguments
 def progress_after_q(arguments: FusionTrainingArguments, epoch: int) -> float:
     """Return the progress of epoch `epoch` (from 0) from q to the end, in [0, 1); 0 before q.
 
-    Example:
+    Examples:
         >>> arguments = FusionTrainingArguments("run", num_train_epochs=20, head_start_epoch=10)
         >>> [progress_after_q(arguments, epoch) for epoch in (5, 10, 15)]
         [0.0, 0.0, 0.5]

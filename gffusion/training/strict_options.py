@@ -22,7 +22,7 @@ def strict_options(kind: type[Kind]) -> type[Kind]:
     Paths are stored as text. Instances raise ValueError for wrong values, with a message that names the option, the value and what is allowed, and
     TypeError for unknown options, with what to use instead.
 
-    Example:
+    Examples:
         >>> from gffusion.training import FusionTrainingArguments
         >>> FusionTrainingArguments("run", seed=-1)
         Traceback (most recent call last):

@@ -69,7 +69,7 @@ class FusionTrainer:
             parameter to train, or fewer pairs than a step of several batches takes.
         TypeError: If there is no argument of a name.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> pairs = [{"visible_values": torch.rand(3, 32, 32), "infrared_values": torch.rand(1, 32, 32)}] * 2
         >>> model = GFFusionModel.from_backbones(paradigm="cascading", use_segmenter=False, decoder_channels=[4])

@@ -28,7 +28,7 @@ _ADVICE = {
 def refuse_unknown(kind: str, given: Iterable[str], known: Iterable[str]) -> None:
     """Raise TypeError for a name in `given` that is not in `known`, with what to use instead.
 
-    Example:
+    Examples:
         >>> refuse_unknown("FusionTrainer", ["callbacks"], ["model"])
         Traceback (most recent call last):
         TypeError: FusionTrainer has no option 'callbacks': progress goes to the trackers of report_to; leave it out
@@ -43,7 +43,7 @@ def refuse_unknown(kind: str, given: Iterable[str], known: Iterable[str]) -> Non
 def advise(name: str, known: Iterable[str], prefix: str = "") -> str | None:
     """Return what to use instead of an unknown option, or `None` if no option is like it.
 
-    Example:
+    Examples:
         >>> advise("learning_rte", ["seed", "learning_rate"], "--")
         ', did you mean --learning_rate?'
         >>> advise("max_steps", [])

@@ -43,7 +43,7 @@ def check_replaceable(path: Path) -> None:
     Raises:
         OSError: If it is something else.
 
-    Example:
+    Examples:
         >>> check_replaceable(Path("new.png"))
     """
     try:
@@ -61,7 +61,7 @@ def check_replaceable(path: Path) -> None:
 def is_written(path: Path) -> bool:
     """Return whether a file exists and has content; copies to a full disk and crashes leave empty ones.
 
-    Example:
+    Examples:
         >>> is_written(Path("new.png"))
         False
     """
@@ -71,7 +71,7 @@ def is_written(path: Path) -> bool:
 def prevents_writing(error: BaseException | None) -> bool:
     """Return whether other files cannot be written either: the disk is full or read-only, or a quota is used up.
 
-    Example:
+    Examples:
         >>> prevents_writing(OSError(errno.ENOSPC, "No space left on device")), prevents_writing(ValueError())
         (True, False)
     """
@@ -81,7 +81,7 @@ def prevents_writing(error: BaseException | None) -> bool:
 def describe_error(error: BaseException) -> str:
     """Return the message of an error. If it prevents writing, it says in words why, and which file was not written.
 
-    Example:
+    Examples:
         >>> describe_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "fused.png")), describe_error(ValueError("x"))
         ('cannot write fused.png: the disk is full', 'x')
     """
@@ -106,7 +106,7 @@ def replace_file(path: Path, content: bytes, replace_special: bool = False) -> N
     Raises:
         OSError: If the file cannot be written.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     replace_file(Path(folder, "notes.txt"), b"complete")
@@ -121,7 +121,7 @@ def replace_file(path: Path, content: bytes, replace_special: bool = False) -> N
 def replacing(path: Path, replace_special: bool = False) -> Iterator[Path]:
     """Give a temporary path to write to, and replace a file by it at the end of the `with` block; see [`replace_file`].
 
-    Example:
+    Examples:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with replacing(Path(folder, "notes.txt")) as temporary:
         ...         _ = temporary.write_text("complete")
@@ -151,7 +151,7 @@ def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
 
     Folders that killed processes left there are removed first.
 
-    Example:
+    Examples:
         >>> with temporary_folder() as folder:
         ...     folder.is_dir()
         True
@@ -174,7 +174,7 @@ def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
 def synchronize(path: Path) -> None:
     """Wait until a file, or a folder with everything below it, is on the disk.
 
-    Example:
+    Examples:
         >>> with temporary_folder() as folder:
         ...     synchronize(folder)
     """
@@ -205,7 +205,7 @@ def name_temporary(folder: Path) -> Path:
 def remove_leftovers(folder: Path) -> None:
     """Remove temporary files and folders of processes of this machine or container that ended, and old ones of others.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     used = name_temporary(Path(folder))

@@ -6,7 +6,7 @@ import os
 def count_cores() -> int:
     """Return the number of cores that this process may use.
 
-    Example:
+    Examples:
         >>> count_cores() >= 1
         True
     """

@@ -21,7 +21,7 @@ _LATEX = str.maketrans(
 def to_line(text: str) -> str:
     r"""Return a text as one line that UTF-8 can hold: bytes of file names that are no UTF-8 become escapes.
 
-    Example:
+    Examples:
         >>> to_line("a\nb\udcff")
         'a b\\udcff'
     """
@@ -31,7 +31,7 @@ def to_line(text: str) -> str:
 def quote_word(text: str) -> str:
     """Return a text as one word for the shell of this system.
 
-    Example:
+    Examples:
         >>> quote_word("model")
         'model'
     """
@@ -41,7 +41,7 @@ def quote_word(text: str) -> str:
 def escape_markdown(text: str) -> str:
     r"""Return a text for Markdown, also in tables.
 
-    Example:
+    Examples:
         >>> print(escape_markdown("a|b <img> [x](y) https://z"))
         a&#124;b &lt;img> \[x](y) https\://z
     """
@@ -51,7 +51,7 @@ def escape_markdown(text: str) -> str:
 def escape_latex(text: str) -> str:
     r"""Return a text for LaTeX, also in tables.
 
-    Example:
+    Examples:
         >>> print(escape_latex(r"\input{x} 100%"))
         \textbackslash{}input\{x\} 100\%
     """
@@ -61,7 +61,7 @@ def escape_latex(text: str) -> str:
 def escape_csv(text: str) -> str:
     """Return a text that spreadsheets do not take for a formula.
 
-    Example:
+    Examples:
         >>> escape_csv("=1+2"), escape_csv("night")
         ("'=1+2", 'night')
     """
@@ -72,7 +72,7 @@ def escape_csv(text: str) -> str:
 def quote_code(text: str) -> str:
     """Return a text as code in a line of Markdown.
 
-    Example:
+    Examples:
         >>> quote_code("seed"), quote_code("a`b")
         ('`seed`', '`` a`b ``')
     """

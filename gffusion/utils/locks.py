@@ -19,7 +19,7 @@ class FolderLock:
     Raises:
         BlockingIOError: If another process has locked the folder.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder, FolderLock(Path(folder)):
         ...     FolderLock(Path(folder))

@@ -10,7 +10,7 @@ _TEXTS = ("can't allocate memory", "cannot allocate memory", "not enough memory"
 def describe_memory_error(error: BaseException, purpose: str = "") -> str | None:
     """Return an error of memory in one line, or `None` for other errors.
 
-    Example:
+    Examples:
         >>> describe_memory_error(MemoryError(), " for this image")
         'not enough memory for this image'
         >>> describe_memory_error(RuntimeError("CUDA out of memory. Tried to allocate 9 GiB"))
@@ -29,7 +29,7 @@ def describe_memory_error(error: BaseException, purpose: str = "") -> str | None
 def memory_errors() -> Iterator[None]:
     """Raise MemoryError with a message if memory runs out while an image is processed, whatever was raised.
 
-    Example:
+    Examples:
         >>> with memory_errors():
         ...     raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         Traceback (most recent call last):

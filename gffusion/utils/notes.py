@@ -18,7 +18,7 @@ _subject: ContextVar[str] = ContextVar("subject", default="")
 def name_first(things: Sequence[object], shown: int = 3) -> str:
     """Return the first names for a message, at most `shown`.
 
-    Example:
+    Examples:
         >>> name_first("abcd")
         'a, b, c, ...'
     """
@@ -29,7 +29,7 @@ def name_first(things: Sequence[object], shown: int = 3) -> str:
 def about(*files: object) -> Iterator[None]:
     """Let warnings of this thread be about these files.
 
-    Example:
+    Examples:
         >>> with about("1.png", "2.png"):
         ...     get_subject()
         '1.png, 2.png'
@@ -45,7 +45,7 @@ def about(*files: object) -> Iterator[None]:
 def name_in_errors(where: str) -> Iterator[None]:
     """Begin the messages of ValueError with a file or a place, unless they begin with it.
 
-    Example:
+    Examples:
         >>> with name_in_errors("1.png"):
         ...     raise ValueError("it is empty")
         Traceback (most recent call last):
@@ -79,7 +79,7 @@ def get_subject() -> str:
 def get_kind(note: str) -> str:
     """Return a note without its shares in percent, which differ between images of one kind.
 
-    Example:
+    Examples:
         >>> get_kind("border (2 %) filled")
         'border ({}) filled'
     """
@@ -91,7 +91,7 @@ def find_new_kinds(notes: Iterable[str], seen: set[str]) -> list[str]:
 
     Of such kinds there are few, however many images are read.
 
-    Example:
+    Examples:
         >>> seen = set()
         >>> find_new_kinds(["identical since 0.040 s", "identical since 0.080 s"], seen), find_new_kinds(["identical since 2 s"], seen)
         (['identical since 0.040 s'], [])
@@ -107,7 +107,7 @@ def find_new_kinds(notes: Iterable[str], seen: set[str]) -> list[str]:
 def summarize_notes(notes: Iterable[str]) -> list[tuple[str, int]]:
     """Return every kind of note once, with its count; shares in percent become their range.
 
-    Example:
+    Examples:
         >>> summarize_notes(["border (2 %) filled", "aligned", "border (12 %) filled"])
         [('border (2 to 12 %) filled', 2), ('aligned', 1)]
     """

@@ -16,7 +16,7 @@ def map_in_order(
 
     Items are consumed as calls are submitted. Exceptions of `function` are raised where the result is yielded.
 
-    Example:
+    Examples:
         >>> from concurrent.futures import ThreadPoolExecutor
         >>> with ThreadPoolExecutor() as executor:
         ...     list(map_in_order(executor, len, ["a", "bc"], depth=1))

@@ -44,7 +44,7 @@ def show_progress(
         description: Text before the numbers.
         hidden: Whether nothing is shown.
 
-    Example:
+    Examples:
         >>> [number for number in show_progress(range(3), unit="pair")]
         [0, 1, 2]
     """

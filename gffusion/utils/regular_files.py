@@ -35,7 +35,7 @@ def check_regular(path: str | os.PathLike[str]) -> os.stat_result:
 def describe_special(mode: int) -> str:
     """Return what a path is that is no regular file, such as "a device".
 
-    Example:
+    Examples:
         >>> describe_special(stat.S_IFIFO)
         'a pipe'
     """
@@ -52,7 +52,7 @@ def read_regular(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     Raises:
         OSError: As for [`check_regular`], and if the file is larger, or grows meanwhile.
 
-    Example:
+    Examples:
         >>> len(read_regular(__file__, 1 << 20)) > 1000
         True
     """

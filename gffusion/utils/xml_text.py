@@ -15,7 +15,7 @@ def parse_xml(content: str | bytes) -> ElementTree.Element:
     Raises:
         ValueError: If it is damaged, has an unknown encoding, or declares a document type.
 
-    Example:
+    Examples:
         >>> parse_xml("<size><width>640</width></size>").findtext("width")
         '640'
     """

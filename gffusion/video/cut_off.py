@@ -10,7 +10,7 @@ _FIRST_BOXES = (b"ftyp", b"wide", b"mdat", b"free", b"skip")
 def lacks_index(path: Path) -> bool:
     """Return whether a file of the MP4 family has no index (`moov`), which cameras write when a recording ends.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as root:
         ...     file = Path(root, "cut.mp4")

@@ -20,7 +20,7 @@ class _Moment(NamedTuple):
 class FrozenFrames:
     """Compare infrared frames with those before, while the visible images change.
 
-    Example:
+    Examples:
         >>> frozen, infrared = FrozenFrames(), np.zeros((4, 6), np.uint8)
         >>> [len(frozen.add(0.25 * index, np.full((4, 6), index), infrared.copy())) for index in range(4)]
         [0, 0, 1, 1]

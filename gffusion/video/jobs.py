@@ -88,7 +88,7 @@ def _is_same(path: Path, other: Path) -> bool:
 def is_number(value: Any) -> bool:
     """Return whether a value is a real number, which can be infinite.
 
-    Example:
+    Examples:
         >>> is_number(3.0), is_number(True), is_number("3"), is_number(float("nan"))
         (True, False, False, False)
     """
@@ -98,7 +98,7 @@ def is_number(value: Any) -> bool:
 def check_time_offset(seconds: float) -> None:
     """Raise ValueError if the time offset is no finite number.
 
-    Example:
+    Examples:
         >>> check_time_offset(-0.5)
     """
     if not (is_number(seconds) and math.isfinite(seconds)):
@@ -111,7 +111,7 @@ def check_fps(fps: float | Fraction, name: str) -> Fraction:
     Raises:
         ValueError: If it is not allowed; the message begins with `name`.
 
-    Example:
+    Examples:
         >>> check_fps(29.97, "`visible_fps`"), check_fps(29.97002997, "`visible_fps`")
         (Fraction(2997, 100), Fraction(30000, 1001))
     """

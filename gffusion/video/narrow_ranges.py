@@ -24,7 +24,7 @@ class NarrowRanges:
     Args:
         frames: Values (H, W) or (H, W, 3) and missing pixels of these frames.
 
-    Example:
+    Examples:
         >>> ramp = np.arange(6400.0).reshape(80, 80)
         >>> narrow = NarrowRanges([(ramp, None)])
         >>> [len(narrow.describe(ramp / divisor, None)) for divisor in (1, 20, 100)]

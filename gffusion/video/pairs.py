@@ -14,7 +14,7 @@ from gffusion.utils.notes import name_first
 def are_video_folders(visible: Path, infrared: Path | None = None) -> bool:
     """Return whether the given paths are folders that hold videos and no images.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as root:
         ...     Path(root, "1.mp4").touch()
@@ -30,7 +30,7 @@ def match_videos(visible: Path, infrared: Path | None = None) -> PairMatch:
     Raises:
         ValueError: If no names match, several videos could match, or a format is not read.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as root:
         ...     for name in ("DJI_0001_V.MP4", "DJI_0001_T.MP4"):

@@ -140,7 +140,7 @@ class FusionStream:
         TypeError: If `read_options` are something else.
         ValueError: If `model` is none of this package, or options exclude each other or do not fit ordered frames.
 
-    Example:
+    Examples:
         >>> from gffusion import create_model, load_image_processor
         >>> model, processor = create_model("gffusion-live"), load_image_processor("gffusion-live")
         >>> with FusionStream(model, processor) as stream:

@@ -23,7 +23,7 @@ def draw_alignment(
         infrared: (H, W) or (H, W, 3), any numeric type.
         missing: (H, W), True where the infrared image has no measurement, or `None`.
 
-    Example:
+    Examples:
         >>> draw_alignment(np.zeros((48, 64, 3), np.uint8), np.eye(48, 64)).size
         (136, 48)
     """

@@ -35,7 +35,7 @@ def draw_box_plots(
     Raises:
         ImportError: If matplotlib is not installed.
 
-    Example:
+    Examples:
         >>> figure = draw_box_plots(np.zeros((1, 5, 2)), ["average"], ["EN", "MSE"], [True, False], [True])
         >>> [panel.get_title(loc="right") for panel in figure.axes]
         ['higher is better', 'lower is better']

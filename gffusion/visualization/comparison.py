@@ -43,7 +43,7 @@ def draw_comparison(
     Raises:
         ValueError: If the part does not lie in the images.
 
-    Example:
+    Examples:
         >>> scene = np.eye(64)
         >>> draw_comparison("scene", {"visible": scene, "infrared": 1 - scene}, {"average": scene / 2}).size
         (1188, 858)
@@ -58,7 +58,7 @@ def draw_comparison(
 def choose_columns(count: int) -> int:
     """Return the number of columns, at most six, that leaves the fewest empty places.
 
-    Example:
+    Examples:
         >>> choose_columns(3), choose_columns(7), choose_columns(10)
         (3, 4, 5)
     """
@@ -68,7 +68,7 @@ def choose_columns(count: int) -> int:
 def find_differing_part(lumas: Sequence[NDArray[np.float64]]) -> Box:
     """Return the box, a quarter of the height and width, where the details of gray images (H, W) differ most.
 
-    Example:
+    Examples:
         >>> flat, detailed = np.zeros((2, 40, 80))
         >>> detailed[4:6, 60:62] = 255
         >>> find_differing_part([flat, detailed])

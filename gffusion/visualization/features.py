@@ -57,7 +57,7 @@ def find_principal_colors(token_maps: Sequence[NDArray[np.floating[Any]]]) -> li
     The components are those of all maps together, so that equal colors mean equal content. Every token is normalized first;
     the lowest and highest 2 % of each component are cut off.
 
-    Example:
+    Examples:
         >>> maps = np.random.default_rng(0).normal(size=(2, 4, 6, 8))
         >>> [colors.shape for colors in find_principal_colors(list(maps))]
         [(4, 6, 3), (4, 6, 3)]

@@ -34,7 +34,7 @@ def draw_labeled_pair(
     [0, 1], (H, W, 3) and (H, W, 1), labels (H, W) class ids with 0 for the background; boxes (N, 4) are left, top, right and
     bottom in pixels, each of one of the `classes`.
 
-    Example:
+    Examples:
         >>> visible, infrared, labels = np.zeros((50, 100, 3)), np.zeros((50, 100, 1)), np.zeros((50, 100), np.uint8)
         >>> draw_labeled_pair("scene", visible, infrared, labels, np.array([[10, 10, 20, 20]]), [1]).size
         (1548, 318)
@@ -58,7 +58,7 @@ def draw_legend(
 ) -> Image.Image:
     """Draw the colors of classes, whose ids are 1, 2, ..., and of ignored pixels, in as many lines as `width` needs.
 
-    Example:
+    Examples:
         >>> draw_legend(["person", "car"]).size, draw_legend(["person", "car"], 150, with_ignored=False).size
         ((1548, 38), (150, 64))
     """

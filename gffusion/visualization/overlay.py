@@ -13,7 +13,7 @@ def overlay(image: NDArray[Any], label_map: NDArray[np.uint8]) -> NDArray[np.uin
 
     Returns (H, W, 3) uint8. The background, 0, is left unchanged; elsewhere, half of the color is that of the class.
 
-    Example:
+    Examples:
         >>> overlay(np.full((1, 2), 100, np.uint8), np.array([[0, 1]], np.uint8)).tolist()
         [[[100, 100, 100], [165, 80, 80]]]
     """

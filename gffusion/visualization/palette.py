@@ -13,7 +13,7 @@ PALETTE = np.frombuffer(bytes.fromhex(_HEX), np.uint8).reshape(-1, 3)
 def color_classes(classes: NDArray[Any] | int) -> NDArray[np.uint8]:
     """Return the colors (..., 3) of class ids (...); ids beyond the palette repeat it without the background.
 
-    Example:
+    Examples:
         >>> color_classes(1).tolist(), color_classes(12).tolist()
         ([230, 60, 60], [230, 60, 60])
     """

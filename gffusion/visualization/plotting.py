@@ -49,7 +49,7 @@ def measure_text(text: str, size: float) -> float:
 def fit_text(text: str, width: float, size: float) -> str:
     r"""Return a text for matplotlib, shortened in the middle to a width in points; `$` does not start a formula.
 
-    Example:
+    Examples:
         >>> fit_text("a$b", 100, 8)
         'a\\$b'
     """

@@ -54,7 +54,7 @@ def draw_side_by_side(
         ImportError: If matplotlib is not installed.
         ValueError: If sizes differ, or the part does not lie in the images.
 
-    Example:
+    Examples:
         >>> scene = np.eye(48, 64)
         >>> figure = draw_side_by_side({"visible": scene, "infrared": 1 - scene, "fused": scene / 2})
         >>> [axes.get_title() for axes in figure.axes]

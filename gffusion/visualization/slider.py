@@ -33,7 +33,7 @@ class ImageSlider:
     Raises:
         ValueError: If there are fewer than two images, their sizes differ, values are out of range, or a name is unknown.
 
-    Example:
+    Examples:
         >>> slider = ImageSlider({"visible": np.zeros((32, 48)), "fused": np.ones((32, 48))})
         >>> "<figure" in slider.to_html(), slider.left, slider.right
         (True, 'visible', 'fused')

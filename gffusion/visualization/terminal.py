@@ -17,7 +17,7 @@ def draw_blocks(image: NDArray[Any], columns: int, rows: int) -> str:
         columns: Width of the terminal in characters.
         rows: Height of the terminal in characters.
 
-    Example:
+    Examples:
         >>> text = draw_blocks(np.zeros((4, 6), np.uint8), columns=3, rows=5)
         >>> text.count("▀"), text.count("\n")
         (3, 0)

@@ -14,7 +14,7 @@ def digest_weights(module: nn.Module, *settings: str) -> str:
 
     That of a compiled module is the same. 100 million parameters take half a second.
 
-    Example:
+    Examples:
         >>> digest_weights(nn.ReLU()) == digest_weights(nn.ReLU(), "other settings")
         False
     """
@@ -31,7 +31,7 @@ def digest_file(path: Path) -> str:
     Raises:
         OSError: If the file cannot be read.
 
-    Example:
+    Examples:
         >>> len(digest_file(Path(__file__)))
         32
     """
@@ -42,7 +42,7 @@ def digest_file(path: Path) -> str:
 def digest_sources(folder: Traversable) -> str:
     """Return a digest of the names and contents of all Python files in a folder, 32 hexadecimal digits.
 
-    Example:
+    Examples:
         >>> len(digest_sources(Path(__file__).parent))
         32
     """

@@ -36,7 +36,7 @@ def create_model(
         OSError: If the model is unknown, has no published weights, or cannot be loaded.
         ValueError: If an argument is invalid.
 
-    Example:
+    Examples:
         >>> create_model("gffusion-live").config.paradigm
         'cascading'
     """
@@ -64,7 +64,7 @@ def load_image_processor(name: str | os.PathLike[str] = "gffusion-tiny", **kwarg
         OSError: If the model is unknown or cannot be loaded.
         ValueError: If an option is unknown or invalid.
 
-    Example:
+    Examples:
         >>> load_image_processor("gffusion-live", size_divisor=8).size_divisor
         8
     """

@@ -14,7 +14,7 @@ _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")  # of batch no
 def count_bundled_parameters(entry: ModelEntry) -> dict[str, int] | None:
     """Return the numbers of "trained" and "frozen" parameters of a bundled model, `None` of others, which need a download.
 
-    Example:
+    Examples:
         >>> from gffusion.zoo import MODELS
         >>> count_bundled_parameters(MODELS[0])
         {'trained': 13489, 'frozen': 0}

@@ -198,7 +198,7 @@ def list_models(pattern: str = "*", status: Status | None = None) -> list[str]:
     Raises:
         ValueError: If the status is unknown.
 
-    Example:
+    Examples:
         >>> list_models("*-m*fd", status="recipe-only")
         ['gffusion-m3fd']
     """
@@ -208,7 +208,7 @@ def list_models(pattern: str = "*", status: Status | None = None) -> list[str]:
 def find_entries(pattern: str = "*", status: Status | None = None) -> list[ModelEntry]:
     """Return the entries of models, selected as in [`list_models`].
 
-    Example:
+    Examples:
         >>> [entry.recipe for entry in find_entries("*funet")]
         ['funet']
     """
@@ -242,7 +242,7 @@ def locate(name: str | os.PathLike[str]) -> str:
     Raises:
         OSError: If the model is unknown, the zoo has no weights for it, or a folder would be loaded instead.
 
-    Example:
+    Examples:
         >>> locate("organization/street")
         'organization/street'
     """
@@ -293,7 +293,7 @@ def _name_loadable_models() -> str:
 def is_hub_id(name: str) -> bool:
     """Return whether a name has the form of a Hub id, `organization/name`.
 
-    Example:
+    Examples:
         >>> is_hub_id("organization/street"), is_hub_id("runs/street/best")
         (True, False)
     """

@@ -92,7 +92,7 @@ def clip_boxes(coordinates: ArrayLike, classes: Sequence[int], size: tuple[int, 
     Raises:
         ValueError: If a coordinate is NaN or infinite.
 
-    Example:
+    Examples:
         >>> clip_boxes([(-10, 5, 20, 30)], [0], size=(25, 40), origin="example").coordinates.tolist()
         [[0.0, 5.0, 20.0, 25.0]]
     """

@@ -105,7 +105,7 @@ def check_sizes(boxes: Sequence[Any], sizes: Sequence[tuple[int, int]], origin: 
     Raises:
         ValueError: If many boxes extend far beyond their images, and would not as two corners.
 
-    Example:
+    Examples:
         >>> check_sizes([(100, 60, 80, 30)], [(120, 160)], "all.json")
         >>> check_sizes([(100, 60, 150, 90)] * 5, [(120, 160)] * 5, "all.json")
         Traceback (most recent call last):
@@ -130,7 +130,7 @@ def check_centers(boxes: Sequence[Any], origin: str) -> None:
     Raises:
         ValueError: If many boxes extend far beyond their images, and would not as two corners.
 
-    Example:
+    Examples:
         >>> check_centers([(0.9, 0.8, 0.3, 0.2)], "boxes")
         >>> check_centers([(0.8, 0.7, 0.9, 0.9)] * 5, "boxes")
         Traceback (most recent call last):
@@ -150,7 +150,7 @@ def check_centers(boxes: Sequence[Any], origin: str) -> None:
 def check_pixels(boxes: ArrayLike, origin: str) -> None:
     """Raise ValueError if boxes of four numbers are relative to the image instead of in pixels.
 
-    Example:
+    Examples:
         >>> check_pixels([(0, 0, 1, 1)], "all.json")
         >>> check_pixels([(0.1, 0.1, 0.2, 0.3)], "all.json")
         Traceback (most recent call last):

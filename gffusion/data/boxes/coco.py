@@ -26,7 +26,7 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
         FileNotFoundError: If the file does not exist.
         ValueError: If the file is malformed, or two images have the same stem.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> images, categories = [{"id": 1, "file_name": "a.png"}], [{"id": 7, "name": "car"}]
         >>> annotations = [{"image_id": 1, "category_id": 7, "bbox": [10, 20, 30, 40]}]

@@ -47,7 +47,7 @@ def read_boxes(
         FileNotFoundError: If the file does not exist.
         ValueError: If the file is malformed, holds a class that is not in `class_names`, or states another size.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = Path(folder, "street.txt").write_text("1 0.5 0.5 0.5 1")

@@ -47,7 +47,7 @@ def find_pairs(
         ValueError: If the layout is unknown, or [`match_pairs`] or [`read_coco`] refuses the files. The names
             of classes are checked where they are used, see [`FoundPairs.check_class_names`].
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as root:
         ...     for kind in ("visible", "infrared"):

@@ -27,7 +27,7 @@ class Compose:
     Args:
         transforms: The transforms.
 
-    Example:
+    Examples:
         >>> from gffusion.data.transforms import RandomCrop, RandomFlip
         >>> sample = {"visible": np.zeros((4, 6, 3), np.float32), "infrared": np.zeros((4, 6, 1), np.float32)}
         >>> Compose([RandomCrop(2), RandomFlip()])(sample, np.random.default_rng(0))["visible"].shape
@@ -56,7 +56,7 @@ def apply_transform(transform: Transform, sample: Sample, rng: np.random.Generat
     Raises:
         ValueError: If the transform does not take a sample and a generator, or does not return a sample.
 
-    Example:
+    Examples:
         >>> def forget(sample, rng):
         ...     sample["infrared"] = 1 - sample["infrared"]
         >>> apply_transform(forget, {"infrared": np.zeros((4, 6, 1))}, np.random.default_rng(0))
@@ -96,7 +96,7 @@ def _takes(transform: Transform, *values: Any) -> bool:
 def describe_transform(transform: Transform | None) -> str:
     """Return the name of a transform with its options, to compare transforms of two runs.
 
-    Example:
+    Examples:
         >>> from gffusion.data.transforms import RandomFlip, Resize
         >>> describe_transform(Compose([Resize(64), RandomFlip()]))
         'Resize(height=64, width=64), RandomFlip(horizontal=0.5, vertical=0.0, variants=2)'

@@ -27,7 +27,7 @@ class Misalignment:
     Raises:
         ValueError: If `shift` is negative or not finite, `rotation` is outside [0, 180], or `scale` outside [0, 1).
 
-    Example:
+    Examples:
         >>> sample = {"visible": np.zeros((8, 8, 3), np.float32), "infrared": np.eye(8, dtype=np.float32)[..., None]}
         >>> moved = Misalignment(shift=2, rotation=5)(sample, np.random.default_rng(0))
         >>> moved["visible"] is sample["visible"], bool((moved["infrared"] != sample["infrared"]).any())
@@ -76,7 +76,7 @@ class ThermalArtifacts:
         ValueError: If `probability` or `noise` is outside [0, 1], `shift` outside [0, 2], or unless
             `1 <= quality[0] <= quality[1] <= 100`.
 
-    Example:
+    Examples:
         >>> sample = {"infrared": np.full((16, 16, 1), 0.5, np.float32)}
         >>> changed = ThermalArtifacts(probability=1)(sample, np.random.default_rng(0))
         >>> bool((changed["infrared"] != 0.5).any()), changed["infrared_target"] is sample["infrared"]
@@ -145,7 +145,7 @@ class Night:
         ValueError: If `probability` or `color_loss` is outside [0, 1], unless `0 < exposure[0] <= exposure[1] <= 1`, or
             if `full_well` is not positive, `read_noise` is negative, or one of them is not finite.
 
-    Example:
+    Examples:
         >>> sample = {"visible": np.full((8, 8, 3), 0.8, np.float32)}
         >>> dark = Night(probability=1, exposure=(0.1, 0.1))(sample, np.random.default_rng(0))["visible"]
         >>> bool(dark.mean() < 0.4)
@@ -200,7 +200,7 @@ class Glare:
         ValueError: If `probability` is outside [0, 1], `lamps` is less than 1, or unless `0 < radius[0] <= radius[1] <=
             1`.
 
-    Example:
+    Examples:
         >>> sample = {"visible": np.zeros((40, 40, 3), np.float32)}
         >>> lit = Glare(probability=1)(sample, np.random.default_rng(0))["visible"]
         >>> float(lit.max())

@@ -26,7 +26,7 @@ class RandomCrop:
     Raises:
         ValueError: If a side is not positive, or unless `0 < scale[0] <= scale[1]`.
 
-    Example:
+    Examples:
         >>> sample = {"visible": np.zeros((48, 64, 3), np.float32), "infrared": np.zeros((48, 64, 1), np.float32)}
         >>> RandomCrop(32, scale=(0.8, 1.5))(sample, np.random.default_rng(0))["infrared"].shape
         (32, 32, 1)
@@ -67,7 +67,7 @@ class RandomFlip:
     Raises:
         ValueError: If a probability is outside [0, 1].
 
-    Example:
+    Examples:
         >>> sample = {"visible": np.zeros((1, 3, 3), np.float32), "labels": np.array([[1, 2, 3]])}
         >>> RandomFlip(horizontal=1)(sample, np.random.default_rng(0))["labels"].tolist()
         [[3, 2, 1]]
@@ -104,7 +104,7 @@ class Resize:
     Raises:
         ValueError: If a side is not positive.
 
-    Example:
+    Examples:
         >>> sample = {"visible": np.zeros((48, 64, 3), np.float32), "infrared": np.zeros((48, 64, 1), np.float32)}
         >>> Resize((24, 32))(sample, np.random.default_rng(0))["visible"].shape
         (24, 32, 3)

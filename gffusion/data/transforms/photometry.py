@@ -18,7 +18,7 @@ class VisiblePhotometric:
     Raises:
         ValueError: If `brightness` or `contrast` is outside [0, 1], or `gamma` outside [0, 1).
 
-    Example:
+    Examples:
         >>> sample = {"visible": np.full((4, 6, 3), 0.5, np.float32)}
         >>> bright = VisiblePhotometric(brightness=0.2)(sample, np.random.default_rng(0))["visible"]
         >>> bool(0.3 <= bright.min() <= bright.max() <= 0.7)
@@ -54,7 +54,7 @@ class ThermalGain:
     Raises:
         ValueError: If an argument is outside [0, 1].
 
-    Example:
+    Examples:
         >>> sample = {"infrared": np.full((4, 6, 1), 0.5, np.float32)}
         >>> changed = ThermalGain(gain=0.2)(sample, np.random.default_rng(0))["infrared"]
         >>> bool(0.4 <= changed.min() <= changed.max() <= 0.6)

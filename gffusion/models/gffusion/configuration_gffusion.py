@@ -137,7 +137,7 @@ class GFFusionConfig(PreTrainedConfig):
     Raises:
         ValueError: If a value is invalid or contradicts another one, or an argument is unknown.
 
-    Example:
+    Examples:
     ```python
     >>> from gffusion import GFFusionConfig
 

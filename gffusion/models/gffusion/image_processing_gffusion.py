@@ -61,7 +61,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
     Raises:
         ValueError: If an option is out of range, or options exclude each other.
 
-    Example:
+    Examples:
     ```python
     >>> import numpy as np
     >>> from gffusion import GFFusionImageProcessor

@@ -26,7 +26,7 @@ def check_same_size(sizes: Mapping[str, tuple[int, ...]], advice: str | None = N
     Raises:
         ValueError: If sizes differ.
 
-    Example:
+    Examples:
         >>> check_same_size({"visible.png": (480, 640), "infrared.png": (480, 640)})
         (480, 640)
     """

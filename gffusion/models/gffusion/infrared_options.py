@@ -35,7 +35,7 @@ class InfraredOptions:
     Raises:
         ValueError: If an option is wrong, or options exclude each other.
 
-    Example:
+    Examples:
         >>> InfraredOptions([255, 0]).is_inverted
         True
     """
@@ -150,7 +150,7 @@ def check_options(options: Any, count: int) -> None:
     Raises:
         ValueError: If there is not.
 
-    Example:
+    Examples:
         >>> check_options([InfraredOptions()], 1)
     """
     if not isinstance(options, (list, tuple)) or not all(hasattr(item, "is_inverted") for item in options):

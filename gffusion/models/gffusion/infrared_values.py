@@ -99,7 +99,7 @@ def to_infrared_values(
         ValueError: If floating-point values are outside [0, 1] and no range is given, values are not finite, most pixels
             are outside a fixed range, all pixels are missing, or the range depends on other images, too.
 
-    Example:
+    Examples:
         >>> to_infrared_values(np.array([[0, 51], [204, 255]], np.uint8), InfraredOptions([255, 0]))
         array([[[1. , 0.8],
                 [0.2, 0. ]]], dtype=float32)
@@ -237,7 +237,7 @@ def _scale_infrared_by_type(array: NDArray[Any], valid: Any, options: InfraredOp
 def is_nearly_constant(array: NDArray[Any], missing: Mask | None = None) -> bool:
     """Return whether a 16-bit image uses less than a tenth of the range of its type.
 
-    Example:
+    Examples:
         >>> is_nearly_constant(np.arange(7000, 9000, dtype=np.uint16)[None])
         True
     """

@@ -113,7 +113,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
     Args:
         config ([`GFFusionConfig`]): Architecture.
 
-    Example:
+    Examples:
     ```python
     >>> import torch
     >>> from gffusion import GFFusionConfig, GFFusionModel
