@@ -53,3 +53,10 @@ def test_public_names_are_documented(package: str) -> None:
 def test_names_of_the_package_are_listed() -> None:
     listed = set(re.findall(r"`(\w+)`", (API / "index.md").read_text("utf-8")))
     assert set(gffusion.__all__) - listed == set()
+
+
+def test_examples_are_shown_as_code() -> None:
+    """Other headings, such as `Example:`, are admonitions, whose text is Markdown: `>>>` would be nested quotes."""
+    for name in DOCUMENTED:
+        lines = [line.strip() for line in (find(name).__doc__ or "").splitlines()]
+        assert "Example:" not in lines, f"head the examples of {name} with `Examples:`"
