@@ -32,7 +32,7 @@ StrictOption = Annotated[
     typer.Option(
         "--strict",
         help="Exit with code 1 if anything was not as it should be, after all is fused: files or video frames without a "
-        "partner, notes and warnings, but not notes about outputs that are kept.",
+        "partner, notes and warnings, but not notes about kept outputs, measured ranges and rigs.",
     ),
 ]
 QuietOption = Annotated[

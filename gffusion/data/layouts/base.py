@@ -46,7 +46,7 @@ class FoundPairs:
         """Return the class names if they can be used.
 
         Raises:
-            ValueError: As [`check_class_names`][gffusion.data.class_names.check_class_names].
+            ValueError: As [`check_class_names`].
         """
         if self.class_names is None or self.names_file is None:
             return self.class_names
