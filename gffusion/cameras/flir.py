@@ -18,7 +18,7 @@ from .radiometric_image import PictureInPicture, RadiometricImage
 from .temperatures import PlanckScale
 
 _APP1 = 0xE1
-_RAW_DATA, _EMBEDDED_IMAGE, _CAMERA_INFO, _PIP = 0x01, 0x0E, 0x20, 0x2A
+_USED = _RAW_DATA, _EMBEDDED_IMAGE, _CAMERA_INFO, _PIP = 0x01, 0x0E, 0x20, 0x2A
 _IMAGE_OFFSET = 32  # of the data of image records
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -69,7 +69,7 @@ def _join_chunks(chunks: list[bytes]) -> bytes:
 
 
 def _read_records(container: bytes) -> dict[int, bytes]:
-    """Return the first record of every type."""
+    """Return the first record of every type that is used; thousands of other ones could share the same bytes."""
     if container[:4] not in (b"FFF\0", b"AFF\0") or len(container) < 64:
         raise ValueError("its FLIR data are damaged: they do not start with an FFF header")
     for order in "><":
@@ -88,7 +88,8 @@ def _read_records(container: bytes) -> dict[int, bytes]:
             continue
         if start + length > len(container):
             raise ValueError(f"its FLIR data are damaged: record {kind:#x} is cut off")
-        records.setdefault(kind, container[start : start + length])
+        if kind in _USED and kind not in records:
+            records[kind] = container[start : start + length]
     return records
 
 
