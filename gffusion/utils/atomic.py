@@ -1,10 +1,10 @@
 """Write files atomically, and remove what killed processes left."""
 
 import errno
-import itertools
 import os
 import platform
 import re
+import secrets
 import shutil
 import stat
 import tempfile
@@ -17,12 +17,11 @@ from pathlib import Path
 
 from gffusion.utils.regular_files import describe_special
 
-_NAME = re.compile(r"\.gffusion-([0-9a-f]{8})-([0-9]+)-[0-9]+\.tmp")
+_NAME = re.compile(r"\.gffusion-([0-9a-f]{8})-([0-9]+)-([0-9a-f]+)\.tmp")
 _FOREIGN_AGE = 24 * 3600  # seconds after which files of other machines are leftovers
 _FULL_ERRORS = (errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC))
 _DISK_ERRORS = (*_FULL_ERRORS, errno.EIO, errno.EACCES)
-_STARTED = time.time()
-_numbers = itertools.count()
+_RUN = secrets.token_hex(4)  # in containers, the next process often has the number of a killed one
 
 
 def _identify_host() -> str:
@@ -133,7 +132,12 @@ def replacing(path: Path, replace_special: bool = False) -> Iterator[Path]:
     _remove_leftovers_once(path.parent.absolute(), os.getpid())
     temporary = name_temporary(path.parent)
     try:
+        temporary.touch(exist_ok=False)  # never through a link that somebody else made
         yield temporary
+        if not stat.S_ISREG(temporary.lstat().st_mode):
+            raise OSError(
+                f"cannot write {path}: another program replaced its temporary file: write to a folder of your own"
+            )
         synchronize(temporary)  # otherwise, a power failure after the next line can leave an empty file
         os.replace(temporary, path)
     except BaseException as error:
@@ -198,8 +202,8 @@ def synchronize_entries(path: Path) -> None:
 
 
 def name_temporary(folder: Path) -> Path:
-    """Return a new path for a temporary file, whose length does not depend on that of the final name."""
-    return folder / f".gffusion-{_HOST}-{os.getpid()}-{next(_numbers)}.tmp"
+    """Return a new path for a temporary file, which nobody can guess, of a length that does not depend on the final name."""
+    return folder / f".gffusion-{_HOST}-{os.getpid()}-{_RUN}{secrets.token_hex(8)}.tmp"
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -219,11 +223,10 @@ def remove_leftovers(folder: Path) -> None:
     except OSError:  # a folder that can be written but not listed
         return
     for path, match in found:
-        host, process = match[1], int(match[2])
         try:
-            changed = path.lstat().st_mtime
-            if (host == _HOST and not _is_running(process, changed)) or time.time() - changed > _FOREIGN_AGE:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            is_over = match[1] == _HOST and not _is_running(int(match[2]), match[3])
+            if is_over or time.time() - path.lstat().st_mtime > _FOREIGN_AGE:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         except OSError:  # another process removed it, or it is not ours
             continue
 
@@ -235,10 +238,10 @@ def _remove_leftovers_once(folder: Path, process: int) -> None:
     remove_leftovers(folder)
 
 
-def _is_running(process: int, changed: float) -> bool:
-    """Return whether a process runs that can have changed a file at this time."""
-    if process == os.getpid():  # in containers, the next process often has the same number
-        return changed >= _STARTED - 1
+def _is_running(process: int, suffix: str) -> bool:
+    """Return whether the process runs that gave a file its name with this suffix."""
+    if process == os.getpid():
+        return suffix.startswith(_RUN)
     if os.name == "nt":  # there, signal 0 would end the process
         return True
     try:

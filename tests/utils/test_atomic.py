@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from gffusion.utils import atomic
-from gffusion.utils.atomic import name_temporary, remove_leftovers, replace_file, temporary_folder
+from gffusion.utils.atomic import (
+    name_temporary,
+    remove_leftovers,
+    replace_file,
+    replacing,
+    synchronize,
+    temporary_folder,
+)
 
 
 @pytest.mark.parametrize(("target", "name"), [(os, "replace"), (os, "fsync"), (Path, "open")])
@@ -72,6 +79,72 @@ def test_processes_of_other_containers_are_not_of_this_machine(monkeypatch: pyte
     mine = atomic._identify_host()
     monkeypatch.setattr(os, "readlink", lambda _: "pid:[4026530000]")
     assert atomic._identify_host() != mine == atomic._HOST
+
+
+@pytest.mark.parametrize("age", [-(10**9), 0, 10**9])
+def test_leftovers_of_a_process_with_the_same_number(tmp_path: Path, age: int) -> None:
+    """As after a restart of a container; the clock of the disk can differ, and anybody can set times."""
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    file, folder, link = (tmp_path / f".gffusion-{atomic._HOST}-{os.getpid()}-{n}.tmp" for n in range(3))
+    file.touch()
+    folder.mkdir()
+    link.symlink_to(kept)
+    for path in (file, folder, link):
+        os.utime(path, (time.time() - age,) * 2, follow_symlinks=False)
+    with replacing(tmp_path / "a.txt") as temporary:
+        os.utime(temporary, (time.time() - age,) * 2)
+        remove_leftovers(tmp_path)
+        assert sorted(tmp_path.iterdir()) == sorted([kept, temporary] if age < 10**9 else [kept])
+        temporary.touch()
+
+
+class TestFoldersOfOthers:
+    """Who may write to the output folder cannot make us write elsewhere."""
+
+    def test_links_with_likely_names(self, tmp_path: Path) -> None:
+        target, path = tmp_path / "target", tmp_path / "a.txt"
+        for number in range(500):
+            link = tmp_path / f".gffusion-{atomic._HOST}-{os.getpid()}-{number}.tmp"
+            link.symlink_to(target)
+            os.utime(link, (4e9, 4e9), follow_symlinks=False)
+        replace_file(path, b"new")
+        assert path.read_bytes() == b"new" and not path.is_symlink() and not target.exists()
+
+    def test_the_name_exists(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        target, path = tmp_path / "target", tmp_path / "a.txt"
+        (tmp_path / "link").symlink_to(target)
+        monkeypatch.setattr(atomic, "name_temporary", lambda folder: folder / "link")
+        with pytest.raises(FileExistsError, match=r"a\.txt"):
+            replace_file(path, b"new")
+        assert not target.exists() and not path.exists()
+
+    def test_temporary_file_is_replaced(self, tmp_path: Path) -> None:
+        target, path = tmp_path / "target", tmp_path / "a.txt"
+        with pytest.raises(OSError, match=r"a\.txt: another program replaced"), replacing(path) as temporary:
+            temporary.unlink()
+            temporary.symlink_to(target)
+        assert not any(tmp_path.iterdir())
+
+
+def test_permissions_are_those_of_new_files(tmp_path: Path) -> None:
+    former = os.umask(0o027)
+    try:
+        replace_file(tmp_path / "a.txt", b"new")
+    finally:
+        os.umask(former)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
+
+
+def test_folders_are_on_the_disk_with_all_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "file").touch()
+    (tmp_path / "file").touch()
+    synchronized: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda file: synchronized.append(os.fstat(file).st_ino))
+    synchronize(tmp_path)
+    expected = [path.stat().st_ino for path in (tmp_path, *tmp_path.rglob("*"))]
+    assert sorted(synchronized) == sorted(expected) and synchronized[-1] == tmp_path.stat().st_ino
 
 
 def test_numbers_that_no_process_has(tmp_path: Path) -> None:
