@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any, NoReturn, cast
@@ -119,16 +120,27 @@ def user_errors() -> Iterator[None]:
 
 
 _received: list[int] = [signal.SIGINT]
+_SAME_SIGNAL = 1  # seconds: `timeout` sends a signal twice
 
 
 @contextlib.contextmanager
 def interrupted_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP interrupt a command as Ctrl-C does, also as process 1 of a container, unless they are ignored."""
+    """Let SIGTERM and SIGHUP interrupt a command as Ctrl-C does, also as process 1 of a container, unless they are ignored.
+
+    A second signal, after a second or more, ends the process at once: threads can still be reading files.
+    """
     process = os.getpid()
+    received: list[float] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != process:  # a forked worker, which its pool ends
+        now = time.monotonic()
+        if os.getpid() != process or (
+            received and now > received[0] + _SAME_SIGNAL
+        ):  # a forked worker, which its pool ends
             os._exit(128 + number)
+        received.append(now)
+        if len(received) > 1:
+            return
         _received.append(number)
         raise KeyboardInterrupt
 

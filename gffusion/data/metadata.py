@@ -32,6 +32,7 @@ _DESCRIPTIVE = {
     *range(40091, 40096),
 }
 _MAX_INFLATED = 1 << 24
+_MAX_XML = 1 << 20  # bytes of GDAL's metadata, of which each can become an object
 # Descriptions that programs write to interpret the pages of their own files.
 _STRUCTURAL_DESCRIPTION = re.compile(rb"\s*(ImageJ=|SCIFIO=|<\?xml|<OME|\{\"shape)")
 
@@ -252,13 +253,14 @@ def _read_tiff(content: bytes) -> ImageMetadata:
 
 
 def _drop_statistics(tag: Tag) -> Tag | None:
-    """Return GDAL's metadata without what describes the values of a band, or None if nothing is left or it is damaged."""
+    """Return GDAL's metadata without what describes the values of a band; None if nothing is left, or it is damaged or large."""
+    if len(tag.data) > _MAX_XML:
+        return None
     try:
         root = parse_xml(tag.data.rstrip(b"\0"))
-        for item in [
-            item for item in root if item.get("sample") is not None or item.get("name", "").startswith("STATISTICS")
-        ]:
-            root.remove(item)
+        root[:] = [
+            item for item in root if item.get("sample") is None and not item.get("name", "").startswith("STATISTICS")
+        ]
         data = ElementTree.tostring(root) + b"\0"
     except (ValueError, RecursionError):  # damaged, or nested too deep
         return None

@@ -131,6 +131,29 @@ def test_other_signals_interrupt_as_ctrl_c_does(number: signal.Signals, code: in
     assert all(path.suffix == ".png" and path.stat().st_size for path in Path("out").iterdir())
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_second_signals_do_not_wait_for_threads() -> None:
+    """The same signal twice within a second, as `timeout` sends it, is one."""
+    code = """
+import time
+from concurrent.futures import ThreadPoolExecutor
+from gffusion.cli.errors import interrupted_by_signals
+with interrupted_by_signals(), ThreadPoolExecutor() as pool:
+    pool.submit(time.sleep, 20)
+    print("reading", flush=True)
+    time.sleep(20)
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=-1, stderr=-1) as running:
+        assert running.stdout is not None and running.stdout.readline()
+        for pause in (0.2, 1.5):
+            running.send_signal(signal.SIGTERM)
+            with pytest.raises(subprocess.TimeoutExpired):
+                running.wait(pause)
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(5) == 143
+
+
 def test_home_folders_that_the_shell_leaves(
     gffusion: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
