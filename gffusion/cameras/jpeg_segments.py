@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 SCAN, END = 0xDA, 0xD9
 _MAX_SEGMENTS = 1 << 16  # those of thermal cameras have some hundred
-# A marker; FF 00 is a byte of image data, and FF D0 to FF D7 restart the decoder.
-_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+# A marker with a payload; FF 00 is a byte of image data, FF 01 has no meaning, and FF D0 to FF D7 restart the decoder.
+_MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
 
 
 class Segment(NamedTuple):

@@ -11,6 +11,7 @@ from gffusion.cameras.jpeg_segments import END, SCAN, iterate_segments
 
 _PNG_START = 8
 _MAX_PARTS = 1 << 16  # of a PNG file; those of cameras have a few thousand
+_MAX_SCANS = 100  # of a JPEG file, each of which takes the time of a whole image; progressive ones have about ten
 _FRAMES = {0xC0: False, 0xC1: False, 0xC2: True, 0xC9: False, 0xCA: True}  # marker -> whether it is progressive
 # What TurboJPEG cannot decode, but other decoders can. After all other messages of libjpeg, some invent the rest of the image.
 _JPEG_UNSUPPORTED = (
@@ -139,23 +140,27 @@ def read_late_orientation(file: IO[bytes]) -> bytes:
     raise ValueError(f"it has more than {_MAX_PARTS} parts")
 
 
-def check_jpeg(content: bytes, size: tuple[int, int] = (0, 0)) -> None:
+def check_jpeg(content: bytes, size: tuple[int, int] = (0, 0), largest: tuple[int, int] = (1 << 16, 1 << 16)) -> None:
     """Check that the image data of a JPEG file are complete, and that libjpeg decodes them without a warning.
 
     Args:
         content: Content of the file.
         size: Smallest height and width that it must have.
+        largest: Largest height and width that it can have.
 
     Raises:
         IncompleteError: If data or scans are missing.
-        ValueError: If they are damaged.
+        ValueError: If they are damaged, or have very many scans.
     """
     import simplejpeg  # here to save start-up time
 
     if not content.startswith(b"\xff\xd8"):
         raise ValueError("its image data are damaged: they are no JPEG")
+    is_complete = _has_all_scans(content)
     try:
         height, width, colors, *_ = simplejpeg.decode_jpeg_header(content)
+        if height > largest[0] or width > largest[1]:
+            raise ValueError(f"it holds {height} x {width} pixels, more than {largest[0]} x {largest[1]}")
         # Decoding to an eighth of the size takes half of the time of Pillow.
         simplejpeg.decode_jpeg(content, "CMYK" if colors in ("CMYK", "YCCK") else "GRAY", min_factor=8)
     except ValueError as error:
@@ -167,7 +172,7 @@ def check_jpeg(content: bytes, size: tuple[int, int] = (0, 0)) -> None:
         height, width = size
     if height < size[0] or width < size[1]:
         raise IncompleteError(f"it holds {height} x {width} of {size[0]} x {size[1]} pixels")
-    if not _has_all_scans(content):
+    if not is_complete:
         raise IncompleteError("scans of the progressive JPEG are missing")
 
 
@@ -177,10 +182,17 @@ def has_jpeg_end(content: bytes) -> bool:
 
 
 def _has_all_scans(content: bytes) -> bool:
-    """Return whether the scans of a JPEG file have all bits of all coefficients (ITU-T T.81, annex G)."""
+    """Return whether the scans of a JPEG file have all bits of all coefficients (ITU-T T.81, annex G).
+
+    Raises:
+        ValueError: If there are too many scans.
+    """
     missing: dict[int, set[int]] = {}  # component -> coefficients of which bits are missing
-    is_progressive = False
+    is_progressive, scans = False, 0
     for marker, payload in iterate_segments(content):
+        scans += marker == SCAN
+        if scans > _MAX_SCANS:
+            raise ValueError(f"it has more than {_MAX_SCANS} scans: if it can be trusted, save it again as JPEG or PNG")
         if marker in _FRAMES and len(payload) >= 6 and not missing:
             is_progressive = _FRAMES[marker]
             missing = {payload[6 + 3 * index]: set(range(64)) for index in range((len(payload) - 6) // 3)}
@@ -279,7 +291,8 @@ def check_tiff(content: bytes, segments: Segments) -> None:
         if segments.compression == _JPEG_IN_TIFF:
             part = content[offset : offset + count]
             rows = segments.size[0] if index + 1 < segments.expected else 1
-            check_jpeg(segments.tables[:-2] + part[2:] if segments.tables else part, (rows, segments.size[1]))
+            largest = 2 * segments.size[0] + 64, 2 * segments.size[1] + 64  # encoders can pad
+            check_jpeg(segments.tables[:-2] + part[2:] if segments.tables else part, (rows, segments.size[1]), largest)
 
 
 def check_length(kind: str, content: bytes) -> None:

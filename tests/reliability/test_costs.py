@@ -10,9 +10,10 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import tifffile
-from camera_files import screen_jpeg, wrap_flir
+from camera_files import encode, screen_jpeg, wrap_flir
 
 from gffusion.cameras.radiometric import decode_radiometric
+from gffusion.data import ImageReadError, read_image
 from gffusion.data.metadata import read_metadata
 
 MAX_BYTES, MAX_SECONDS, MAX_MEMORY = 1 << 20, 5, 500e6
@@ -53,3 +54,40 @@ def test_metadata_of_gdal(count: int, is_kept: bool) -> None:
     with limit_cost():
         metadata = read_metadata(content.getvalue())
     assert bool(metadata.georeference) == is_kept
+
+
+def test_scans_of_jpeg() -> None:
+    """1500 scans that repeat one of the 48 million pixels, each of which decoders apply to all pixels."""
+    content = encode(np.full((6000, 8000), 128, np.uint8), "JPEG", progressive=True, quality=50)
+    first, second = content.index(b"\xff\xda"), content.index(b"\xff\xda", content.index(b"\xff\xda") + 2)
+    scan = bytearray(content[second : content.index(b"\xff\xc4", second)])
+    scan[7:10] = 1, 63, 0  # all coefficients and bits
+    table = content[content.rindex(b"\xff\xc4", first, second) : second]
+    content = content[:-2] + table + bytes(scan) * 1500 + content[-2:]
+    assert len(content) <= MAX_BYTES
+    with limit_cost(), pytest.raises(ImageReadError, match="more than 100 scans"):
+        read_image(io.BytesIO(content))
+
+
+def test_strips_of_large_jpeg() -> None:
+    """1000 strips of 8 rows that are one JPEG of 48 million pixels."""
+    part = encode(np.full((6000, 8000), 128, np.uint8), "JPEG", quality=50)
+    count, position = 1000, 16
+    tags = [
+        (256, 8000),
+        (257, 8 * count),
+        (258, 8),
+        (259, 7),
+        (262, 1),
+        (273, position + len(part)),
+        (277, 1),
+        (278, 8),
+    ]
+    tags.append((279, position + len(part) + 4 * count))
+    content = b"II*\0" + struct.pack("<I8x", position + len(part) + 8 * count) + part
+    content += struct.pack(f"<{count}I", *[position] * count) + struct.pack(f"<{count}I", *[len(part)] * count)
+    entries = [struct.pack("<HHII", n, 4, count if n in (273, 279) else 1, value) for n, value in tags]
+    content += struct.pack("<H", len(tags)) + b"".join(entries) + bytes(4)
+    assert len(content) <= MAX_BYTES
+    with limit_cost(), pytest.raises(ImageReadError, match="6000 x 8000 pixels"):
+        read_image(io.BytesIO(content))
