@@ -1,5 +1,6 @@
 """A small folder of pairs, and images fused from them by two methods."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def smooth_noise(seed: int, shape: tuple[int, ...] = (HEIGHT, WIDTH)) -> NDArray
     return np.rint(255 * (blurred - low) / (high - low)).astype(np.uint8)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def save() -> Callable[[Path, NDArray[Any]], None]:
     """Return a writer of images that is independent of the package."""
 
@@ -35,10 +36,10 @@ def save() -> Callable[[Path, NDArray[Any]], None]:
     return write
 
 
-@pytest.fixture
-def pairs(tmp_path: Path, save: Callable[[Path, NDArray[Any]], None]) -> Path:
+@pytest.fixture(scope="session")
+def shared_pairs(tmp_path_factory: pytest.TempPathFactory, save: Callable[[Path, NDArray[Any]], None]) -> Path:
     """Write four pairs, the visible images in color, in visible/ and infrared/, and fused images in sharp/ and flat/."""
-    root = tmp_path / "pairs"
+    root = tmp_path_factory.mktemp("shared") / "pairs"
     for seed, name in enumerate(NAMES):
         visible, infrared = smooth_noise(seed, (HEIGHT, WIDTH, 3)), smooth_noise(100 + seed)
         gray = np.maximum(visible.mean(axis=-1), infrared).astype(np.uint8)
@@ -47,6 +48,12 @@ def pairs(tmp_path: Path, save: Callable[[Path, NDArray[Any]], None]) -> Path:
         save(root / "sharp" / f"{name}.bmp", gray)
         save(root / "flat" / f"{name}.png", (gray // 4 + 90).astype(np.uint8))
     return root
+
+
+@pytest.fixture
+def pairs(shared_pairs: Path, tmp_path: Path) -> Path:
+    """Copy `shared_pairs`, for tests that change them."""
+    return Path(shutil.copytree(shared_pairs, tmp_path / "pairs"))
 
 
 @pytest.fixture

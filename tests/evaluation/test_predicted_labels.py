@@ -15,6 +15,7 @@ from evaluation_runs import NAMES, run
 from numpy.typing import NDArray
 from read_back import read_pixels
 
+from gffusion.data import ReadOptions
 from gffusion.data.label_values import replace_values
 from gffusion.evaluation.label_classes import prepare_classes
 from gffusion.metrics import MeanIoU
@@ -79,6 +80,26 @@ def test_changed_prediction_is_measured_again(
     table = run(pairs, **options(pairs), output=tmp_path / "out", sheet=[])
     assert fusions == [("sharp", "c")]
     assert table.segmentation["sharp"]["mIoU"] > maps.compute().item()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"label_map": {1: 2, 2: 1}},
+        {"class_names": [*"xyzw"]},
+        {"infrared_options": {"invert": True}},
+        {"read_options": ReadOptions(infrared_luma=True)},
+    ],
+)
+def test_all_is_measured_again_with_another_option(
+    pairs: Path, maps: MeanIoU, tmp_path: Path, fusions: list[tuple[str, str]], changed: dict[str, Any]
+) -> None:
+    given: dict[str, Any] = {"fused": {"sharp": pairs / "sharp"}, "output": tmp_path / "out", "sheet": []}
+    run(pairs, **options(pairs), **given)
+    fusions.clear()
+    again = run(pairs, **options(pairs, **changed), **given)
+    assert sorted(fusions) == [("sharp", name) for name in NAMES]
+    assert again.to_dict() == run(pairs, **options(pairs, **changed), **given | {"output": None}).to_dict()
 
 
 @pytest.mark.parametrize(

@@ -45,9 +45,9 @@ def report(pairs: Path, folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def output(pairs: Path, tmp_path: Path) -> Path:
-    return report(pairs, tmp_path / "report")
+@pytest.fixture(scope="module")
+def output(shared_pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return report(shared_pairs, tmp_path_factory.mktemp("report"))
 
 
 def test_shows_the_values_of_the_other_files(output: Path) -> None:
@@ -69,8 +69,8 @@ def test_needs_no_other_file_or_host(output: Path) -> None:
     assert not {"iframe", "object", "embed"} & {*page.tags}
 
 
-def test_same_files_give_the_same_page(output: Path, pairs: Path, tmp_path: Path) -> None:
-    again = report(pairs, tmp_path / "again")
+def test_same_files_give_the_same_page(output: Path, shared_pairs: Path, tmp_path: Path) -> None:
+    again = report(shared_pairs, tmp_path / "again")
     assert (again / "report.html").read_bytes() == (output / "report.html").read_bytes()
 
 

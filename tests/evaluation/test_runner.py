@@ -245,6 +245,7 @@ class TestDamagedImages:
 
 
 class TestOutput:
+    @pytest.mark.usefixtures("fast_plots")
     def test_former_table_is_not_replaced(self, pairs: Path, tmp_path: Path) -> None:
         output = tmp_path / "out"
         run(pairs, output=output)

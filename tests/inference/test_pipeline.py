@@ -183,8 +183,8 @@ class TestSources:
             assert_same(fuse(given, infrared_range="percentile"), expected)
             assert_same([fuse(*pair, infrared_range="percentile") for pair in given], expected)
             np.testing.assert_array_equal(fuse(read(radiometric)), fuse(paths[2][0]))
-            folder = fuse(given[:2], infrared_range="folder", align="auto")  # reads each more than once
-            assert_same(folder, [np.asarray(image) for image in fuse(paths[:2], infrared_range="folder", align="auto")])
+            folder = fuse(given[:2], infrared_range="folder")  # reads each more than once
+            assert_same(folder, [np.asarray(image) for image in fuse(paths[:2], infrared_range="folder")])
 
     def test_urls(self, fuse: ImageFusionPipeline, direct: Direct, server: str) -> None:
         image = fuse((f"{server}/visible.png", f"{server}/infrared.png"))

@@ -45,10 +45,11 @@ def test_types_of_integers_and_ignored_pixels(name: str) -> None:
         metric.update(*maps)
         expected = function(predicted, labels, num_classes=3)
         torch.testing.assert_close((metric.compute(), function(*maps, num_classes=3)), (expected,) * 2, equal_nan=True)
-    metric = get_metric(name, num_classes=2, ignore_index=0)
-    metric.update(predicted, labels.clamp(max=1))
-    expected = function(predicted, labels.clamp(max=1), num_classes=2, ignore_index=0)
-    torch.testing.assert_close(metric.compute(), expected, equal_nan=True)
+    metric, maps = get_metric(name, num_classes=2, ignore_index=0), torch.tensor([[[[0, 0, 1, 1]]], [[[1, 0, 1, 0]]]])
+    metric.update(*maps)  # the ignored class is predicted, too
+    expected = torch.tensor({"mIoU": 0.5, "IoU": [torch.nan, 0.5], "Acc": 0.5}[name])
+    found = metric.compute(), function(*maps, num_classes=2, ignore_index=0)
+    torch.testing.assert_close(found, (expected,) * 2, equal_nan=True)
     for create in (get_metric, lambda name, num_classes: function(predicted, labels, num_classes)):
         with pytest.raises(
             ValueError, match="`num_classes` must be an int of at least 2, the background included, got 1"

@@ -142,6 +142,8 @@ class TestStructure:
         infrared = random_image(2, 1, 20, 30)
         visible = infrared.expand(-1, channels, -1, -1)
         torch.testing.assert_close(two_scale_target(visible, infrared, contrast=0.5), visible)
+        black = torch.zeros_like(visible)  # without any details
+        assert torch.equal(two_scale_target(black, black[:, :1]), black)
         assert intensity_loss(visible, visible, infrared, "two_scale", 0.5).item() == pytest.approx(0, abs=1e-6)
 
 
