@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from gffusion.utils.escaping import to_line
+
 from .file_names import normalize_name
 from .io import IMAGE_SUFFIXES
 from .pairs import ImagePair, PairMatch, match_pairs
@@ -223,7 +225,7 @@ def _find(name: str, listed_in: Path, line: int) -> Path:
         for is_there in (os.path.isfile, os.path.lexists):
             if found := [file for file in files if is_there(file) and not os.path.isdir(file)]:
                 return found[0]
-    shown = name if len(name) <= 200 else f"{name[:200]}..."
+    shown = to_line(name if len(name) <= 200 else f"{name[:200]}...")
     is_folder = os.path.isdir(listed_in.parent / name)
     problem = "is a folder: list its files" if is_folder else f"does not exist: {_explain_names(name, listed_in)}"
     raise FileNotFoundError(f"{listed_in}, line {line}: the file {shown} {problem}")

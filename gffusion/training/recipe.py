@@ -232,7 +232,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         options = yaml.safe_load(read_regular(path, _MAX_BYTES).decode("utf-8"))
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(options, dict) or not all(isinstance(name, str) for name in options):
         raise ValueError(f"{path} must hold options such as `num_train_epochs: 80`.")
     if _count_values(options, _MAX_VALUES) >= _MAX_VALUES:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gffusion.cameras import Rig
@@ -39,7 +39,7 @@ VALUES = st.recursive(
     max_leaves=8,
 )
 COCO: dict[str, Any] = {
-    "images": [{"id": 1, "file_name": "a.png", "height": 48, "width": 64}],
+    "images": [{"id": 1, "file_name": "a\nb.png", "height": 48, "width": 64}],
     "categories": [{"id": 7, "name": "car"}],
     "annotations": [{"image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 4], "iscrowd": 0}],
 }
@@ -60,7 +60,7 @@ def check(read: Callable[[], object], file: Path | None = None) -> None:
         read()
     except (ValueError, OSError) as error:
         message = str(error)
-        assert len(message) < 2000
+        assert len(message) < 2000 and "\n" not in message, message
         assert file is None or file.name in message, message
 
 
@@ -88,6 +88,9 @@ def damaged(draw: st.DrawFn, content: Any) -> Any:
 
 @given_file
 @given(content=damaged(COCO) | VALUES)
+@example(content=COCO | {"annotations": [{"image_id": "1\n"}]})
+@example(content=COCO | {"images": [COCO["images"][0] | {"height": 9}]})
+@example(content=COCO | {"images": [COCO["images"][0], COCO["images"][0] | {"id": 2}]})
 def test_coco(tmp_path: Path, content: Any) -> None:
     file = tmp_path / "boxes.json"
     file.write_text(json.dumps(content))
@@ -134,6 +137,7 @@ def test_boxes_in_the_command(gffusion: Callable[..., Any], tmp_path: Path) -> N
 
 @given_file
 @given(content=st.binary(max_size=60))
+@example(content=b"a: [\n b: :")
 def test_bytes_as_text(tmp_path: Path, content: bytes) -> None:
     readers: dict[str, Callable[[Path], object]] = {
         "boxes.txt": lambda file: read_boxes(file, (48, 64), ["car"]),
@@ -167,7 +171,7 @@ def test_rigs(tmp_path: Path, content: Any) -> None:
 def test_recipes(tmp_path: Path, content: Any) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
-    check(lambda: read_recipe(file))
+    check(lambda: read_recipe(file), file)
     with pytest.raises(SystemExit) if not isinstance(content, dict) else contextlib.suppress(SystemExit):
         Recipe.parse(["--config", str(file), "--train_data", "here"])
 
@@ -178,6 +182,7 @@ def test_recipes(tmp_path: Path, content: Any) -> None:
     header=st.sampled_from(["visible,infrared,name", "infrared;visible", "Visible\tINFRARED\tname", "visible"])
     | st.text(),
 )
+@example(rows=[['"a\nb"', "a.png"]], header="visible,infrared")
 def test_lists_of_pairs(tmp_path: Path, rows: list[list[str]], header: str) -> None:
     """Results stay below the output folder."""
     for name in ("a.png", "b.png"):

@@ -6,6 +6,8 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
+from gffusion.utils.escaping import to_line
+
 from .base import NamedBoxes, read_text
 
 Entry = TypeVar("Entry")
@@ -48,13 +50,13 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
                 _look_up(annotations, annotation["image_id"], "image").append(annotation)
         boxes = [_convert_image(path, entry, annotations[key], categories) for key, entry in images.items()]
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-        cause = f"an entry lacks {error}" if isinstance(error, KeyError) else str(error)
+        cause = f"an entry lacks {error}" if isinstance(error, KeyError) else to_line(str(error))
         raise ValueError(f"{path} is not a COCO detection file: {cause}") from error
     by_stem: dict[str, NamedBoxes] = {}
     for entry, image in zip(images.values(), boxes, strict=True):
         stem = PurePosixPath(entry["file_name"].replace("\\", "/")).stem
         if by_stem.setdefault(stem, image) is not image:
-            raise ValueError(f"{path} lists two images with the stem {stem}; rename or remove one")
+            raise ValueError(f"{path} lists two images with the stem {to_line(stem)}; rename or remove one")
     return by_stem, tuple(categories[key] for key in sorted(categories))
 
 
@@ -98,7 +100,7 @@ def _convert_image(
             corners.append(_to_corners(annotation["bbox"], image))
             names.append(_look_up(categories, int(annotation["category_id"]), "category"))
     return NamedBoxes(
-        origin=f"{path} ({image['file_name']})",
+        origin=f"{path} ({to_line(image['file_name'])})",
         size=(int(image["height"]), int(image["width"])) if image.get("height") and image.get("width") else None,
         names=tuple(names),
         coordinates=tuple(corners),
