@@ -19,7 +19,9 @@ pytest.importorskip("av", reason='videos need PyAV: pip install "gffusion[video]
 
 from video_files import find_markers, marker_column, read_audio, read_frames, write_pair
 
+from gffusion.data import ReadOptions
 from gffusion.video.fuser import FrameFuser
+from gffusion.video.jobs import VideoJob, VideoReport
 from gffusion.video.recording import Recorder
 from gffusion.video.segments import SEGMENT_FRAMES
 
@@ -86,25 +88,38 @@ def test_interrupted_process(tmp_path: Path) -> None:
     assert [find_markers(image)[1] for image in images] == [marker_column(index) for index in range(4 * SEGMENT_FRAMES)]
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        "--infrared-range percentile --smooth-range 5",
-        "--infrared-range folder",
-        "--infrared-range 255,0",
-        "--invert --agc plateau --plateau-limit 2",
-        "--agc clahe",
-        "--align resize --crop",
-        "--align resize --reference infrared",
-        "--batch-size 3 --keep-borders --infrared-luma",
-        "--no-metadata --device cpu --dtype bfloat16",
-        "--time-offset 0.04 --no-audio",
-    ],
-)
-def test_options_of_images(gffusion: Callable, clips: Path, options: str) -> None:
-    outcome = gffusion(*FUSE.split(), *options.split())
-    assert outcome.exit_code == 0, outcome.err
-    assert len(read_frames(clips / "fused.mp4")[0]) == 8
+def test_options_of_images(gffusion: Callable, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each option changes the arguments of [`fuse_video`] that it names, and no others."""
+    rows: list[tuple[str, dict[str, Any]]] = [
+        ("", {}),
+        ("--infrared-range percentile --smooth-range 5", {"infrared_range": "percentile", "smooth_range": 5}),
+        ("--infrared-range folder", {"infrared_range": "folder"}),
+        ("--infrared-range 255,0", {"infrared_range": [255, 0]}),
+        ("--invert --agc plateau --plateau-limit 2", {"invert": True, "agc": "plateau", "plateau_limit": 2}),
+        ("--agc clahe", {"agc": "clahe"}),
+        ("--max-pixels 4000", {"max_pixels": 4000}),
+        ("--align resize --crop", {"align": "resize", "crop": True}),
+        ("--align resize --reference infrared", {"align": "resize", "reference": "infrared"}),
+        ("--keep-borders --infrared-luma", {"keep_borders": True, "infrared_luma": True}),
+        ("--no-metadata --dtype bfloat16", {"keep_metadata": False, "dtype": "torch.bfloat16"}),
+        ("--batch-size 3 --semantic-every 4", {"batch_size": 3, "semantic_every": 4}),
+        ("--time-offset 0.04 --no-audio", {"time_offset": 0.04, "keep_audio": False}),
+        ("--overwrite", {"overwrite": True}),
+    ]
+    given: list[dict[str, Any]] = []
+
+    def record(
+        job: VideoJob, model: Any, processor: Any, read_options: ReadOptions, *, progress: Any, **options: Any
+    ) -> VideoReport:
+        infrared = vars(processor.infrared_options)
+        given.append({"dtype": str(model.dtype), **infrared, **vars(read_options), **options})
+        return VideoReport()
+
+    monkeypatch.setattr("gffusion.video.fusing.fuse_video", record)
+    for options, expected in rows:
+        outcome = gffusion(*FUSE.split(), *options.split())
+        assert outcome.exit_code == 0, outcome.err
+        assert {name: value for name, value in given[-1].items() if value != given[0][name]} == expected
 
 
 def test_inverted_video_differs(gffusion: Callable, clips: Path) -> None:
