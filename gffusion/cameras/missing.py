@@ -58,7 +58,7 @@ def find_unset(values: NDArray[Any], no_data: float | None = None) -> Mask:
         values: (H, W) or (H, W, 3), of any numeric type. One channel that is not finite is enough, but all must be `no_data`.
         no_data: Value that marks missing pixels, if the file names it.
 
-    Example:
+    Examples:
         >>> find_unset(np.array([[0, -9999, np.nan]], np.float32), no_data=-9999)
         array([[False,  True,  True]])
     """
@@ -78,7 +78,7 @@ def find_unset(values: NDArray[Any], no_data: float | None = None) -> Mask:
 def find_outside(missing: Mask) -> Mask:
     """Return the missing regions that touch a side of the image, as around a mosaic of aerial images; (H, W).
 
-    Example:
+    Examples:
         >>> find_outside(np.array([[1, 0, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]], bool)).astype(int)
         array([[1, 0, 0, 0],
                [1, 0, 0, 0],

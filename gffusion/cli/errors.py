@@ -134,9 +134,8 @@ def interrupted_by_signals() -> Iterator[None]:
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if os.getpid() != process or (
-            received and now > received[0] + _SAME_SIGNAL
-        ):  # a forked worker, which its pool ends
+        is_worker = os.getpid() != process  # a forked one, which its pool ends
+        if is_worker or (received and now > received[0] + _SAME_SIGNAL):
             os._exit(128 + number)
         received.append(now)
         if len(received) > 1:

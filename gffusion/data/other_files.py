@@ -45,7 +45,7 @@ def is_video(path: Path) -> bool:
 def recognize_unread(content: bytes) -> str | None:
     r"""Return the format of an image that is not read, by its first bytes, whatever its name is; `None` for others.
 
-    Example:
+    Examples:
         >>> recognize_unread(b"GIF89a"), recognize_unread(b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic")
         ('GIF', 'HEIC')
         >>> recognize_unread(b"BM") is None
