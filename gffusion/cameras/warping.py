@@ -181,10 +181,11 @@ def _map_points(matrix: NDArray[np.float64], rows: slice, width: int) -> NDArray
     """Return the rows and columns (2, rows, W) in the other image of pixels of some rows."""
     x, y = np.arange(width)[None, :], np.arange(rows.start, rows.stop)[:, None]
     columns, lines, depth = (row[0] * x + row[1] * y + row[2] for row in matrix)
-    points = np.stack([lines / depth, columns / depth])
-    points[:, depth <= 0] = np.inf  # behind the camera
-    nearest = np.rint(points)
-    return np.where(np.abs(points - nearest) < _SNAP, nearest, points)
+    with np.errstate(divide="ignore", invalid="ignore"):  # at the horizon, and behind the camera
+        points = np.stack([lines / depth, columns / depth])
+        points[:, depth <= 0] = np.inf  # behind the camera
+        nearest = np.rint(points)
+        return np.where(np.abs(points - nearest) < _SNAP, nearest, points)
 
 
 def _is_outside(points: NDArray[np.float64], size: tuple[int, int], tolerance: float) -> NDArray[np.bool_]:

@@ -1,5 +1,6 @@
 """Rigs estimated from rendered scenes that were moved by known transforms."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,12 @@ def test_one_pair(zoom: float, angle: float, shift: tuple[float, float]) -> None
     assert measure_error(estimate.rig, matrix) < 2
     assert estimate.residual < 2
     assert (estimate.rig.visible_size, estimate.rig.infrared_size) == (SIZE, (120, 160))
+    words = r"field of view (\d+)% of the visible width, rotated by (.+) degrees, center at (.+)%, (.+)%; residual"
+    described = re.search(words, estimate.describe())
+    assert described is not None
+    # The matrix turns the visible image, and the text tells how the infrared one lies in it.
+    expected = [100 / zoom, -angle, 50 + 100 * shift[0], 50 + 100 * shift[1]]
+    assert [float(number) for number in described.groups()] == pytest.approx(expected, abs=1)
 
 
 def test_several_pairs_are_more_precise() -> None:
@@ -86,13 +93,14 @@ def test_types_and_contrast_do_not_matter(change: str) -> None:
 
 
 def test_missing_pixels_are_no_edges() -> None:
-    """The frame of a small image in a larger one is not taken for a frame in the visible image."""
-    matrix = make_matrix(0.6, 0, (0, 0))
+    """The frame of a small image in a larger one is not taken for a frame of the same shape in the visible image."""
+    matrix = make_matrix(0.7, 0, (0, 0))
     ((visible, infrared, missing),) = make_pairs(matrix, (3,))
-    assert missing is not None
     marked = np.where(missing, 255, infrared).astype(np.uint8)
-    estimate = estimate_rig([(visible, marked, missing)])
-    assert measure_error(estimate.rig, matrix) < 2
+    framed = np.full_like(visible, 255)
+    framed[70:238, 80:304] = visible[70:238, 80:304]
+    assert measure_error(estimate_rig([(framed, marked, missing)]).rig, matrix) < 2
+    assert measure_error(estimate_rig([(framed, marked, None)]).rig, matrix) > 50
 
 
 def noise(seed: int, shape: tuple[int, int]) -> NDArray[np.float64]:

@@ -128,6 +128,9 @@ def test_filled_values_are_those_around(infrared):
     assert filled.dtype == np.uint16
     assert counts[~missing].min() <= filled[missing].min() and filled[missing].max() <= counts[~missing].max()
     assert abs(int(filled[100, 160]) - int(counts[100, 160])) < 400
+    noisy = np.random.default_rng(0).normal(size=missing.shape)
+    streaks = np.diff(noisy[:, 40])  # of the nearest values
+    assert np.diff(fill_missing(noisy, missing)[:, 20]).std() < 0.5 * streaks.std()
     with pytest.raises(ValueError, match="no measured pixel"):
         fill_missing(counts, np.ones_like(missing))
     nan = np.where(missing, np.nan, counts).astype(np.float32)
@@ -159,6 +162,8 @@ def test_blending_keeps_measured_pixels_and_small_holes(infrared):
     np.testing.assert_array_equal(blended[~missing], fused[~missing])
     np.testing.assert_array_equal(blended[:, :40], visible[:, :40])
     np.testing.assert_array_equal(blended[100, 160], fused[100, 160])
+    steps = np.diff(blend_visible(np.full(missing.shape, 200.0), np.full(missing.shape, 100.0), missing)[50])
+    assert steps.min() >= 0 and steps.max() < 12  # over 15 pixels
     assert blend_visible(fused, visible, None) is fused
     assert module.blend_visible(fused[..., 0].astype(np.float32), visible[..., 0], missing).dtype == np.float32
 

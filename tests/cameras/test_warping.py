@@ -1,5 +1,6 @@
 """Warping of images, compared with scikit-image and with known positions."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,17 @@ def test_warping_is_that_of_scikit_image(matrix: list[list[float]]) -> None:
         assert not (missing & both).any()
     assert np.abs(warped - expected)[both].max() <= 0.51
     assert both.mean() > 0.7
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_lies_behind_the_camera_is_missing() -> None:
+    """From the horizon in column 20 on, although the division gives places inside the image there, too."""
+    matrix = np.array([[-1, 0, 24], [-0.5, 0.1, 9], [-0.05, 0, 1]])
+    column, row, depth = matrix @ (26, 10, 1)
+    assert depth < 0 and 0 < column / depth < 40 and 0 < row / depth < 20
+    missing = warp_image(np.ones((20, 40)), None, matrix, (20, 30))[1]
+    assert missing is not None
+    assert missing[:, 20:].all() and not missing[:, :15].any()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])
@@ -192,7 +204,12 @@ def test_crop_keeps_the_largest_common_rectangle(reference: Any) -> None:
 def test_large_areas_are_searched_on_a_grid_of_rows() -> None:
     inside = np.zeros((3000, 40), bool)
     inside[100:2900, 5:30] = True
-    assert find_window(inside) == (100, 5, 2800, 25)
+    tracemalloc.start()
+    try:
+        assert find_window(inside) == (100, 5, 2800, 25)
+        assert tracemalloc.get_traced_memory()[1] < 30e6  # one number for each pair of its rows takes 63 MB
+    finally:
+        tracemalloc.stop()
 
 
 def test_missing_pixels_inside_a_window_are_kept() -> None:
