@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from video_files import infrared_frame, visible_frame
 
 from gffusion.cameras import Rig
+from gffusion.cameras.palettes import load_palettes
 from gffusion.data import ReadOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.video.stream import FusionStream
@@ -65,6 +66,38 @@ def test_wrong_times(funet: GFFusionModel, time: Any) -> None:
         first = stream.latest(timeout=float("inf"))
         assert first is not None and stream.latest(timeout=np.float32(-1), after=first) is first
     assert stream.statistics.pushed == 1
+
+
+def test_black_borders_are_measured_by_default(funet: GFFusionModel) -> None:
+    visible, infrared = visible_frame(0, 96, 128), infrared_frame(0, 96, 128)
+    infrared[:, :32] = 0
+    processor, results = load_image_processor("gffusion-funet"), []
+    for read_options in (None, ReadOptions(keep_borders=True), ReadOptions()):
+        with FusionStream(funet, processor, read_options) as stream:
+            stream.push(visible, infrared)
+            result = stream.latest(timeout=120)
+            assert result is not None
+            results.append(result)
+    assert np.array_equal(results[0].fused, results[1].fused)
+    assert not np.array_equal(results[0].fused, results[2].fused)
+    assert [any("border" in note for note in result.notes) for result in results] == [False, False, True]
+
+
+def test_another_palette_that_stays_is_taken(funet: GFFusionModel) -> None:
+    """After five frames, and a visible one of another time for each, because equal frames are frozen."""
+    ramp = np.add.outer(np.arange(96), np.arange(128)) * 255 // 222
+    failed = []
+    with FusionStream(funet, load_image_processor("gffusion-funet")) as stream:
+        result = None
+        for number in range(7):
+            colors = load_palettes()["inferno" if number else "jet"].astype(np.uint8)
+            stream.push(visible_frame(number, 96, 128), colors[(ramp + number) % 256], time=number)
+            try:
+                result = stream.latest(timeout=120, after=result)
+            except ValueError as error:
+                assert "changes: it is taken after 5 frames" in str(error)
+                failed.append(number)
+    assert failed == [1, 2, 3, 4]
 
 
 def test_options_of_another_kind(funet: GFFusionModel) -> None:

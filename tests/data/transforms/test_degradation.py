@@ -1,13 +1,16 @@
 """Misalignment, Night and Glare against SciPy and scikit-image."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.color import rgb2xyz
 
+from gffusion.data import FusionDataset
 from gffusion.data.transforms import (
     Compose,
     Glare,
@@ -158,6 +161,12 @@ class TestGlare:
 
 
 class TestThermalArtifacts:
+    def test_items_have_the_clean_image_as_target(self, scenes: Path) -> None:
+        item, clean = FusionDataset(scenes, ThermalArtifacts(1))[0], FusionDataset(scenes)[0]
+        assert torch.equal(item["infrared_targets"], clean["infrared_values"])
+        assert not torch.equal(item["infrared_values"], clean["infrared_values"])
+        assert "infrared_targets" not in clean
+
     def test_target_is_the_clean_image(self, noise: MakeSample) -> None:
         sample, rng = noise(16, 24), np.random.default_rng(0)
         kept = [ThermalArtifacts(probability=0.5)(sample, rng) for _ in range(40)]
