@@ -20,6 +20,7 @@ from gffusion.models.gffusion.encoders import BACKBONE_CLASSES, check_given_enco
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.new_parts import NEW_PART_FIELDS
+from gffusion.utils.progress import hidden_progress
 from gffusion.zoo import create_model, list_models, load_image_processor, locate
 from gffusion.zoo.registry import find_entry, find_revision, is_hub_id, is_on_hub
 
@@ -61,8 +62,9 @@ def build_trainer(recipe: Recipe) -> FusionTrainer:
         ),
         **choose_infrared_options(recipe).to_dict(),
     }
-    train_data = FusionDataset(data.train_data, build_transform(data), split=data.train_split, **options)
-    eval_data = FusionDataset(data.eval_data, split=data.eval_split, **options) if data.eval_data else None
+    with hidden_progress(recipe.training.disable_tqdm):
+        train_data = FusionDataset(data.train_data, build_transform(data), split=data.train_split, **options)
+        eval_data = FusionDataset(data.eval_data, split=data.eval_split, **options) if data.eval_data else None
     class_names = train_data.class_names if "labels" in train_data[0] else None
     model = build_model(recipe.model, class_names, recipe.typed)
     names = ", ".join(Path(root).resolve().name for root in data.train_data)

@@ -19,7 +19,7 @@ from gffusion.data import FusionDataset, write_image
 from gffusion.hub.publishing import push
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
-from gffusion.utils.progress import show_progress
+from gffusion.utils.progress import hidden_progress, show_progress
 
 from . import preflight
 from .argument_types import check_argument_types
@@ -95,7 +95,8 @@ class FusionTrainer:
         self.train_dataset, self.eval_dataset, self.card_facts = train_dataset, eval_dataset, card_facts or {}
         self._validation_dataset = None if args.eval_strategy == "no" else eval_dataset  # evaluated while training
         self.output_dir = Path(args.output_dir)
-        self.labeled = preflight.check_data(train_dataset, eval_dataset, model, args)
+        with hidden_progress(args.disable_tqdm):
+            self.labeled = preflight.check_data(train_dataset, eval_dataset, model, args)
         self.folder = RunFolder(self.output_dir)
         self.accelerator = preflight.start_accelerator(args, self.output_dir)
         preflight.check_device(args, self.accelerator.device)

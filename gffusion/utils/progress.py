@@ -1,9 +1,10 @@
 """Progress of long work: a bar in terminals and notebooks, else a plain line every ten seconds."""
 
+import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tqdm import tqdm
@@ -23,6 +24,17 @@ def hide_progress(hidden: bool = True) -> None:
     """Show no progress in this process, or show it again."""
     global _is_hidden
     _is_hidden = hidden
+
+
+@contextlib.contextmanager
+def hidden_progress(hidden: bool = True) -> Iterator[None]:
+    """Show no progress inside the `with` block, unless `hidden` is false."""
+    before = _is_hidden
+    hide_progress(hidden or before)
+    try:
+        yield
+    finally:
+        hide_progress(before)
 
 
 def show_progress(

@@ -51,6 +51,28 @@ def test_same_seed_same_weights_and_resume(train: Callable[..., Path], tmp_path:
     assert weights(resumed) == weights(whole)
 
 
+@pytest.mark.parametrize("disable_tqdm", [False, True])
+def test_progress_can_be_hidden(
+    train: Callable[..., Path],
+    scenes: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    disable_tqdm: bool,
+) -> None:
+    """That of reading the data, of training, and of evaluation."""
+    monkeypatch.delenv("TQDM_DISABLE")
+    monkeypatch.setattr("gffusion.utils.progress.SECONDS", 0)
+    train("--eval_data", scenes, "--infrared_range", "folder", "--disable_tqdm", disable_tqdm)
+    shown = capsys.readouterr().err
+    expected = [
+        "Measuring infrared range: 3 of 3",
+        "Reading sizes: 3 of 3",
+        "epoch 1/1: 1 of 1",
+        "evaluation: 1 of 3",
+    ]
+    assert [text for text in expected if text in shown] == ([] if disable_tqdm else expected), shown
+
+
 def test_training_starts_from_given_weights(train: Callable[..., Path], tiny_model: Callable, tmp_path: Path) -> None:
     tiny_model(merging="mean").half().save_pretrained(tmp_path / "start")
     folder = train("--model_name_or_path", tmp_path / "start", "--crop_size", 32, model_config=None)

@@ -35,8 +35,10 @@ class Wrapper(Dataset[dict[str, Any]]):
 
 
 class Cropping(Wrapper):
+    """Only the third item is random."""
+
     def __getitem__(self, index: int) -> dict[str, Any]:
-        left = int(torch.randint(12, ()))
+        left = int(torch.randint(12, ())) if index == 2 else 0
         return {name: v[..., left : left + 50] for name, v in self.base[index].items() if isinstance(v, torch.Tensor)}
 
 
@@ -60,6 +62,15 @@ def test_selection_of_a_selection(pairs: Path) -> None:
         whole.select([4])
 
 
+def test_selected_items_keep_their_images_and_ranges(pairs: Path) -> None:
+    """In memory, each image with a range of its own."""
+    whole = FusionDataset(pairs, infrared_range="percentile", smooth_range=3, cache_in_memory=True)
+    for item, index in zip(whole.select([3, 1]), (3, 1), strict=True):
+        expected = whole[index]
+        assert item.pop("name") == expected.pop("name") and item.keys() == expected.keys()
+        assert all(torch.equal(item[name], expected[name]) for name in item)
+
+
 def test_joined_parts_are_refused(make_trainer: Make, pairs: Path) -> None:
     """Their class names, labels and sizes would not be checked, and a run would be resumed with others."""
     trainer, data = make_trainer(), FusionDataset(pairs)
@@ -72,7 +83,7 @@ def test_joined_parts_are_refused(make_trainer: Make, pairs: Path) -> None:
 
 
 def test_training_on_a_subset(make_trainer: Make, pairs: Path) -> None:
-    """Other crops in each epoch, and the infrared options are saved with the weights."""
+    """The infrared options are saved with the weights, and another subset is another run."""
     data = FusionDataset(pairs, RandomCrop(32), infrared_range="percentile")
     trainer = make_trainer(training=data, num_train_epochs=1, model={"use_segmenter": False})
     subset = FusionTrainer(trainer.model, trainer.args, Subset(data, [0, 2]))
@@ -137,7 +148,7 @@ def jitter(sample: Sample, rng: np.random.Generator) -> Sample:
         (Wrapper, False),
         (lambda data: [data[0], data[1]], False),
         (Cropping, True),
-        (lambda data: Subset(Cropping(data), [0, 1]), True),
+        (lambda data: Subset(Cropping(data), [0, 2]), True),
         (lambda data: FusionDataset(data.pairs[0].visible.parents[1], jitter), True),
         (lambda data: Wrapper(FusionDataset(data.pairs[0].visible.parents[1], RandomCrop(32))), True),
     ],
@@ -147,6 +158,11 @@ def test_random_items_that_stay(
 ) -> None:
     trainer = make_trainer(evaluation=make(FusionDataset(pairs)), num_train_epochs=1)
     assert (RANDOM in caplog.text) == is_random and LEFT_OUT not in caplog.text
+    state = torch.get_rng_state()
+    assert torch.equal(state, torch.manual_seed(trainer.args.seed).get_state())  # no random numbers were used up
+    if isinstance(trainer.eval_dataset, FusionDataset):
+        fresh = make(FusionDataset(pairs))
+        assert torch.equal(trainer.eval_dataset[0]["visible_values"], fresh[0]["visible_values"])  # of the same epoch
     trainer.train()
     assert ("gffusion evaluate" in (trainer.output_dir / "best" / "README.md").read_text()) != is_random
 

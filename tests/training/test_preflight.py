@@ -281,14 +281,26 @@ class TestModel:
 
 
 class TestOptions:
-    @pytest.mark.parametrize(("warmup_steps", "is_warned"), [(3, False), (4, True), (1000, True)])
-    def test_warmup_longer_than_the_run(
-        self, make: Make, caplog: pytest.LogCaptureFixture, warmup_steps: int, is_warned: bool
+    @pytest.mark.parametrize(
+        ("option", "values", "message"),
+        [
+            ("warmup_steps", (3, 4, 1000), "warmup_steps is {} and the run has 4 steps: the rates never reach"),
+            (
+                "head_start_epoch",
+                (1, 2, 9),
+                "(q) is {} and num_train_epochs is 2: rates and lambda stay constant, and the head is not trained",
+            ),
+        ],
+    )
+    def test_options_beyond_the_end_of_the_run(
+        self, make: Make, caplog: pytest.LogCaptureFixture, option: str, values: tuple[int, ...], message: str
     ) -> None:
-        with caplog.at_level(logging.WARNING, "gffusion"):
-            make(warmup_steps=warmup_steps, num_train_epochs=2)
-        message = f"warmup_steps is {warmup_steps} and the run has 4 steps: the rates never reach"
-        assert (message in caplog.text) == is_warned
+        """The first value is the last one without a warning."""
+        for value in values:
+            caplog.clear()
+            with caplog.at_level(logging.WARNING, "gffusion"):
+                make(num_train_epochs=2, **{option: value})
+            assert (message.format(value) in caplog.text) == (value != values[0])
 
     @pytest.mark.parametrize(
         "folder", [".", "labels/..", "visible", "labels/../infrared/", "labels/runs/new", "link/new"]

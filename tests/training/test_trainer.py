@@ -175,20 +175,38 @@ class TestUpdates:
             steps = torch.cat([(after[key] - before[key]).abs().flatten() for key in keys])
             assert steps.median().item() == pytest.approx(rate, rel=0.01)
 
-    def test_warmup_scales_the_rates_of_the_first_steps(self, make: Make) -> None:
-        """Also those of a resumed run; there are 2 steps per epoch."""
-        rates = []
+    def test_evaluation_inside_an_epoch_changes_no_step(self, make: Make) -> None:
+        is_training, states = [], []
+
+        class Looking(FusionTrainer):
+            def _after_step(self, *arguments: Any) -> None:
+                is_training.append(self.model.training)
+                super()._after_step(*arguments)
+
+        for strategy in ("steps", "no"):
+            trainer = make(evaluation=True, kind=Looking, num_train_epochs=2, eval_strategy=strategy, eval_steps=1)
+            states.append(copy_tensors(trainer.train()))
+        assert is_training == [True] * 8
+        assert not find_changes(*states)
+
+    def test_warmup_scales_the_rates_of_the_first_steps(
+        self, make: Make, pairs: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Also those of a resumed run, whose dataset gets the epochs that were left; there are 2 steps per epoch."""
+        data, epochs, rates = FusionDataset(pairs, RandomCrop(32)), [], []
+        monkeypatch.setattr(data, "set_epoch", epochs.append)
 
         class Rated(FusionTrainer):
             def _after_step(self, *arguments: Any) -> None:
                 rates.append([group["lr"] for group in self._step.optimizer.param_groups])
                 super()._after_step(*arguments)
 
-        for epochs in (1, 3):
-            trainer = make(kind=Rated, num_train_epochs=epochs, head_start_epoch=9, warmup_steps=4)
+        for count in (1, 3):
+            trainer = make(training=data, kind=Rated, num_train_epochs=count, head_start_epoch=9, warmup_steps=4)
             trainer.train(resume_from_checkpoint=True)
         assert rates == [[2e-3 * factor, 0.0] for factor in (0, 0.25, 0.5, 0.75, 1, 1)]
         assert [record["learning_rate"] for record in trainer.folder.read_log()] == [5e-4, 1.5e-3, 2e-3]
+        assert epochs == [0, 1, 2]
 
     @pytest.mark.parametrize(("max_grad_norm", "moves"), [(1e-12, False), (1.0, True), (0.0, True)])
     def test_gradients_are_clipped(self, make: Make, max_grad_norm: float, moves: bool) -> None:
