@@ -1,8 +1,12 @@
 """The file of records: values are read back, from damaged files and after concurrent writes, too."""
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from gffusion.evaluation.records import Records
 
@@ -27,10 +31,22 @@ def test_damaged_lines_are_ignored(tmp_path: Path) -> None:
     assert Records(path).get("next") == {"EN": 3.0}
 
 
-def test_threads_do_not_mix_lines(tmp_path: Path) -> None:
+def test_threads_do_not_mix_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_slow_file(path: Path, *arguments: Any, original: Any = Path.open, **options: Any) -> Any:
+        file = original(path, *arguments, **options)
+
+        def write_two_parts(text: str, write: Any = file.write) -> None:
+            write(text[:9])
+            file.flush()
+            time.sleep(0.001)
+            write(text[9:])
+
+        file.write = write_two_parts
+        return file
+
     records = Records(tmp_path / "records.jsonl")
-    with ThreadPoolExecutor(8) as executor:
-        for number in range(200):
-            executor.submit(records.add, str(number), "m" * 500, "i", {"EN": float(number)})
+    with monkeypatch.context() as patch, ThreadPoolExecutor(8) as executor:
+        patch.setattr(Path, "open", open_slow_file)
+        [*executor.map(lambda number: records.add(str(number), "m", "i", {"EN": number}), range(50))]
     again = Records(tmp_path / "records.jsonl")
-    assert all(again.get(str(number)) == {"EN": float(number)} for number in range(200))
+    assert all(again.get(str(number)) == {"EN": number} for number in range(50))

@@ -35,6 +35,16 @@ def test_p_values_are_shares_of_signs(count: int) -> None:
     assert np.isnan(comparison.p_values[1]).all()
 
 
+def test_differences_in_words() -> None:
+    values = np.zeros((2, 10, 2))
+    values[1] = np.arange(1, 11)[:, None] * np.array([[1, -1]] * 5 + [[1, 1]] * 5)
+    tests = "Wilcoxon signed-rank tests, Holm-corrected for 2 tests, p >= 0.05"
+    found = compare_methods(values, [True, True], 0).describe(["mine", "other"], ["EN", "SCD"])
+    assert found == f"Not significantly different from mine ({tests}): other (SCD)."
+    found = compare_methods(values[..., :1], [True], 0).describe(["mine", "other"], ["EN"])
+    assert found == f"Not significantly different from mine ({tests.replace('2 tests', '1 tests')}): no method."
+
+
 def test_equal_methods_do_not_differ() -> None:
     """Also if their values were computed in another order."""
     values = np.array([0.1 + 0.2, 0.3])[:, None, None] * np.ones((2, 5, 1))

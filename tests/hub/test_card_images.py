@@ -15,6 +15,20 @@ def test_shown_images_are_found_in_the_folder(card: str, tmp_path: Path) -> None
     assert find_mentioned_images(card, tmp_path) == ["c.jpg"]
 
 
+@pytest.mark.parametrize(
+    ("link", "shown"),
+    [
+        ("../c.jpg", []),
+        ("%2e%2e/c.jpg", []),
+        ("/etc/c.jpg", []),
+        ("https://example.org/c.jpg", []),
+        ("a%20b.jpg", ["a b.jpg"]),
+    ],
+)
+def test_only_images_beside_the_card(link: str, shown: list[str]) -> None:
+    assert find_shown_images(f"![]({link})") == shown
+
+
 @pytest.mark.parametrize("part", ["<img ", "![", "![](", "<img src ", "![]( ", "<img\t\t"])
 def test_time_is_linear(part: str) -> None:
     def measure(length: int) -> float:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from read_back import read_pixels
@@ -111,6 +112,17 @@ class TestFuseFiles:
         fused, colors = read_pixels(job.fused)[..., None], read_pixels(tmp_path / "overlay.png")
         mixed = np.where(expected[..., None], fused / 2 + PALETTE[1] / 2, fused)
         np.testing.assert_allclose(colors, mixed, atol=0.5)
+
+    def test_float_images_as_png_without_their_georeference(self, tmp_path: Path) -> None:
+        job = dataclasses.replace(make_job(tmp_path, "pair"), keep_metadata=True)
+        visible, infrared = np.random.default_rng(0).random((40, 50), np.float32), read_pixels(job.pair.infrared)
+        job = dataclasses.replace(job, pair=ImagePair("pair", tmp_path / "visible.tif", job.pair.infrared))
+        tags = [(33550, "d", 3, (1.0, 1.0, 0.0), True), (33922, "d", 6, (0.0,) * 6, True)]
+        tifffile.imwrite(job.pair.visible, visible, extratags=tags)
+        options = ReadOptions(align="resize", reference="infrared")
+        [result] = fuse_files([job], BrighterOfBoth(), GFFusionImageProcessor(), read_options=options)
+        assert "georeference left out: it does not fit the frame of the infrared image" in result.notes
+        np.testing.assert_array_equal(read_pixels(job.fused), np.rint(np.maximum(255 * visible, infrared)))
 
     def test_one_bad_pair_in_a_batch(self, tmp_path: Path) -> None:
         """One pair fails in the processor, one cannot be read, one cannot be written."""

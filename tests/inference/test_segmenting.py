@@ -9,8 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from gffusion import GFFusionImageProcessor, GFFusionModel
+from gffusion.data import PairImages
 from gffusion.inference.predict import predict
 from gffusion.inference.segmenting import segment_fused
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 
 TinyModel = Callable[..., GFFusionModel]
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -43,6 +45,15 @@ def test_own_images(tiny_model: TinyModel, pairs: list[Pair], color_space: str, 
     for prediction, labels, other in zip(predictions, segmented, others, strict=True):
         assert labels.shape == (40, 56) and labels.dtype == np.uint8
         assert np.mean(labels == prediction.labels) > 0.99 > np.mean(other == prediction.labels)
+
+
+def test_refinement_reads_the_edges_of_mapped_infrared_values(tiny_model: TinyModel, pairs: list[Pair]) -> None:
+    model, processor = tiny_model(segmenter_refinement=1.0).eval(), GFFusionImageProcessor()
+    fused, dark = [visible for visible, _ in pairs], [(visible, infrared // 4) for visible, infrared in pairs]
+    mapped = [(visible, (infrared / 64).astype(np.float32)) for visible, infrared in dark]
+    expected, unmapped = (segment_fused(model, processor, fused, images) for images in (mapped, dark))
+    found = segment_fused(model, processor, fused, dark, [InfraredOptions([0, 64])] * 2)
+    assert np.array_equal(found, expected) and not np.array_equal(found, unmapped)
 
 
 @pytest.mark.parametrize("color_space", ["ycbcr", "rgb"])
@@ -92,3 +103,6 @@ def test_refused(
 def test_one_image_for_each_pair(tiny_model: TinyModel, pairs: list[Pair]) -> None:
     with pytest.raises(ValueError, match="one fused image for each pair, got 1 for 2 pairs"):
         segment_fused(tiny_model().eval(), GFFusionImageProcessor(), [pairs[0][0]], pairs)
+    frames = [PairImages(*pair) for pair in pairs]
+    with pytest.raises(ValueError, match="`infrared_options` must have one entry per pair, got 1 for 2 pairs"):
+        segment_fused(tiny_model().eval(), GFFusionImageProcessor(), frames, frames, [InfraredOptions()])

@@ -61,7 +61,7 @@ class TestHybridMean(TestHybrid):
 
 class TestHybridGroupConv(TestHybrid):
     choices = TestHybrid.choices | {"merging": "group_conv"}
-    sizes = [*ModelTester.sizes, (1024, 768)]
+    sizes = [*ModelTester.sizes, (256, 192)]
 
 
 class TestHybridRgb(TestHybrid):
