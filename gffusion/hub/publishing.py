@@ -26,7 +26,7 @@ from gffusion.models.gffusion.weight_checks import build_on_meta
 from gffusion.models.gffusion.weight_files import can_reach_hub
 from gffusion.utils.atomic import temporary_folder
 from gffusion.zoo import load_image_processor
-from gffusion.zoo.checks import check_model_object
+from gffusion.zoo.checks import check_can_be_saved
 from gffusion.zoo.registry import is_on_hub
 
 from .card_images import find_mentioned_images, find_shown_images
@@ -179,7 +179,7 @@ def push_model(
         ValueError: If model or image processor have problems, or `repo_id` is not a repository name.
         OSError: If the Hub refuses.
     """
-    check_model_object(model)
+    check_can_be_saved(model)
     processor = GFFusionImageProcessor() if image_processor is None else image_processor
     if not isinstance(processor, BaseImageProcessor):
         raise ValueError(

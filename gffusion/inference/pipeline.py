@@ -27,7 +27,7 @@ from gffusion.models.gffusion.image_arrays import IMAGE_TYPES, Image, to_array
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions
 from gffusion.utils.notes import name_first
-from gffusion.zoo.checks import check_model_object
+from gffusion.zoo.checks import check_can_be_saved, check_model_object
 
 from .batching import batch_by_size, check_batch_size
 from .predict import predict
@@ -93,11 +93,11 @@ class ImageFusionPipeline(Pipeline):
         Takes the arguments of [`GFFusionModel.save_pretrained`].
 
         Raises:
-            ValueError: If the model is an exported one, or the arguments do not fit it.
+            ValueError: If the model is an exported one or has adapters, or the arguments do not fit it.
             OSError: If a file cannot be written.
         """
         # Not that of transformers, which copies files of this package and adds a key to the configuration of the model.
-        check_model_object(self.model)
+        check_can_be_saved(self.model)
         self.model.save_pretrained(save_directory, **kwargs)
         self.image_processor.save_pretrained(save_directory, **kwargs)
 
@@ -105,9 +105,9 @@ class ImageFusionPipeline(Pipeline):
         """Publish model and image processor by their methods of this name; `gffusion.hub.push_model` also writes a model card.
 
         Raises:
-            ValueError: If the model is an exported one, or its configuration names a local folder as the source of an encoder.
+            ValueError: If the model is an exported one or has adapters, or its configuration names a local folder as the source of an encoder.
         """
-        check_model_object(self.model)
+        check_can_be_saved(self.model)
         self.model.push_to_hub(*args, **kwargs)
         return self.image_processor.push_to_hub(*args, **kwargs)  # type: ignore[no-any-return]
 

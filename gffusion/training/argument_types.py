@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from gffusion.zoo.checks import check_model_object
+from gffusion.zoo.checks import check_can_be_saved
 
 from .arguments import FusionTrainingArguments
 
@@ -16,7 +16,7 @@ _QUANTIZED = ("torch.ao.nn.quantized.", "torch.ao.nn.intrinsic.quantized.")  # m
 
 def check_argument_types(model: Any, args: Any, train_dataset: Any, eval_dataset: Any) -> None:
     """Raise ValueError, with what to pass instead, if an argument of a trainer has another type."""
-    check_model_object(model)
+    check_can_be_saved(model)
     _check_not_quantized(model)
     if not isinstance(args, FusionTrainingArguments):
         raise ValueError(f"`args` must be FusionTrainingArguments, got {_describe(args)}: {_advise_options(args)}.")

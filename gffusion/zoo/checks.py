@@ -5,8 +5,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
+from gffusion.models.gffusion.weight_checks import find_adapters
 
 
 def check_model_object(model: Any, can_be_exported: bool = False) -> None:
@@ -22,6 +24,24 @@ def check_model_object(model: Any, can_be_exported: bool = False) -> None:
     if can_be_exported:
         allowed += ", or an OnnxModel"
     raise ValueError(f"`model` must be {allowed}, got {_describe(model)}: {_advise(model)}.")
+
+
+def check_can_be_saved(model: Any) -> None:
+    """Raise ValueError unless `save_pretrained` of this model writes all that `from_pretrained` loads.
+
+    Models of `torch.compile` do. Other wrappers, such as those of PEFT, write files of their own, and adapters in layers give
+    weights other names.
+    """
+    check_model_object(model)
+    inner = getattr(model, "_orig_mod", model)  # of a compiled model
+    is_ours = isinstance(inner, PreTrainedModel)
+    layers = find_adapters(inner) if is_ours else []
+    if layers or not is_ours:
+        found = f"one with adapters, first in {layers[0]!r}" if layers else "which wraps one and saves other files"
+        raise ValueError(
+            f"`model` must be a GFFusionModel itself, because all of it is saved, got {_describe(model)}, {found}: merge adapters first, "
+            "such as by `merge_and_unload()` of a PeftModel, which returns a GFFusionModel. To train adapters, use a loop of your own."
+        )
 
 
 def is_exported(model: Any) -> bool:

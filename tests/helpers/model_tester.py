@@ -1,6 +1,7 @@
 """Common tests of models. A subclass names its architecture and what the paper says about its networks."""
 
 import copy
+import itertools
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModel
 
 from gffusion import GFFusionConfig, GFFusionModel, GFFusionOutput
@@ -54,6 +55,13 @@ def assert_same(loaded: GFFusionModel, saved: GFFusionModel) -> None:
     assert not loaded.training
     assert_frozen(loaded)
     assert_frozen(loaded.train())
+
+
+def add_layer(encoder: nn.Module) -> None:
+    """Add a trained layer to the first block of a frozen encoder."""
+    name = "layer_norm1" if hasattr(encoder.encoder, "layers") else "norm1"
+    block = getattr(encoder.encoder, "layers", None) or encoder.encoder.layer
+    setattr(block[0], name, nn.Sequential(getattr(block[0], name), nn.Linear(32, 32)))
 
 
 class ModelTester:
@@ -221,17 +229,23 @@ class ModelTester:
             assert model.training, name
             assert_frozen(model)
 
-    def test_adapters_in_encoders_learn(self) -> None:
-        """Also after the changes of mode of a training loop."""
-        if "funet" not in self.taught:
-            pytest.skip("no gradient passes an encoder")
-        model = self.make_model()
-        layer = model.dinov2.encoder.layer[0]
-        layer.norm1 = torch.nn.Sequential(layer.norm1, torch.nn.Linear(32, 32))
-        model.eval().train()
-        model(**self.training_inputs).loss.backward()
-        learning = {name for name, value in model.dinov2.named_parameters() if value.grad is not None}
-        assert learning == {f"encoder.layer.0.norm1.1.{name}" for name in ("weight", "bias")}
+    def test_trained_weights_of_encoders_learn(self) -> None:
+        """An added layer, also after the changes of mode of a training loop, and a whole encoder; the other one stays frozen."""
+        for name, change in itertools.product(self.encoders, (add_layer, nn.Module.requires_grad_)):
+            model = self.make_model()
+            encoder = model.backbones[name]
+            change(encoder)
+            model.eval().train()
+            model(**self.training_inputs).loss.backward()
+            # Of CLIP, neither the class token nor the last layer is injected.
+            layers = ("encoder.layers.0.", "encoder.layer.0.")
+            first = {
+                part for part, value in encoder.named_parameters() if value.requires_grad and part.startswith(layers)
+            }
+            gradients = {part: value.grad for part, value in encoder.named_parameters() if value.grad is not None}
+            assert first and first <= gradients.keys() and any(gradients[part].any() for part in first), name
+            others = [other for key, other in model.backbones.items() if key != name]
+            assert all(value.grad is None for other in others for value in other.parameters())
 
     def test_a_model_that_was_used_can_be_copied_and_pickled(self) -> None:
         model = self.make_model()

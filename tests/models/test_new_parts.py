@@ -72,3 +72,19 @@ def test_finet_of_another_encoder(
     weights = load_file(tmp_path / "model.safetensors")
     assert not torch.equal(model.finet.feature_projection.weight, weights["finet.feature_projection.weight"])
     assert torch.equal(model.ssnet.classifier.weight, weights["ssnet.classifier.weight"])
+
+
+def test_adapters_that_were_not_merged(tiny_model: TinyModel, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = tiny_model()
+    layer = model.finet.feature_projection
+    wrapped = torch.nn.ModuleDict({"base_layer": layer, "lora_A": torch.nn.Linear(32, 4)})  # as PEFT names them
+    model.finet.feature_projection = wrapped  # type: ignore[assignment]
+    model.save_pretrained(tmp_path)
+    assert "Saved with adapters ('finet.feature_projection', ...)" in caplog.text
+    with pytest.raises(OSError, match=r"was saved with adapters, .*: merge them before saving \(`merge_and_unload"):
+        GFFusionModel.from_pretrained(tmp_path)
+    caplog.clear()
+    model.finet.feature_projection = layer
+    model.save_pretrained(tmp_path)
+    GFFusionModel.from_pretrained(tmp_path)
+    assert not caplog.messages

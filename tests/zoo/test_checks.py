@@ -31,7 +31,7 @@ from gffusion.video.fuser import FrameFuser
 from gffusion.video.fusing import fuse_video
 from gffusion.video.jobs import VideoJob
 from gffusion.video.stream import FusionStream
-from gffusion.zoo.checks import check_model_object
+from gffusion.zoo.checks import check_can_be_saved, check_model_object
 
 PROCESSOR = GFFusionImageProcessor()
 PAIR = np.zeros((40, 48, 3), np.uint8), np.zeros((40, 48), np.uint8)
@@ -67,6 +67,20 @@ class Foreign(nn.Module):
     config = type("Config", (), {"model_type": "vit"})()
 
 
+class Wrapper(nn.Module):
+    """A wrapper that has the attributes of the model, as PEFT's."""
+
+    def __init__(self, model: GFFusionModel) -> None:
+        super().__init__()
+        self.base_model = model
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self.base_model, name)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -88,7 +102,8 @@ def test_advice(make: Callable[[GFFusionModel], Any], message: str, tiny_model: 
 
 def test_wrappers_that_have_the_attributes_of_the_model(tiny_model: Callable[..., GFFusionModel]) -> None:
     model = tiny_model(paradigm="cascading", use_segmenter=False)
-    check_model_object(torch.compile(model, backend="eager"))
+    for wrapper in (torch.compile(model, backend="eager"), Wrapper(model)):
+        check_model_object(wrapper)
     own = GFFusionConfig.from_dict(model.config.to_dict())
     own.model_type = "my_fusion"  # as in a subclass
     model.config = own
@@ -98,6 +113,65 @@ def test_wrappers_that_have_the_attributes_of_the_model(tiny_model: Callable[...
     check_model_object(exported, can_be_exported=True)
     with pytest.raises(ValueError, match="got a Foreign: use the model that it was exported from"):
         check_model_object(exported)
+
+
+class Adapted(nn.Module):
+    """A layer with an adapter, as PEFT adds it."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.base_layer, self.lora_A = layer, nn.Linear(layer.in_features, layer.out_features, bias=False)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.base_layer(tokens) + self.lora_A(tokens)
+
+
+def add_adapter(model: GFFusionModel) -> GFFusionModel:
+    model.ssnet.classifier = Adapted(model.ssnet.classifier)  # type: ignore[assignment]
+    return model
+
+
+class OwnAdapters(GFFusionModel):
+    """A class whose own networks have such layers, with which they are loaded."""
+
+    def __init__(self, config: GFFusionConfig) -> None:
+        super().__init__(config)
+        add_adapter(self)
+
+
+SAVERS = {name: ENTRIES[name] for name in ("FusionTrainer", "push_model")} | {
+    "pipeline.save_pretrained": lambda model: ImageFusionPipeline(model, image_processor=PROCESSOR).save_pretrained(
+        "x"
+    ),
+    "pipeline.push_to_hub": lambda model: ImageFusionPipeline(model, image_processor=PROCESSOR).push_to_hub("lab/x"),
+}
+
+
+@pytest.mark.parametrize("saver", SAVERS)
+def test_models_of_which_a_part_would_not_be_saved(saver: str, tiny_model: Callable[..., GFFusionModel]) -> None:
+    for change, found in (
+        (Wrapper, "Wrapper, which wraps one"),
+        (add_adapter, "adapters, first in 'ssnet.classifier'"),
+    ):
+        with pytest.raises(
+            ValueError, match=f"must be a GFFusionModel itself.* got a .*{found}.*: merge adapters first"
+        ):
+            SAVERS[saver](change(tiny_model()))
+
+
+def test_models_that_can_be_saved(tiny_model: Callable[..., GFFusionModel]) -> None:
+    model = tiny_model()
+    for whole in (model, torch.compile(model, backend="eager"), OwnAdapters(model.config)):
+        check_can_be_saved(whole)
+
+
+def test_real_adapters(tiny_model: Callable[..., GFFusionModel]) -> None:
+    peft = pytest.importorskip("peft")
+    model = peft.get_peft_model(tiny_model(), peft.LoraConfig(target_modules=["classifier"]))
+    for adapted in (model, model.base_model.model):
+        with pytest.raises(ValueError, match="must be a GFFusionModel itself"):
+            check_can_be_saved(adapted)
+    check_can_be_saved(model.merge_and_unload())
 
 
 def test_evaluation_and_pipeline(scenes: Path) -> None:

@@ -31,7 +31,7 @@ from .encoders import (
     sum_weights,
 )
 from .new_parts import NEW_PART_FIELDS, find_new_weights, leave_out_other_parts, refuse_new_parts, warn_about_parts
-from .weight_checks import check_finite, check_loaded, describe_tensors, read_headers
+from .weight_checks import check_finite, check_loaded, describe_tensors, find_adapters, read_headers
 from .weight_files import (
     HUB_ARGUMENTS,
     explained,
@@ -251,6 +251,11 @@ class FrozenBackboneModel(PreTrainedModel):
             self._refuse_local_sources()
         if os.path.isfile(save_directory):  # transformers only logs an error and saves nothing
             raise NotADirectoryError(f"{os.fspath(save_directory)!r} is a file: pass a folder.")
+        if layers := find_adapters(self):
+            logger.warning(
+                f"Saved with adapters ({layers[0]!r}, ...), so that `from_pretrained` cannot load it: merge them first (`merge_and_unload()` "
+                "of a PeftModel)."
+            )
         unsourced = self.find_unsourced()
         if include_backbones is None:
             include_backbones = bool(unsourced)

@@ -26,6 +26,12 @@ _EXAMPLES = {
 _SUMMATION_ERROR = 1e-12  # relative, of float64 sums in another order
 
 
+def gradients_if_trained(encoder: nn.Module) -> contextlib.AbstractContextManager[None]:
+    """Return a context without gradients if all weights of an encoder are frozen: on fixed images, no loss needs them."""
+    is_trained = torch.is_grad_enabled() and any(weight.requires_grad for weight in encoder.parameters())
+    return contextlib.nullcontext() if is_trained else torch.no_grad()
+
+
 class WeightSum(NamedTuple):
     """Sum and norm of a weight, which show whether it has changed since."""
 

@@ -19,6 +19,7 @@ from transformers.utils import ModelOutput
 
 from .checkpointing import FrozenBackboneModel
 from .configuration_gffusion import GFFusionConfig
+from .encoders import gradients_if_trained
 from .finet import FINet, merge_modalities, upsample
 from .funet import FuNet
 from .image_ops import CLIP_MEAN, CLIP_STD, DINOV2_MEAN, DINOV2_STD, prepare_images, replace_luma, rgb_to_luma
@@ -208,9 +209,8 @@ class GFFusionModel(GFFusionPreTrainedModel):
         """Return the first layer that reads the visible image."""
         return self.funet.visible_encoder.stem
 
-    @torch.no_grad()
     def encode_semantics(self, visible_values: Tensor, infrared_values: Tensor) -> Tensor:
-        """Return f_l, the features of the frozen CLIP for both modalities; `forward` takes them as `semantic_tokens`.
+        """Return f_l, the features of CLIP for both modalities; `forward` takes them as `semantic_tokens`.
 
         (B, 3, H, W) and (B, 1, H, W) in [0, 1] -> (B, L, N, D): N patch tokens for each of `config.semantic_layers`, Eq. (6).
 
@@ -224,15 +224,15 @@ class GFFusionModel(GFFusionPreTrainedModel):
         tokens = self.encode_images(_stack_modalities(visible_values, infrared_values))
         return merge_modalities(*zip(*(_split_modalities(layer) for layer in tokens), strict=True))
 
-    @torch.no_grad()
     def encode_images(self, images: Tensor) -> list[Tensor]:
         """Return CLIP's patch tokens of images of any modality: (B, 3, H, W) in [0, 1] -> L times (B, N, D)."""
         config, size = self.config.clip_config, self.config.clip_size
-        outputs = self.clip(
-            prepare_images(images, size, CLIP_MEAN, CLIP_STD, self.clip.dtype),
-            interpolate_pos_encoding=size != [config.image_size, config.image_size],
-            output_hidden_states=True,
-        )
+        with gradients_if_trained(self.clip):
+            outputs = self.clip(
+                prepare_images(images, size, CLIP_MEAN, CLIP_STD, self.clip.dtype),
+                interpolate_pos_encoding=size != [config.image_size, config.image_size],
+                output_hidden_states=True,
+            )
         return [outputs.hidden_states[layer][:, 1:] for layer in self.config.semantic_layers]  # without class token
 
     def encode_dinov2(self, images: Tensor, layers: list[int], scale: float = 1) -> tuple[list[Tensor], Tensor]:
@@ -270,8 +270,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
             return ProjectedSemantics(None, None, None)
         source_tokens = None
         if self.config.paradigm == "parallel":
-            # A frozen encoder on fixed images: no loss needs this gradient.
-            with torch.no_grad():
+            with gradients_if_trained(self.dinov2):
                 images = _stack_modalities(visible_values, infrared_values)
                 tokens, last = self.encode_dinov2(images, self.config.semantic_layers)
                 semantic_tokens = merge_modalities(*zip(*(_split_modalities(layer) for layer in tokens), strict=True))

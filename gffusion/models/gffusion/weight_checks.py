@@ -2,8 +2,9 @@
 
 import math
 import os
+import re
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -15,6 +16,9 @@ Model = TypeVar("Model", bound=nn.Module)
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _SHOWN = 3
+
+# Names that PEFT gives to the layers that it wraps.
+_WRAPPED = re.compile(r"(.+)\.(base_layer|original_module)\.")
 
 
 class Stored(NamedTuple):
@@ -29,9 +33,11 @@ class MisfitError(OSError):
 
     Attributes:
         needs_new_parts: Whether `ignore_mismatched_sizes=True` would help.
+        has_adapters: Whether the checkpoint has the weights of adapters.
     """
 
     needs_new_parts = False
+    has_adapters = False
 
 
 def read_headers(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Stored]:
@@ -97,8 +103,27 @@ def find_new_parts(
         f"{name!r} is not expected" for name in sorted(found.keys() - expected.keys()) if not name.startswith(allowed)
     ]
     if problems:
-        raise MisfitError(f"the weights do not fit the configuration: {_list(problems)}")
+        error = MisfitError(f"the weights do not fit the configuration: {_list(problems)}")
+        error.has_adapters = bool(find_wrapped(found))
+        raise error
     return new
+
+
+def find_wrapped(weights: Iterable[str]) -> list[str]:
+    """Return the layers that PEFT or alike wrapped to add adapters, by the names of weights.
+
+    Example:
+        >>> find_wrapped(["finet.feature_projection.base_layer.weight", "finet.gate_projection.weight"])
+        ['finet.feature_projection']
+    """
+    return sorted({match[1] for match in map(_WRAPPED.match, weights) if match})
+
+
+def find_adapters(model: Any) -> list[str]:
+    """Return the layers of a model of transformers to which adapters were added after its class had built it."""
+    wrapped = find_wrapped(model.state_dict())
+    own = find_wrapped(build_on_meta(type(model), model.config).state_dict()) if wrapped else []
+    return [layer for layer in wrapped if layer not in own]
 
 
 def leave_out_renamed(

@@ -47,6 +47,10 @@ _OTHER_CONFIGURATION = (
     "If you changed the configuration, undo it: these weights belong to parts that cannot be initialized anew. "
     "`GFFusionModel.from_backbones` creates a new model of another configuration, to be trained."
 )
+_ADAPTERS = (
+    "The model was saved with adapters, as PEFT adds them: merge them before saving (`merge_and_unload()` of a PeftModel), or add "
+    "the same adapters to a model and give it these weights by `load_state_dict`."
+)
 _PACKAGE = Path(__file__).parents[2]
 _REINSTALL = "install gffusion again: pip install --force-reinstall --no-deps gffusion"
 _ANSWER_AGE = 60.0  # seconds for which an answer about the Hub is used again
@@ -154,7 +158,7 @@ def explained(what: str, source: str | os.PathLike[str], hint: str = "") -> Iter
         raise OSError(f"The files of {what} in {os.fspath(source)!r} are damaged, {advice} ({error})") from error
     except OSError as error:
         if isinstance(error, MisfitError):
-            hint = f"{hint} {_NEW_PARTS if error.needs_new_parts else _OTHER_CONFIGURATION}"
+            hint = f"{hint} {_advise(error)}"
         elif is_bundled:
             hint = f"{hint} To restore the files, {_REINSTALL}"
         reason = _reason(error, source)
@@ -164,6 +168,12 @@ def explained(what: str, source: str | os.PathLike[str], hint: str = "") -> Iter
         raise OSError(
             f"Cannot load {what} from {os.fspath(source)!r}: the download was interrupted ({error}). Try again."
         ) from error
+
+
+def _advise(error: MisfitError) -> str:
+    if error.has_adapters:
+        return _ADAPTERS
+    return _NEW_PARTS if error.needs_new_parts else _OTHER_CONFIGURATION
 
 
 def locate_weights(source: str | os.PathLike[str], variant: str | None = None, **hub_arguments: Any) -> list[str]:
