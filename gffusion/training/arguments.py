@@ -19,7 +19,7 @@ class FusionTrainingArguments:
         resume_from_checkpoint: Continue from the newest checkpoint in `output_dir`, if any, or from its path, which must be
             that of the newest one: older ones are deleted.
         num_train_epochs: Total number of epochs (paper: 150).
-        head_start_epoch: q, the epoch from which the head is trained, lambda rises and the rates decay (paper: 100).
+        head_start_epoch: q, the epoch from which the head is trained, lambda rises and the rates decay (ours; the paper contradicts itself).
         per_device_train_batch_size: Pairs per process and forward pass (ours).
         gradient_accumulation_steps: Forward passes per step. A step has the gradient of one batch of
             `per_device_train_batch_size * gradient_accumulation_steps * processes` pairs.
