@@ -15,6 +15,7 @@ from .demo import demo
 from .doctor import doctor
 from .errors import ClickException, exit_with_usage_error, interrupted_by_signals
 from .evaluate import evaluate
+from .examples import format_examples
 from .export import export
 from .fuse import fuse
 from .masks import masks
@@ -71,7 +72,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for subcommand, short_help in SHORT_HELP.items():
-    app.command(short_help=short_help)(subcommand)
+    app.command(short_help=short_help, epilog=format_examples(subcommand.__name__))(subcommand)
 app.command(context_settings=CONTEXT, short_help="Train or fine-tune a model")(train)
 
 

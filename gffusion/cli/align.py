@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .choices import TURNS, show_choices
 from .errors import user_errors
 from .fuse_plans import check_pairs, find_match, warn_of_thermal_visible
 from .infrared_options import InfraredLumaOption, KeepBordersOption
@@ -35,14 +36,15 @@ def align(
         Path,
         typer.Argument(
             metavar="VISIBLE",
-            help="Visible image, or folder, pattern or @list.txt of visible images; or, alone, a folder or file with both images.",
+            help="Visible image, or folder, pattern or @list.txt of visible images; or, alone, a file or folder with both images, or "
+            "a CSV file of pairs as `gffusion match` writes it.",
         ),
     ],
     infrared: Annotated[
         Path | None,
         typer.Argument(
             metavar="INFRARED",
-            help="Infrared image, or folder, pattern or @list.txt of infrared images; not for a CSV file of pairs, or if VISIBLE has both.",
+            help="Infrared image, or folder, pattern or @list.txt of infrared images; leave it out if VISIBLE has both images.",
             show_default=False,
         ),
     ] = None,
@@ -51,25 +53,33 @@ def align(
     transform: Annotated[
         str,
         typer.Option(
-            help=f"{', '.join(TRANSFORMS)}: translation is for cameras with one field of view, similarity adds scale and "
-            "rotation, affine stretch and shear, homography perspective."
+            "--transform",
+            metavar=show_choices(TRANSFORMS),
+            help="What differs between the cameras: translation is for cameras with one field of view; similarity adds scale and "
+            "rotation, affine also stretch and shear, homography also perspective.",
         ),
     ] = "similarity",
     infrared_turn: Annotated[
         int,
         typer.Option(
-            metavar="DEGREES",
-            help="90, 180 or 270: how far infrared images must be turned counterclockwise to be upright. The rig turns them.",
+            "--infrared-turn",
+            metavar=show_choices(TURNS),
+            help="Degrees by which infrared images must be turned counterclockwise to be upright. The rig turns them.",
         ),
     ] = 0,
     infrared_mirror: Annotated[
-        bool, typer.Option("--infrared-mirror", help="Infrared images are mirrored, before they are turned.")
+        bool,
+        typer.Option(
+            "--infrared-mirror",
+            help="Infrared images are mirrored: the rig swaps left and right, before it turns them.",
+        ),
     ] = False,
     overlay: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Image to look at: both images as a checkerboard, and their edges in cyan and red. Written in any case.",
+            help="Also write an image to check the rig by eye: both images as a checkerboard, and their edges in cyan and red. "
+            "It is written even if the estimate is not sure.",
         ),
     ] = None,
     accept_uncertain: Annotated[
@@ -88,7 +98,7 @@ def align(
     """Estimate how the infrared image lies in the visible image, and save it for `--align RIG.json`.
 
     The cameras must be fixed to each other. From folders, up to ten evenly spaced pairs are used together; different scenes
-    with structure at the usual distance give the best result. The position in the tags of radiometric files is one of those that are compared.
+    with structure at the usual distance give the best result. If radiometric files state the position in their tags, it is compared with the others.
     Exit code: 0 if a rig was written, 2 if the estimate is not sure or nothing could be done.
     """
     with user_errors(), new_output(output):

@@ -20,18 +20,19 @@ def benchmark(
         str,
         typer.Option(
             metavar="HxW",
-            help="Height and width of the pair in pixels, at least 32; fewer than 8,388,608 pixels, from which on `fuse` uses tiles.",
+            help="Height and width of the pair in pixels, each at least 32; together fewer than 8,388,608 pixels, because `fuse` "
+            "splits larger images into tiles.",
         ),
     ] = "480x640",
-    repeats: Annotated[int, typer.Option(min=1, help="Passes of which medians are printed.")] = 7,
+    repeats: Annotated[int, typer.Option(min=1, help="Number of passes; the medians of their times are printed.")] = 7,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Measure the time of each step of a pair on the CPU, from reading its files to writing the fused image.
 
     Parameters and GFLOP are those of the networks without the segmenter; a multiply-add counts as two.
-    For the networks, the time is compared with the limit: the time of their convolutions and matrix products, at the rates that
-    this processor reaches for large ones, measured between the passes; for other steps, with the time of copying their
-    data. Close other programs: they slow down steps and rates at different moments.
+    The time of each step is compared with a limit. The limit of the networks is the time of their convolutions and matrix products
+    at the rates that this processor reaches for large ones, which are measured between the passes. The limit of other steps is
+    the time of copying their data. Close other programs: they slow down steps and rates at different moments.
     """
     with user_errors():
         shape = _parse_size(size)

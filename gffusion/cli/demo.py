@@ -17,7 +17,7 @@ def demo(
         typer.Option(
             "--model",
             "-m",
-            help="Model to choose from: a name, a folder or a Hub id; can be repeated. [default: all of the zoo with weights]",
+            help="Model to offer: name of a bundled model, folder, or Hub id. Can be repeated. [default: all models of the zoo with weights]",
         ),
     ] = None,
     bundled_only: Annotated[
@@ -27,24 +27,26 @@ def demo(
     host: Annotated[
         str,
         typer.Option(
-            help="Address to listen on, also of IPv6. 0.0.0.0 lets other computers use the demo, without password."
+            help="IPv4 or IPv6 address to listen on. 0.0.0.0 lets other computers use the demo, without a password."
         ),
     ] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port. [default: the first free one from 7860]")
+        int | None, typer.Option(min=1, max=65535, help="Port to listen on. [default: the first free one from 7860]")
     ] = None,
     max_pixels: Annotated[
-        int, typer.Option("--max-pixels", min=1024, metavar="COUNT", help="Refuse images of more pixels.")
+        int, typer.Option("--max-pixels", min=1024, metavar="COUNT", help="Refuse images with more pixels.")
     ] = 16_000_000,
     max_megabytes: Annotated[
-        int, typer.Option("--max-megabytes", min=1, metavar="COUNT", help="Refuse larger files.")
+        int, typer.Option("--max-megabytes", min=1, metavar="COUNT", help="Refuse files with more megabytes.")
     ] = 64,
     max_frames: Annotated[
-        int, typer.Option("--max-frames", min=1, metavar="COUNT", help="Refuse videos of more frames.")
+        int, typer.Option("--max-frames", min=1, metavar="COUNT", help="Refuse videos with more frames.")
     ] = 500,
     max_seconds: Annotated[
         int,
-        typer.Option("--max-seconds", min=1, metavar="COUNT", help="Stop the fusion of a video after so many seconds."),
+        typer.Option(
+            "--max-seconds", min=1, metavar="COUNT", help="Stop the fusion of a video after this time, in seconds."
+        ),
     ] = 120,
     share: Annotated[bool, typer.Option("--share", help="Refused: it would open the demo to the internet.")] = False,
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from .align_options import AlignOption, CropOption, ReferenceOption, parse_alignment
+from .choices import BASELINES, METRICS, PROTOCOLS, show_choices
 from .device import choose_device
 from .errors import exit_with_failures, user_errors
 from .infrared_options import (
@@ -58,10 +59,19 @@ def evaluate(
     ] = None,
     metrics: Annotated[
         str | None,
-        typer.Option(metavar="EN,SCD,...", help="Metrics of the mean rank, or all. [default: EN,SCD,VIF,Qabf,SSIM]"),
+        typer.Option(
+            "--metrics",
+            metavar="EN,SCD,...",
+            help=f"Metrics of the mean rank, or all: {', '.join(METRICS)}. [default: EN,SCD,VIF,Qabf,SSIM]",
+        ),
     ] = None,
     protocol: Annotated[
-        str, typer.Option(help="Conventions of the metrics: standard, tang2022, tang2023 or cddfuse.")
+        str,
+        typer.Option(
+            "--protocol",
+            metavar=show_choices(PROTOCOLS),
+            help="Conventions of the metrics: ours, or those of another program, to compare with published values.",
+        ),
     ] = "standard",
     labels: Annotated[
         Path | None, typer.Option(metavar="LABELS", help="Folder of label maps: also measure mIoU.")
@@ -93,19 +103,25 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="OLD=NEW,...",
-            help="Class ids by values of label maps with other numbers, such as 4=1,9=255; 255 is ignored. Predicted "
-            "label maps must hold class ids.",
+            help="If the values in LABELS are not the class ids: the id of each value, such as 4=1,9=255; 255 is ignored. "
+            "Predicted label maps must hold class ids.",
         ),
     ] = None,
     baselines: Annotated[
-        str, typer.Option(metavar="NAME,...", help="Classical baselines to measure, too: their names, all or none.")
+        str,
+        typer.Option(
+            "--baselines",
+            metavar="NAME,...",
+            help=f"Classical baselines to measure, too: all, none, or some of {', '.join(BASELINES)}.",
+        ),
     ] = "all",
     no_baselines: Annotated[bool, typer.Option("--no-baselines", help="The same as --baselines none.")] = False,
     sheet: Annotated[
         str,
         typer.Option(
             metavar="COUNT|NAME,...",
-            help="Pairs to show in sheet.png, sheet-2.png, ...: their number or names; `12,` is the pair 12.",
+            help="Pairs to show in sheet.png, sheet-2.png, ...: how many, or their names. For a pair whose name is the number 12, "
+            "write `12,`.",
         ),
     ] = "3",
     zoom: ZoomOption = None,
@@ -120,7 +136,10 @@ def evaluate(
     ] = False,
     compare: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Method to test against each of the others; writes significance.csv."),
+        typer.Option(
+            metavar="NAME",
+            help="Method to test against each of the others by Wilcoxon's signed-rank test; writes significance.csv.",
+        ),
     ] = None,
     infrared_range: InfraredRangeOption = None,
     invert: InvertOption = None,
@@ -136,7 +155,9 @@ def evaluate(
     align: AlignOption = "none",
     reference: ReferenceOption = "visible",
     crop: CropOption = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Number of threads. [default: one per core]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Number of threads that measure images. [default: one per core]")
+    ] = None,
     device: Annotated[str, typer.Option(help=f"For models: {DEVICES}")] = "auto",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the content of summary.json instead of a table.")
@@ -147,8 +168,8 @@ def evaluate(
 
     Images are matched by file name. OUT gets table.md, table.tex, table.csv, summary.json, per_image.csv, per_image_iou.csv (with
     --labels), significance.csv (with --compare), sheet.png (images side by side), boxplots.png, .svg and .pdf (with matplotlib), report.html (with --html), and
-    records.jsonl, which lets later runs skip what is already measured. Images that cannot be measured are left out for all methods and listed. A table of other methods in OUT is not
-    replaced: name them again to have all in one. Exit code: 0 on success, 1 if images or label maps were left out, 2 if nothing was
+    records.jsonl, which lets later runs skip what is already measured. Images that cannot be measured are left out for all methods and listed. If OUT has a table
+    of other methods, it is not replaced: choose another folder, or name these methods again to have all in one table. Exit code: 0 on success, 1 if images or label maps were left out, 2 if nothing was
     evaluated.
     """
     with user_errors(), new_output(output):

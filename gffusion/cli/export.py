@@ -5,6 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
+from gffusion.export.requirements import DTYPES
+
+from .choices import show_choices
 from .errors import user_errors
 from .library_logging import quiet_libraries
 from .messages import print_note
@@ -28,26 +31,29 @@ def export(
     dtype: Annotated[
         str,
         typer.Option(
-            help="fp32; fp16, half precision inside, for GPUs; int8, encoders with 8-bit weights, for CPUs. Inputs and outputs "
-            "do not change."
+            "--dtype",
+            metavar=show_choices(DTYPES),
+            help="Precision: fp16 computes in half precision, for GPUs; int8 has encoders with 8-bit weights, for CPUs. Inputs and "
+            "outputs do not change.",
         ),
     ] = "fp32",
     uint8: Annotated[
         bool,
         typer.Option(
             "--uint8",
-            help="The file takes and returns bytes, channels last, for programs of your own; fuse needs floats.",
+            help="The file takes and returns bytes (uint8), channels last, for programs of your own. `gffusion fuse` needs a file without this option.",
         ),
     ] = False,
     visible: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help=f"Visible images of the comparison with PyTorch, up to {_MAX_PAIRS}. [default: rendered]",
+            help=f"Folder of visible images for the comparison with PyTorch, of which up to {_MAX_PAIRS} are read. [default: rendered images]",
         ),
     ] = None,
     infrared: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Infrared images of the comparison. [default: rendered]")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of infrared images for the comparison. [default: rendered images]"),
     ] = None,
     overwrite: OverwriteFileOption = False,
     as_json: JsonOption = False,

@@ -11,12 +11,13 @@ import typer
 from gffusion.export.requirements import is_onnx
 
 from .align_options import AlignOption, CropOption, ReferenceOption, parse_alignment
+from .choices import IMAGE_SUFFIXES, show_choices
 from .distributed import Outcome, Share
 from .errors import user_errors
 from .fuse_plans import check_outputs, check_pairs, name_thermal, plan_pairs, warn_of_thermal_visible
 from .fuse_reports import print_jobs, report_interruption, report_outcome, report_part, show_result
 from .fuse_runs import run_jobs, start_processes
-from .fuse_settings import DTYPES, FuseSettings, check_options, check_suffix
+from .fuse_settings import BACKENDS, DTYPES, FuseSettings, check_options, check_suffix
 from .fuse_videos import (
     InfraredFpsOption,
     NoAudioOption,
@@ -38,7 +39,7 @@ from .infrared_options import (
 )
 from .messages import list_printed, print_measured
 from .models import complete_model
-from .options import OverwriteFilesOption, QuietOption, StrictOption
+from .options import DEVICES, OverwriteFilesOption, QuietOption, StrictOption
 from .outputs import check_writable, new_output
 from .read_options import (
     MAX_PIXELS,
@@ -87,18 +88,25 @@ def fuse(
         ),
     ] = "gffusion-tiny",
     backend: Annotated[
-        str, typer.Option(help='"torch", or "onnx" for an .onnx file, which is implied by --model FILE.onnx.')
+        str,
+        typer.Option(
+            "--backend",
+            metavar=show_choices(BACKENDS),
+            help="What runs the model: auto means onnx for --model FILE.onnx, and torch for other models.",
+        ),
     ] = "auto",
-    device: Annotated[
-        str, typer.Option(help='"auto", "cpu", "cuda", "cuda:1", "mps", ...; for .onnx files also "tensorrt".')
-    ] = "auto",
+    device: Annotated[str, typer.Option(help=f'{DEVICES}; for .onnx files also "tensorrt".')] = "auto",
     dtype: Annotated[
         str | None,
         typer.Option(
-            help=f"Precision: {', '.join(DTYPES)}. [default: float16 on NVIDIA GPUs, float32 elsewhere, or that of an .onnx file]"
+            "--dtype",
+            metavar=show_choices(DTYPES),
+            help="Precision. [default: float16 on NVIDIA GPUs, float32 elsewhere; an .onnx file has its own]",
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Number of pairs of one size per forward pass.")] = 1,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Largest number of pairs, all of one size, per forward pass.")
+    ] = 1,
     segment: Annotated[
         bool,
         typer.Option(
@@ -138,7 +146,11 @@ def fuse(
     ] = True,
     suffix: Annotated[
         str | None,
-        typer.Option(help="Format of the files in an output folder, such as .png. [default: as the visible file]"),
+        typer.Option(
+            "--suffix",
+            metavar=show_choices(IMAGE_SUFFIXES),
+            help="Format of the files in an output folder. [default: as the visible file]",
+        ),
     ] = None,
     overwrite: OverwriteFilesOption = False,
     semantic_every: SemanticEveryOption = None,

@@ -58,7 +58,7 @@ VisibleFpsOption = Annotated[
         "--visible-fps",
         metavar="RATE",
         parser=_parse_rate,
-        help="For videos of which VISIBLE is a folder of frames: their number per second, such as 25 or 30000/1001. [default: by the times in their names]",
+        help="If VISIBLE is a folder of frames of a video: frames per second, such as 25 or 30000/1001. [default: by the times in their names]",
     ),
 ]
 InfraredFpsOption = Annotated[
@@ -67,12 +67,10 @@ InfraredFpsOption = Annotated[
         "--infrared-fps",
         metavar="RATE",
         parser=_parse_rate,
-        help="The same for INFRARED, such as the files of a thermal camera.",
+        help="The same for INFRARED, such as a folder of files of a thermal camera.",
     ),
 ]
-NoAudioOption = Annotated[
-    bool, typer.Option("--no-audio", help="For videos: leave out the audio of VISIBLE, which is copied otherwise.")
-]
+NoAudioOption = Annotated[bool, typer.Option("--no-audio", help="For videos: do not copy the audio of VISIBLE.")]
 
 
 def has_video(visible: Path, infrared: Path | None, output: Path, options: Mapping[str, Any]) -> bool:

@@ -4,33 +4,42 @@ from typing import Annotated, Any
 
 import typer
 
+from gffusion.models.gffusion.infrared_options import AGCS, InfraredOptions
+
+from .choices import show_choices
+
 InfraredRangeOption = Annotated[
     str | None,
     typer.Option(
         "--infrared-range",
         metavar="RANGE",
-        help='Infrared values shown as black and white: "type" (0 to 255 or 65535), "percentile" (0.1 and 99.9 of each '
-        'image), "auto" (percentile for radiometric files, else type), "folder" (the percentiles of all images together), or '
-        "LOW,HIGH in the unit of the file; HIGH,LOW inverts. [default: auto, or as saved with the model]",
+        help='Infrared values that become black and white: "type" (0 and 255, or 65535 for 16 bits), "percentile" (the 0.1st and '
+        '99.9th percentile of each image), "auto" (percentile for radiometric files, else type), "folder" (the percentiles of all '
+        "images together), or LOW,HIGH in the unit of the file; HIGH,LOW inverts. [default: as saved with the model, else auto]",
     ),
 ]
 InvertOption = Annotated[
-    bool | None, typer.Option("--invert/--no-invert", help="Invert infrared images in which cold objects are bright.")
+    bool | None,
+    typer.Option(
+        "--invert/--no-invert",
+        help="Invert infrared images in which cold objects are bright. [default: as saved with the model, else no-invert]",
+    ),
 ]
 AgcOption = Annotated[
     str | None,
     typer.Option(
         "--agc",
-        help="Automatic gain control within the range: linear, plateau (plateau histogram equalization) or clahe (adaptive "
-        "histogram equalization).",
+        metavar=show_choices(AGCS),
+        help="Automatic gain control within the range: none (linear), plateau histogram equalization, or contrast-limited "
+        "adaptive histogram equalization (clahe). [default: as saved with the model, else linear]",
     ),
 ]
 PlateauLimitOption = Annotated[
     float | None,
     typer.Option(
         "--plateau-limit",
-        help="For plateau: the largest count of a histogram bin, as a multiple of the mean; smaller is closer to linear. "
-        "[default: 1]",
+        help="For --agc plateau: the largest count of a histogram bin, as a multiple of the mean; smaller is closer to linear. "
+        "[default: as saved with the model, else 1]",
     ),
 ]
 SmoothRangeOption = Annotated[
@@ -38,24 +47,24 @@ SmoothRangeOption = Annotated[
     typer.Option(
         "--smooth-range",
         metavar="FRAMES",
-        help="For frames of a video with --infrared-range percentile: the range follows them over so many frames, against "
-        "flicker; 0 turns it off.",
+        help="For frames of a video with --infrared-range percentile: average the range over about FRAMES frames, against "
+        "flicker; 0 turns it off. [default: as saved with the model, else 0]",
     ),
 ]
 InfraredLumaOption = Annotated[
     bool,
     typer.Option(
         "--infrared-luma",
-        help="Take the brightness of infrared images in color. By default, usual palettes are mapped back to intensity, and "
-        "other colors are refused.",
+        help="Take the brightness of infrared images in color as their intensity. By default, colors of known palettes are mapped "
+        "back to intensity, and images in other colors are refused.",
     ),
 ]
 KeepBordersOption = Annotated[
     bool,
     typer.Option(
         "--keep-borders",
-        help="Take black or white borders of infrared images as measured. By default, borders that a registration left are "
-        "filled by the visible image.",
+        help="Take black or white borders of infrared images as measured values. By default, borders that a registration left "
+        "are filled from the visible image.",
     ),
 ]
 
@@ -73,7 +82,6 @@ def parse_infrared_options(
         ValueError: If an option is wrong, or options exclude each other.
     """
     from gffusion.data.infrared_range import parse_infrared_range  # saves start-up time
-    from gffusion.models.gffusion.infrared_options import InfraredOptions
 
     options: dict[str, Any] = {
         "infrared_range": None if infrared_range is None else parse_infrared_range(infrared_range),

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gffusion.labeling.options import FALLBACKS, METHODS, SOURCES, check_choice
+
 from .align_options import AlignOption, parse_alignment
+from .choices import LAYOUTS, show_choices
 from .device import choose_device
 from .errors import exit_with_failures, user_errors
 from .infrared_options import (
@@ -50,10 +53,19 @@ def masks(
     ] = None,
     method: Annotated[
         str,
-        typer.Option(help='"pca": principal components of an encoder\'s features; "threshold": temperature and color.'),
+        typer.Option(
+            "--method",
+            metavar=show_choices(METHODS),
+            help="What separates objects from background: pca, principal components of an encoder's features; or threshold, "
+            "temperature and color.",
+        ),
     ] = "pca",
     encoder: Annotated[
-        str, typer.Option(metavar="NAME", help="For pca: folder or Hub id of a DINOv2, CLIP or GFFusion model.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="For pca: folder or Hub id of a DINOv2, CLIP or GFFusion model whose features are used.",
+        ),
     ] = _ENCODER,
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit of the encoder on the Hub. [default: main]")
@@ -63,15 +75,25 @@ def masks(
         typer.Option(
             metavar="HEIGHT WIDTH",
             min=1,
-            help="For pca: size of the encoder's input, in multiples of its patch size; larger inputs find smaller objects. "
+            help="For pca: size of the encoder's input in pixels, multiples of its patch size; larger inputs find smaller objects. "
             "[default: multiples nearest to the size of each image]",
         ),
     ] = None,
-    source: Annotated[str, typer.Option(help="Images to find the objects in: visible, infrared or both.")] = "both",
+    source: Annotated[
+        str, typer.Option("--source", metavar=show_choices(SOURCES), help="Images to find the objects in.")
+    ] = "both",
     layout: Annotated[
-        str, typer.Option(help='Layout of DATA: "folders" (visible/, infrared/, boxes/), "m3fd", "llvip", ...')
+        str,
+        typer.Option(
+            "--layout",
+            metavar=show_choices(LAYOUTS),
+            help="Layout of DATA. folders (visible/, infrared/, boxes/), m3fd and llvip have boxes.",
+        ),
     ] = "folders",
-    split: Annotated[str | None, typer.Option(help="Split of the dataset, for layouts that have splits.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Split of the dataset, such as train, for layouts that have splits. [default: all pairs]"),
+    ] = None,
     class_names: Annotated[
         str | None,
         typer.Option(
@@ -79,13 +101,18 @@ def masks(
         ),
     ] = None,
     fallback: Annotated[
-        str, typer.Option(help="Label of a box in which no object is found: ellipse, box or ignore.")
+        str,
+        typer.Option(
+            "--fallback",
+            metavar=show_choices(FALLBACKS),
+            help="How a box in which no object is found is labeled: its ellipse or the whole box as the object, or as 255 (ignored).",
+        ),
     ] = "ellipse",
     ignore_doubtful: Annotated[
         bool,
         typer.Option(
             "--ignore-doubtful/--no-ignore-doubtful",
-            help="Label pixels that possibly belong to an object 255 (ignored) instead of background.",
+            help="Label pixels that may belong to an object as 255 (ignored) instead of background.",
         ),
     ] = True,
     infrared_range: InfraredRangeOption = None,
@@ -103,14 +130,14 @@ def masks(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help=f"Also write an image that shows the label maps of {_SHEET_PAIRS} pairs; replaced with --overwrite only.",
+            help=f"Also write an image that shows the label maps of up to {_SHEET_PAIRS} pairs. An existing one is replaced with --overwrite only.",
         ),
     ] = None,
     device: Annotated[str, typer.Option(help=f"For pca: {DEVICES}")] = "auto",
     overwrite: OverwriteFilesOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Make label maps for segmentation from boxes: 0 is background, class + 1 an object, 255 is ignored.
+    """Make label maps for segmentation from boxes: 0 is background, an object has the class of its box plus 1, 255 is ignored.
 
     Label maps are 8-bit PNG files. The class names are written to classes.txt next to their folder. Exit code: 0 on success,
     1 if some pairs failed, 2 if all failed or nothing could be done.
@@ -163,8 +190,7 @@ def _check_options(data: Path, method: str, source: str, fallback: str, contact_
     """Check everything that needs no image and no heavy import."""
     if not data.exists():
         raise FileNotFoundError(f"the folder {data} does not exist")
-    from gffusion.data import IMAGE_SUFFIXES  # these imports take time that `gffusion --help` need not spend
-    from gffusion.labeling.options import FALLBACKS, METHODS, SOURCES, check_choice
+    from gffusion.data import IMAGE_SUFFIXES  # takes time that `gffusion --help` need not spend
 
     check_choice("--method", method, METHODS)
     check_choice("--source", source, SOURCES)

@@ -30,7 +30,7 @@ def match(
         float | None,
         typer.Option(
             metavar="SECONDS",
-            help="Largest difference of the times of a pair. [default: half the interval between frames of the faster camera]",
+            help="Largest time difference of a pair, in seconds. [default: half the interval between frames of the faster camera]",
         ),
     ] = None,
     time_offset: Annotated[
@@ -39,10 +39,10 @@ def match(
     overwrite: OverwriteFileOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Match the images of two cameras that are not triggered together by the times in their names.
+    """Match images by the times in their names, for two cameras that are not triggered together.
 
     Each image is matched with the nearest one of the other camera. FILE gets the columns visible, infrared and difference (infrared
-    minus visible, in seconds) for `gffusion fuse FILE` and `gffusion align FILE`. Exit code: 0 if it was written, 2 if not.
+    minus visible, in seconds) for `gffusion fuse FILE` and `gffusion align FILE`. Exit code: 0 if FILE was written, 2 if not.
     """
     with user_errors(), new_output(output):
         if output.suffix.lower() != ".csv":

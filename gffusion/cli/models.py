@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .choices import STATUSES, show_choices
 from .errors import user_errors
 from .printing import print_json
 
@@ -17,15 +18,19 @@ def models(
     pattern: Annotated[str, typer.Argument(metavar="PATTERN", help='Pattern of names, such as "*funet*".')] = "*",
     status: Annotated[
         str | None,
-        typer.Option("--status", metavar="STATUS", help='Only "bundled", "published" or "recipe-only" models.'),
+        typer.Option(
+            "--status",
+            metavar=show_choices(STATUSES),
+            help="Only models with this status: weights in the package, weights on the Hub, or a recipe only. [default: all]",
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON, with descriptions, parameters and results.")
     ] = False,
 ) -> None:
-    """List the models of the zoo with status, license, training data and recipe; for the name of one, also its parameters and results.
+    """List the models of the zoo with status, license, training data and recipe. For the name of one, print its parameters and results, too.
 
-    Models with the status "recipe-only" have no weights yet: train them with `gffusion train --config RECIPE`.
+    Models with the status recipe-only have no weights yet: train them with `gffusion train --config RECIPE`.
     """
     from gffusion.zoo.parameters import count_bundled_parameters  # saves start-up time of the other commands
     from gffusion.zoo.registry import find_entries

@@ -7,7 +7,7 @@ import typer
 
 from .models import complete_model
 
-DEVICES = '"auto", "cpu", "cuda", "cuda:1", "mps", ...'
+DEVICES = '"auto" (a GPU if there is one, else the CPU), "cpu", "cuda", "cuda:1", "mps", ...'
 
 
 def _hide_progress(quiet: bool) -> None:
@@ -31,8 +31,8 @@ StrictOption = Annotated[
     bool,
     typer.Option(
         "--strict",
-        help="Exit with code 1 if anything was not as it should be, after all is fused: files or video frames without a "
-        "partner, notes and warnings, but not notes about kept outputs, measured ranges and rigs.",
+        help="After all is fused, exit with code 1 if there are files or video frames without a partner, notes or warnings, but "
+        "not for notes about outputs that are kept, or about ranges and rigs that were measured.",
     ),
 ]
 QuietOption = Annotated[
@@ -42,7 +42,7 @@ QuietOption = Annotated[
         "-q",
         expose_value=False,
         callback=_hide_progress,
-        help="Show no progress: neither a bar nor, where standard error is no terminal, a line every ten seconds.",
+        help="Show no progress: no bar, and no line every ten seconds where standard error is not a terminal.",
     ),
 ]
 ZoomOption = Annotated[
@@ -50,6 +50,6 @@ ZoomOption = Annotated[
     typer.Option(
         "--zoom",
         metavar="LEFT,TOP,WIDTH,HEIGHT",
-        help="Part of the images that is enlarged, in pixels. [default: where they differ most]",
+        help="Part of the images to enlarge, in pixels. [default: where they differ most]",
     ),
 ]

@@ -16,11 +16,16 @@ def pull(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a model of the zoo, or Hub id.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="New or empty folder.")],
     revision: Annotated[
-        str | None, typer.Option("--revision", metavar="REVISION", help="Branch, tag or commit on the Hub.")
+        str | None,
+        typer.Option(
+            "--revision",
+            metavar="REVISION",
+            help="Branch, tag or commit on the Hub. [default: that of the zoo, else main]",
+        ),
     ] = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Save a model with its frozen encoders to one folder that loads on any machine, without network."""
+    """Save a model with its frozen encoders to one folder, which loads on machines without network."""
     with user_errors(), new_output(output):
         from gffusion.hub import pull as save_model  # imports torch
         from gffusion.utils.escaping import quote_word  # saves start-up time

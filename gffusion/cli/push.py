@@ -35,7 +35,8 @@ def push(
         bool,
         typer.Option(
             "--dry-run",
-            help="Check the model and print the files, without publishing. Only --full needs the network, for encoders on the Hub.",
+            help="Check the model and print the files, without publishing. This needs no network, except for --full if the encoders "
+            "are on the Hub.",
         ),
     ] = False,
     as_json: Annotated[

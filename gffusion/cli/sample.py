@@ -15,14 +15,16 @@ def sample(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder; created if needed.")],
     count: Annotated[int, typer.Option(min=1, help="Number of pairs.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first pair; each further pair adds 1.")] = 0,
-    height: Annotated[int, typer.Option(min=32, help="Height in pixels; at most 16 million pixels in all.")] = 480,
+    height: Annotated[
+        int, typer.Option(min=32, help="Height in pixels; height times width is at most 16 million.")
+    ] = 480,
     width: Annotated[int, typer.Option(min=32, help="Width in pixels.")] = 640,
     quiet: QuietOption = False,
 ) -> None:
     """Write rendered visible/infrared pairs of a street at night, with label maps and boxes.
 
     DIR gets visible/, infrared/, labels/ (class ids as PNG), boxes/ (YOLO: class, center and size relative to the image)
-    and classes.txt, which must not name other classes. The images are rendered, not captured; a seed always gives the same files.
+    and classes.txt. If DIR has a classes.txt with other classes, nothing is written. The images are rendered, not captured; a seed always gives the same files.
     """
     from gffusion.synthetic.samples import write_scenes  # imports scipy, which would delay `gffusion --help`
 

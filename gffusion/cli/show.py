@@ -39,9 +39,16 @@ if TYPE_CHECKING:
     from gffusion.data import ImagePair, PairImages, ReadOptions
     from gffusion.inference.features import Features
 
+KINDS = {
+    "fused": "sources and fused images with an enlarged part",
+    "tokens": "principal components of the encoders' tokens",
+    "gates": "where features of the encoder are injected",
+    "labels": "segmentation over the fused image",
+    "weights": "shares of the merged layers",
+    "training": "curves of training runs",
+}
 _OF_PAIRS = ("fused", "tokens", "gates", "labels")
 _OF_MODELS = (*_OF_PAIRS, "weights")
-KINDS = (*_OF_MODELS, "training")
 _DEFAULT_MODEL = "gffusion-tiny"
 _FORMATS = (".png", ".pdf", ".svg")
 _MIN_WIDTH, _MAX_WIDTH = 380, 1000  # of each image in figures of pairs, in pixels
@@ -51,28 +58,29 @@ def show(
     kind: Annotated[
         str,
         typer.Argument(
-            metavar="KIND",
-            help="fused: sources and fused images with an enlarged part; tokens: principal components of the encoders' tokens; "
-            "gates: where features of the encoder are injected; labels: segmentation over the fused image; weights: shares of "
-            "the merged layers; training: curves of a training run.",
+            metavar="KIND", help=f"What to draw. {'; '.join(f'{kind}: {text}' for kind, text in KINDS.items())}."
         ),
     ],
     visible: Annotated[
         Path | None,
-        typer.Argument(metavar="VISIBLE", help="Visible image; for training: folder of the run, or its log.jsonl."),
+        typer.Argument(
+            metavar="VISIBLE|RUN",
+            help="Visible image. For training: folder of a run, or its log.jsonl. For weights: nothing.",
+        ),
     ] = None,
     infrared: Annotated[
         Path | None,
         typer.Argument(
-            metavar="INFRARED", help="Infrared image; not needed if VISIBLE holds both. For training: another run."
+            metavar="INFRARED|RUN",
+            help="Infrared image; leave it out if VISIBLE holds both images. For training: another run.",
         ),
     ] = None,
     more: Annotated[
-        list[Path] | None, typer.Argument(metavar="RUN...", help="For training: more runs, drawn in one figure.")
+        list[Path] | None, typer.Argument(metavar="RUN", help="For training: more runs, drawn in one figure.")
     ] = None,
     *,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="Figure to write: .png, .pdf or .svg.")
+        Path, typer.Option("--output", "-o", metavar="FILE", help=f"Figure to write: {', '.join(_FORMATS)}.")
     ],
     model: Annotated[
         list[str] | None,
@@ -80,7 +88,7 @@ def show(
             "--model",
             "-m",
             metavar="NAME",
-            help="Bundled model, folder, or Hub id; show fused takes several. [default: gffusion-tiny]",
+            help=f"Name of a bundled model, folder, or Hub id. For fused: can be repeated. [default: {_DEFAULT_MODEL}]",
             autocompletion=complete_model,
         ),
     ] = None,
@@ -109,9 +117,9 @@ def show(
     device: DeviceOption = "auto",
     overwrite: OverwriteFileOption = False,
 ) -> None:
-    """Draw a figure of a pair, a model or a training run, in publication quality. Needs matplotlib: `pip install "gffusion[plots]"`.
+    """Draw a figure of a pair, a model or training runs, in publication quality. Needs matplotlib: `pip install "gffusion[plots]"`.
 
-    Files with both images, such as radiometric JPEG, are given alone. Exit code: 0 if the figure was written, 2 if not.
+    A file with both images, such as a radiometric JPEG, is given alone. Exit code: 0 if the figure was written, 2 if not.
     """
     with user_errors(), new_output(output):
         box, folders = parse_zoom(zoom), collect_fused(fused)

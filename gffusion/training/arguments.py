@@ -16,8 +16,8 @@ class FusionTrainingArguments:
         overwrite_output_dir: Start over if the folder contains another run, and delete its checkpoints, log, images and weights,
             but no other files in these folders and no edited model cards. A folder whose files no run wrote is refused. Excludes
             `resume_from_checkpoint`.
-        resume_from_checkpoint: Continue from the newest checkpoint in `output_dir`, if any, or from its path, which must be
-            that of the newest one: older ones are deleted.
+        resume_from_checkpoint: Continue from the newest checkpoint in `output_dir`, or start if there is none. The path of the
+            newest checkpoint does the same; older ones are deleted.
         num_train_epochs: Total number of epochs (paper: 150).
         head_start_epoch: q, the epoch from which the head is trained, lambda rises and the rates decay (ours; the paper contradicts itself).
         per_device_train_batch_size: Pairs per process and forward pass (ours).
@@ -50,7 +50,8 @@ class FusionTrainingArguments:
             which weights are the best.
         eval_epochs: Epochs between two evaluations (ours, because recipes cannot know the number of steps per epoch).
         eval_steps: Steps between two evaluations.
-        eval_metrics: Fusion metrics of the evaluation, as `list_metrics()` names them. Labeled data adds mIoU.
+        eval_metrics: Fusion metrics of the evaluation: EN, SD, SF, AG, MI, NMI, CC, SCD, MSE, PSNR, VIF, VIFF, Qabf, Nabf, SSIM or
+            MS-SSIM. Labeled data adds mIoU.
         metric_for_best_model: Criterion of the best weights: "loss_structural" or another loss, "mIoU", or one of
             `eval_metrics`.
         num_eval_images: Evaluation pairs drawn in `images/` before the first step and at each evaluation.
@@ -62,7 +63,8 @@ class FusionTrainingArguments:
         dataloader_num_workers: Processes that load data; 0 loads in the main process. Those of a recipe are lowered to the
             usable cores, with a note.
         disable_tqdm: Show no progress bars, nor lines about the progress where standard error is no terminal.
-        seed: Seed of order and augmentation, and of weights that `gffusion train` initializes. In Python, the model exists before.
+        seed: Seed of order and augmentation, and of weights that `gffusion train` initializes. In Python,
+            seed before you create the model.
 
     Raises:
         TypeError: If there is no option of a name.

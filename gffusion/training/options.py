@@ -39,7 +39,8 @@ class OptionParser(argparse.ArgumentParser):
 
     def __init__(self, kinds: Mapping[str, type], **options: Any) -> None:
         options = {"usage": "%(prog)s [--config RECIPE] [options]", **options}
-        super().__init__(allow_abbrev=False, argument_default=argparse.SUPPRESS, **options)
+        form = argparse.RawDescriptionHelpFormatter
+        super().__init__(allow_abbrev=False, argument_default=argparse.SUPPRESS, formatter_class=form, **options)
         self.names: set[str] = set()
         self._typed: dict[str, str] = {}
         for title, kind in kinds.items():
@@ -120,8 +121,8 @@ def _underscored(word: str) -> str:
 def _describe_default(field: "dataclasses.Field[Any]") -> str:
     default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
     if default is dataclasses.MISSING:
-        return " (required)"
-    if default in (None, False, []):
+        return " (required, here or in the recipe)"
+    if default is None or default is False or default == []:
         return ""
     return f" (default: {' '.join(map(str, default)) if isinstance(default, list) else default})"
 
@@ -134,9 +135,9 @@ def _alternatives(annotation: Any) -> list[Any]:
 
 def _argparse_options(annotation: Any) -> dict[str, Any]:
     """Return the arguments of `add_argument` for a field."""
-    kind = _alternatives(annotation)[0]
+    kind, *others = _alternatives(annotation)
     if kind is bool:
-        return {"nargs": "?", "const": True, "metavar": "BOOL"}
+        return {"nargs": "?", "const": True, "metavar": "BOOL|PATH" if str in others else "BOOL"}
     if get_origin(kind) is list:
         return {"nargs": "+", "metavar": _alternatives(get_args(kind)[0])[0].__name__.upper()}
     if get_origin(kind) is Literal:

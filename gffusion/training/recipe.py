@@ -22,6 +22,19 @@ _MAX_BYTES, _MAX_VALUES = 1 << 20, 10_000
 
 BUNDLED_RECIPES = Path(__file__).parent / "recipes"
 
+_DESCRIPTION = """\
+Train or fine-tune a model. Options override those of the recipe.
+
+Examples:
+  %(prog)s --config finetune --train_data data/train
+  %(prog)s --config funet --train_data data/train --eval_data data/val --output_dir runs/mine
+  accelerate launch -m gffusion train --config finetune --train_data data/train
+
+The last command trains on all GPUs. Ctrl-C finishes the step and writes a checkpoint, from which the same command with
+--resume_from_checkpoint continues.
+
+Exit codes: 0 the training is complete; 2 it cannot start, continue or be published; 130 interrupted by Ctrl-C, 143 by SIGTERM."""
+
 
 @strict_options
 @dataclass
@@ -35,7 +48,8 @@ class ModelArguments:
         dinov2_name_or_path: DINOv2 encoder for an untrained model, or for weights that lack it. That of a recipe is ignored
             if the model has no DINOv2 (use_segmenter false, and paradigm not parallel).
         head_path: Initialize the head from this file of `convert_ade20k_head`, class by class.
-        model_config: `GFFusionConfig` fields; JSON on the command line, whose fields are merged with those of the recipe.
+        model_config: Fields of `GFFusionConfig`, as JSON on the command line, such as {"merging": "mean"}. They are merged with those of
+            the recipe.
     """
 
     model_name_or_path: str | None = None
@@ -51,34 +65,37 @@ class DataArguments:
     """What to train on.
 
     Args:
-        train_data: Folders of training pairs.
-        eval_data: Folders of validation pairs.
-        layout: Arrangement of the folders: folders, m3fd, mfnet, ...
-        train_split: Split to train on, if the layout has splits.
-        eval_split: Split to evaluate on.
+        train_data: Folders of training pairs, at least one.
+        eval_data: Folders of validation pairs. By default, there are no evaluations.
+        layout: Arrangement of the folders: folders, m3fd, mfnet, msrs, roadscene, tno, llvip or fmb.
+        train_split: Split to train on, such as train, if the layout has splits. By default, all pairs.
+        eval_split: Split to evaluate on, such as val, if the layout has splits. By default, all pairs.
         class_names: Classes of boxes and labels, after the background.
-        infrared_range: Range of infrared values that maps to [0, 1]: type (0 to 255 or 65535), percentile (of each image),
-            auto (percentile for radiometric files, else type), folder (of all images), or low and high in the unit of the
-            image; high and low inverts. Default of this and the following four: as saved with the initial model, else auto
-            and linear.
+        infrared_range: Infrared values that become 0 and 1: type (0 and 255, or 65535 for 16 bits), percentile (the 0.1st and
+            99.9th percentile of each image), auto (percentile for radiometric files, else type), folder (the percentiles of all
+            images together), or low and high in the unit of the image; high and low inverts. Defaults of this option and the
+            next four: as saved with the initial model, else auto, false, linear, 1 and 0.
         invert: Invert infrared images in which cold objects are bright.
         agc: Automatic gain control of the infrared images within the range: linear, plateau or clahe.
-        plateau_limit: Largest count of a histogram bin of plateau, as a multiple of the mean.
-        smooth_range: Number of frames over which a percentile range follows ordered frames; 0 turns it off.
+        plateau_limit: For plateau: the largest count of a histogram bin, as a multiple of the mean; smaller is closer to linear.
+        smooth_range: For frames of a video with the range percentile: average the range over about this number of frames, against
+            flicker; 0 turns it off.
         align: How images that do not match pixel by pixel are aligned: none refuses different sizes, resize is for cameras with
-            the same field of view, auto uses tags or estimates one rig per folder, or the file of a rig of gffusion align.
-        infrared_luma: Take the brightness of infrared images in unknown colors.
-        keep_borders: Take black or white borders of infrared images as measured.
+            the same field of view, auto uses tags or estimates one rig per folder, and RIG.json is a file of `gffusion align`.
+        infrared_luma: Take the brightness of infrared images in color as their intensity. By default, colors of known palettes are
+            mapped back to intensity, and images in other colors are refused.
+        keep_borders: Take black or white borders of infrared images as measured values. By default, borders that a registration
+            left are filled from the visible image.
         visible_range: Low and high values of the visible images that become black and white, for cameras with 10, 12 or 14 bits in
             16-bit files, and for reflectance.
-        max_pixels: Refuse images of more pixels, before they are decoded.
+        max_pixels: Refuse images with more pixels, before they are decoded.
         truncated: Image files that end early: refuse, or fill their missing part and log a note.
         crop_size: Side of the square training crops in pixels; 0 does not crop.
-        image_size: Height and width for resizing whole images instead of cropping.
-        scale: Range of the scale of crops.
+        image_size: Height and width in pixels to which whole images are resized, instead of cropping.
+        scale: Lowest and highest factor by which images are enlarged before they are cropped.
         flip: Probability of mirroring left and right.
-        visible_photometric: Strength of changes of brightness, contrast and gamma of the visible image.
-        thermal_gain: Strength of changes of the infrared image's gain; its offset changes by half as much.
+        visible_photometric: Largest relative change of brightness, contrast and gamma of the visible image, such as 0.2; 0 turns it off.
+        thermal_gain: Largest relative change of the infrared image's gain, such as 0.2; its offset changes by half as much.
         misalignment: Largest shift of the infrared image in pixels.
         thermal_artifacts: Probability of an infrared image with noise, stripes, JPEG blocks and a small shift, whose losses
             compare with the clean image.
@@ -148,9 +165,8 @@ class Recipe:
         Raises:
             SystemExit: If an option is unknown or wrong, with a message of `program` on stderr, or after `--help`.
         """
-        description = "Train or fine-tune a model. For several GPUs, use `accelerate launch -m gffusion train`."
-        parser = OptionParser(_KINDS, prog=program, description=description)
-        text = f"YAML file with the options below, or one of {', '.join(list_recipes())}"
+        parser = OptionParser(_KINDS, prog=program, description=_DESCRIPTION)
+        text = f"Recipe: the path of a YAML file with options as below, or the name of a bundled one: {', '.join(list_recipes())}."
         parser.add_argument("--config", metavar="RECIPE", help=text)
         given = parser.parse_words(words)
         try:

@@ -1,6 +1,7 @@
 """The command as a whole: start-up time, help, wrong usage, and how a process ends."""
 
 import re
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,8 @@ from PIL import Image
 
 from gffusion import __version__
 from gffusion.cli import app
-from gffusion.cli.option_values import join_list_words
+from gffusion.cli.option_values import join_list_words, read_paths
+from gffusion.training.recipe import Recipe
 
 COMMANDS = typer.main.get_command(app).commands
 
@@ -109,6 +111,21 @@ def test_options_are_lower_case_and_listed_in_the_help(gffusion: Callable, name:
     for option in options:
         assert option == option.lower()
         assert option in outcome.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_examples_in_the_help_parse(gffusion: Callable, name: str) -> None:
+    lines = re.search(r"^ *Examples:\n((?: +\S.*\n)+)", gffusion(name, "--help").out, re.MULTILINE)[1].splitlines()
+    examples = [shlex.split(line.replace("accelerate launch -m", "")) for line in lines]
+    assert 2 <= len(examples) <= 4
+    assert examples[0][:2] == ["gffusion", name]
+    for program, command, *words in examples:
+        assert program == "gffusion"
+        if command == "train":
+            assert Recipe.parse(words).training.output_dir
+        else:
+            parameters = COMMANDS[command].params
+            COMMANDS[command].make_context(command, join_list_words(read_paths(words, parameters), parameters))
 
 
 def test_version(gffusion: Callable) -> None:

@@ -146,7 +146,10 @@ class TestParse:
         assert stop.value.code == 0
         assert "--num_train_epochs INT Total number of epochs (paper: 150). (default: 150)" in text
         assert "--eval_strategy {no,steps,epoch} When to evaluate" in text
-        assert "--scale FLOAT [FLOAT ...] Range of the scale of crops. (default: 1.0 1.0)" in text
+        assert "--scale FLOAT [FLOAT ...] Lowest and highest factor by which images are enlarged" in text
+        assert "before they are cropped. (default: 1.0 1.0)" in text
+        assert "as in transformers (paper: none). (default: 0)" in text
+        assert "--resume_from_checkpoint [BOOL|PATH] Continue" in text
 
     @pytest.mark.processes
     def test_answers_before_torch_is_imported(
