@@ -56,8 +56,8 @@ def masks(
         typer.Option(
             "--method",
             metavar=show_choices(METHODS),
-            help="What separates objects from background: pca, principal components of an encoder's features; or threshold, "
-            "temperature and color.",
+            help="What separates objects from background: principal components of an encoder's features (pca), or temperature "
+            "and color (threshold).",
         ),
     ] = "pca",
     encoder: Annotated[
@@ -92,7 +92,9 @@ def masks(
     ] = "folders",
     split: Annotated[
         str | None,
-        typer.Option(help="Split of the dataset, such as train, for layouts that have splits. [default: all pairs]"),
+        typer.Option(
+            help="Split of the dataset, such as train, for layouts that have splits. [default: all pairs; llvip needs one]"
+        ),
     ] = None,
     class_names: Annotated[
         str | None,
