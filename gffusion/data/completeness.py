@@ -12,6 +12,10 @@ from gffusion.cameras.jpeg_segments import END, SCAN, iterate_segments
 _PNG_START = 8
 _MAX_PARTS = 1 << 16  # of a PNG file; those of cameras have a few thousand
 _MAX_SCANS = 100  # of a JPEG file, each of which takes the time of a whole image; progressive ones have about ten
+MAX_INFLATED = 1 << 24
+"""Largest size of the compressed metadata of a PNG file."""
+_INFLATED_PIECE = 1 << 16
+_COMPRESSED = (b"iCCP", b"zTXt", b"iTXt")
 _FRAMES = {0xC0: False, 0xC1: False, 0xC2: True, 0xC9: False, 0xCA: True}  # marker -> whether it is progressive
 # What TurboJPEG cannot decode, but other decoders can. After all other messages of libjpeg, some invent the rest of the image.
 _JPEG_UNSUPPORTED = (
@@ -43,11 +47,43 @@ def iterate_png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         position += 12 + length
 
 
-def check_png_parts(content: bytes) -> None:
-    """Raise ValueError if a PNG file has so many parts that reading its header takes long."""
-    for count, _ in enumerate(iterate_png_chunks(content), start=1):
-        if count > _MAX_PARTS:
-            raise ValueError(f"it has more than {_MAX_PARTS} parts")
+def check_png_parts(file: IO[bytes], is_header: bool = False) -> None:
+    """Check that the parts of a PNG file, or with `is_header` those before its pixels, can be read in a short time.
+
+    Raises:
+        ValueError: If they are too many, or their compressed metadata too large.
+    """
+    file.seek(_PNG_START)
+    inflated = 0
+    for _ in range(_MAX_PARTS + 1):
+        head = file.read(8)
+        if len(head) < 8 or (is_header and head[4:] == b"IDAT"):
+            return
+        size = int.from_bytes(head[:4], "big")
+        data = file.read(min(size, MAX_INFLATED)) if head[4:] in _COMPRESSED else b""
+        inflated += _measure_inflated(head[4:], data)
+        if inflated > MAX_INFLATED:
+            raise ValueError(
+                f"its compressed metadata, such as color profiles, have more than {MAX_INFLATED} bytes: remove them"
+            )
+        file.seek(size - len(data) + 4, os.SEEK_CUR)
+    raise ValueError(f"it has more than {_MAX_PARTS} parts")
+
+
+def _measure_inflated(kind: bytes, data: bytes) -> int:
+    """Return the decompressed size of a part with metadata, up to a little more than is allowed."""
+    rest = data.partition(b"\0")[2]  # after the name
+    text = rest[1:]  # after the method
+    if kind == b"iTXt":  # after a flag, the method, a language and a translated name
+        text = rest[2:].split(b"\0", 2)[-1] if rest[:1] == b"\1" else b""
+    decoder, found = zlib.decompressobj(), 0
+    try:
+        while text and found <= MAX_INFLATED:
+            found += len(decoder.decompress(text, _INFLATED_PIECE))
+            text = decoder.unconsumed_tail
+    except zlib.error:
+        found += _INFLATED_PIECE
+    return found
 
 
 def check_png(content: bytes) -> None:
@@ -122,19 +158,22 @@ def read_late_orientation(file: IO[bytes]) -> bytes:
     """Return the parts of a PNG file after its pixels that can hold its orientation; reads only the beginning of the others.
 
     Raises:
-        ValueError: If the file has too many parts.
+        ValueError: If the file has too many parts, or those with the orientation are too large.
     """
     file.seek(_PNG_START)
-    has_pixels, found = False, b""
+    has_pixels, found, total = False, [], 0
     for _ in range(_MAX_PARTS + 1):
         head = file.read(8)
         if len(head) < 8:
-            return found
+            return b"".join(found)
         size = int.from_bytes(head[:4], "big") + 4  # with the checksum
         has_pixels = has_pixels or head[4:] == b"IDAT"
         keyword = file.read(min(size, _KEYWORD_LENGTH)) if has_pixels and head[4:] in _TEXTS else b""
         if has_pixels and (head[4:] == b"eXIf" or keyword.startswith(_ORIENTATION_KEYWORDS)):
-            found += head + keyword + file.read(size - len(keyword))
+            total += size
+            if total > MAX_INFLATED:
+                raise ValueError(f"its metadata have more than {MAX_INFLATED} bytes: remove them")
+            found.append(head + keyword + file.read(size - len(keyword)))
         else:
             file.seek(size - len(keyword), os.SEEK_CUR)
     raise ValueError(f"it has more than {_MAX_PARTS} parts")

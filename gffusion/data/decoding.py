@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from gffusion.utils.regular_files import check_regular
 
 from .bounds import check_pixels, check_ratio
 from .completeness import (
+    MAX_INFLATED,
     IncompleteError,
     Segments,
     check_jpeg,
@@ -46,7 +47,6 @@ _changed = threading.Condition()
 _decoding = 0  # number of threads that decode; -1 while one fills a truncated image
 _Settings: TypeAlias = tuple[bool, int | None, int]
 _previous: _Settings = (False, None, 0)  # Pillow's settings before them
-_MAX_METADATA = 1 << 24  # bytes of a compressed part of a PNG file, such as a color profile; Pillow allows 1 MiB
 
 
 def decode_image(content: bytes, name: str, options: DecodeOptions = DEFAULT_OPTIONS) -> DecodedImage:
@@ -108,7 +108,7 @@ def _pillow_settings(is_filling: bool = False) -> Iterator[None]:
     with _changed:
         _changed.wait_for(lambda: _decoding == 0 if is_filling else _decoding >= 0)
         if _decoding == 0:
-            _previous = _set_pillow((is_filling, None, _MAX_METADATA))
+            _previous = _set_pillow((is_filling, None, MAX_INFLATED))
         _decoding = -1 if is_filling else _decoding + 1
     try:
         yield
@@ -147,10 +147,20 @@ def open_header(file: str | os.PathLike[str] | BytesIO) -> Iterator[ImageFile.Im
         OSError: If it is no regular file.
         Exception: Any other one if the file is damaged.
     """
-    if not isinstance(file, BytesIO):
+    if isinstance(file, BytesIO):
+        _check_header(file)
+    else:
         check_regular(file)
+        with open(file, "rb") as opened:
+            _check_header(opened)
     with _pillow_settings(), Image.open(file, formats=FORMATS) as image:
         yield image
+
+
+def _check_header(file: IO[bytes]) -> None:
+    file.seek(0)
+    if file.read(len(_PNG_SIGNATURE)) == _PNG_SIGNATURE:
+        check_png_parts(file, is_header=True)
 
 
 def read_late_info(image: ImageFile.ImageFile) -> dict[str | tuple[int, int], Any]:
@@ -162,7 +172,9 @@ def read_late_info(image: ImageFile.ImageFile) -> dict[str | tuple[int, int], An
     if image.format != "PNG" or image.fp is None or not (late := read_late_orientation(image.fp)):
         return {}
     image.fp.seek(0)
-    with Image.open(BytesIO(image.fp.read(_PNG_HEADER) + late + _PNG_END), formats=("PNG",)) as parts:
+    file = BytesIO(image.fp.read(_PNG_HEADER) + late + _PNG_END)
+    check_png_parts(file)
+    with Image.open(file, formats=("PNG",)) as parts:
         return parts.info
 
 
@@ -186,7 +198,7 @@ def _describe_cause(error: Exception, content: bytes, name: str) -> str:
 
 def _decode(content: bytes, options: DecodeOptions, is_filling: bool = False) -> DecodedImage:
     if content.startswith(_PNG_SIGNATURE):
-        check_png_parts(content)
+        check_png_parts(BytesIO(content))
     try:
         image = Image.open(BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:

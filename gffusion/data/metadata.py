@@ -1,5 +1,6 @@
 """Metadata of an image file: EXIF, GPS, XMP, color profile and georeference."""
 
+import io
 import re
 import struct
 import zlib
@@ -11,7 +12,7 @@ import numpy as np
 from gffusion.cameras.jpeg_segments import read_segments
 from gffusion.utils.xml_text import parse_xml
 
-from .completeness import iterate_png_chunks
+from .completeness import MAX_INFLATED, check_png_parts, iterate_png_chunks
 from .tiff_tags import EXIF, GPS, LONG, SHORT, Directory, Field, Tag, TiffReader, write_block
 
 EXIF_HEADER = b"Exif\0\0"
@@ -31,7 +32,6 @@ _DESCRIPTIVE = {
     *(33432, 33723, EXIF, GPS, 50708, 50735, 50827),
     *range(40091, 40096),
 }
-_MAX_INFLATED = 1 << 24
 _MAX_XML = 1 << 20  # bytes of GDAL's metadata, of which each can become an object
 # Descriptions that programs write to interpret the pages of their own files.
 _STRUCTURAL_DESCRIPTION = re.compile(rb"\s*(ImageJ=|SCIFIO=|<\?xml|<OME|\{\"shape)")
@@ -191,6 +191,10 @@ def _read_jpeg(content: bytes) -> tuple[bytes, bytes, bytes]:
 
 def _read_png(content: bytes) -> tuple[bytes, bytes, bytes]:
     exif = xmp = icc = b""
+    try:
+        check_png_parts(io.BytesIO(content))
+    except ValueError:
+        return exif, xmp, icc
     for kind, data in iterate_png_chunks(content):
         if kind == b"eXIf":
             exif = data
@@ -213,7 +217,7 @@ def _inflate(data: bytes) -> bytes:
     """Return decompressed metadata; nothing if they are damaged, incomplete or implausibly large."""
     decoder = zlib.decompressobj()
     try:
-        text = decoder.decompress(data, _MAX_INFLATED)
+        text = decoder.decompress(data, MAX_INFLATED)
     except zlib.error:
         return b""
     return text if decoder.eof else b""

@@ -4,16 +4,20 @@ import io
 import struct
 import time
 import tracemalloc
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 from camera_files import encode, screen_jpeg, wrap_flir
+from hostile_images import chunk
 
 from gffusion.cameras.radiometric import decode_radiometric
-from gffusion.data import ImageReadError, read_image
+from gffusion.data import ImageReadError, read_image, read_size
+from gffusion.data.completeness import read_late_orientation
 from gffusion.data.metadata import read_metadata
 
 MAX_BYTES, MAX_SECONDS, MAX_MEMORY = 1 << 20, 5, 500e6
@@ -91,3 +95,30 @@ def test_strips_of_large_jpeg() -> None:
     assert len(content) <= MAX_BYTES
     with limit_cost(), pytest.raises(ImageReadError, match="6000 x 8000 pixels"):
         read_image(io.BytesIO(content))
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+@pytest.mark.parametrize("is_damaged", [False, True])
+@pytest.mark.parametrize("kind", ["iCCP", "zTXt", "iTXt"])
+def test_compressed_metadata_of_png(tmp_path: Path, kind: str, is_damaged: bool, is_late: bool) -> None:
+    """60 parts of which each has nearly as many bytes as all may have."""
+    head = {"iCCP": b"a\0\0", "zTXt": b"Raw profile type exif\0\0", "iTXt": b"XML:com.adobe.xmp\0\1\0\0\0"}[kind]
+    data = zlib.compress(bytes((1 << 24) - 100), 9)
+    parts = chunk(kind.encode(), head + (data[:-4] + bytes(4) if is_damaged else data)) * 60
+    whole = encode(np.zeros((8, 8, 3), np.uint8), "PNG")
+    place = len(whole) - 12 if is_late else 33
+    file = tmp_path / "image.png"
+    file.write_bytes(whole[:place] + parts + whole[place:])
+    with limit_cost():
+        assert not read_metadata(file.read_bytes())
+        for read in (read_image, *([] if is_late and kind == "iCCP" else [read_size])):
+            with pytest.raises(ImageReadError, match="compressed metadata"):
+                read(file)
+
+
+def test_orientations_after_the_pixels_of_png() -> None:
+    content = encode(np.zeros((8, 8, 3), np.uint8), "PNG")
+    content = content[:-12] + chunk(b"eXIf", bytes(4)) * 60_000 + content[-12:]
+    assert len(content) <= MAX_BYTES
+    with limit_cost():
+        assert len(read_late_orientation(io.BytesIO(content))) == 16 * 60_000
