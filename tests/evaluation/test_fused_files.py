@@ -61,6 +61,7 @@ def test_wrong_range_or_size_is_left_out(pairs: Path, spoil: Spoil, message: str
         (np.zeros_like, "png", "it is black, but its sources are not"),
         (lambda image: (image / 255 / 255).astype(np.float32), "tif", "it is black, but its sources are not"),
         (lambda image: image.astype(np.uint16) * 16, "tif", "it has 16 bits but uses 12: multiply its values by 16"),
+        (lambda image: image.astype(np.uint16) * 64, "tif", "it has 16 bits but uses 14: multiply its values by 4"),
         (lambda image: 255 - image, "png", "run against those of both sources, as if it was inverted"),
         (lambda image: np.dstack([image, image, image, image]), "png", "its transparency (alpha channel) is left out"),
     ],

@@ -31,6 +31,15 @@ def test_damaged_lines_are_ignored(tmp_path: Path) -> None:
     assert Records(path).get("next") == {"EN": 3.0}
 
 
+def test_file_and_its_name_are_on_the_disk_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Path] = []
+    monkeypatch.setattr("gffusion.evaluation.records.synchronize_entries", written.append)
+    records = Records(tmp_path / "records.jsonl")
+    records.add("k", "average", "a", {"EN": 1.0})
+    records.finish()
+    assert written == [tmp_path / "records.jsonl", tmp_path]
+
+
 def test_threads_do_not_mix_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def open_slow_file(path: Path, *arguments: Any, original: Any = Path.open, **options: Any) -> Any:
         file = original(path, *arguments, **options)

@@ -79,6 +79,17 @@ class TestResuming:
         assert run(pairs, output=tmp_path / "out", sheet=[]).to_csv() == uninterrupted.to_csv()
         assert not before & set(fusions)
 
+    def test_memory_that_runs_out_for_one_pair(self, pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        fuse = FusedFolder.fuse
+
+        def run_out(self: Any, sources: Any, segment: bool = False) -> Any:
+            if sources.pair.name == "c":
+                raise MemoryError
+            return fuse(self, sources, segment)
+
+        monkeypatch.setattr(FusedFolder, "fuse", run_out)
+        assert run(pairs).skipped.keys() == {"c"}
+
     @pytest.mark.parametrize("workers", [1, 3])
     def test_records_that_cannot_be_written_end_the_evaluation(
         self, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int

@@ -130,6 +130,10 @@ def test_classes_and_functions_warn_about_the_range_0_to_1(pair: Images) -> None
     for measure in (get_metric("SCD").update, METRICS["SCD"].functional):
         with pytest.warns(UserWarning, match="holds only 0 and 1, but its sources are brighter"):
             measure(binary, *pair[1:])
+        source = torch.zeros_like(binary)
+        source[: len(source) // 20] = 100  # a small part, which is not white
+        with pytest.warns(UserWarning, match="holds only 0 and 1, but its sources are brighter"):
+            measure(binary, source, source)
 
 
 @pytest.mark.parametrize("case", ["black", "dark sources", "binary sources", "a hot pixel"])

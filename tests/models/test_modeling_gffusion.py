@@ -216,7 +216,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"visible_values": zeros(2, 3, 40, 48) + 255},
         r"in \[0, 1\], got values from 0.* to 255.*divide 8-bit images by 255",
     ),
-    ({"infrared_values": zeros(2, 1, 40, 48) - 1}, r"in \[0, 1\], got values from -1 to"),
+    ({"infrared_values": zeros(2, 1, 40, 48) - 0.6}, r"in \[0, 1\], got values from -0.6 to"),
     ({"labels": zeros(2, 1, 40, 48, dtype=torch.long)}, r"shape \(2, 40, 48\), got \(2, 1, 40, 48\)"),
     ({"labels": zeros(2, 40, 40, dtype=torch.long)}, r"shape \(2, 40, 48\), got \(2, 40, 40\)"),
     ({"labels": zeros(2, 40, 48)}, "`labels` .*torch.float32"),

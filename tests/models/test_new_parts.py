@@ -51,11 +51,17 @@ def test_unused_parts(
     assert len(caplog.messages) == bool(named)
 
 
-def test_unused_parts_of_a_state_dict(tiny_model: TinyModel, caplog: pytest.LogCaptureFixture) -> None:
+def test_unused_parts_of_a_state_dict(
+    tiny_model: TinyModel, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = tiny_model()
     config = GFFusionConfig.from_dict(model.config.to_dict(), paradigm="cascading", backbone_weights="included")
     GFFusionModel.from_pretrained(None, config=config, state_dict=model.state_dict())
     assert "no such part: FINet of the state dict" in caplog.text
+    caplog.clear()
+    monkeypatch.setenv("RANK", "1")  # the first process of several warns
+    GFFusionModel.from_pretrained(None, config=config, state_dict=model.state_dict())
+    assert not caplog.messages
 
 
 @pytest.mark.parametrize(("saved", "wanted"), [("hybrid", "parallel"), ("parallel", "hybrid")])
