@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import scene_cache  # noqa: F401 - before any module imports `render_scene`
 import torch
+from environments import make_environment
 from hub_server import HubServer
 from numpy.typing import NDArray
 from outcomes import Outcome
@@ -90,12 +91,6 @@ def hub() -> Iterator[HubServer]:
         yield server
 
 
-def add_variables(environment: dict[str, str] | None) -> dict[str, str]:
-    """Return the environment of a process that can import gffusion."""
-    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    return os.environ | {"PYTHONPATH": path} | (environment or {})
-
-
 @pytest.fixture(scope="session")
 def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run a script in a new process that can import gffusion."""
@@ -104,7 +99,7 @@ def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
         script: str, *arguments: object, environment: dict[str, str] | None = None, folder: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", script, *map(str, arguments)]
-        variables = add_variables(environment)
+        variables = make_environment(**environment or {})
         return subprocess.run(command, env=variables, cwd=folder, capture_output=True, text=True, timeout=300)
 
     return run
@@ -118,7 +113,7 @@ def fork_script(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
         def run(
             script: str, *arguments: object, environment: dict[str, str] | None = None, folder: Path | None = None
         ) -> subprocess.CompletedProcess[str]:
-            return server.run(script, arguments, add_variables(environment), folder)
+            return server.run(script, arguments, make_environment(**environment or {}), folder)
 
         yield run
 

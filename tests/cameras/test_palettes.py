@@ -12,8 +12,6 @@ from scipy import ndimage
 from gffusion.cameras.palettes import load_palettes, recognize_palette, recover_indices
 from gffusion.synthetic.rendering import render_scene
 
-CYCLIC = ("hsv", "hsv of OpenCV", "twilight", "twilight_shifted")
-
 
 def to_jpeg(image, quality, subsampling=2):
     content = io.BytesIO()

@@ -110,6 +110,7 @@ def test_no_position_is_made_up(gffusion: Callable[..., Any], rig_folder: Path, 
     done = gffusion(*words)
     assert (done.exit_code, done.out) == (2, "")
     assert "no position of the infrared image was found: the infrared image has no contrast. Give" in done.err
+    assert "--align resize" in done.err
     assert "residual" not in done.err and [path.name for path in tmp_path.iterdir()] == ["flat.png"]
 
 

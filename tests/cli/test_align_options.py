@@ -125,19 +125,6 @@ def test_a_file_that_is_no_rig_and_a_rig_of_another_camera(
     assert "another camera" in done.err
 
 
-def test_an_uncertain_estimate_is_refused_before_anything_is_written(
-    gffusion: Callable[..., Any], folder: Path, tmp_path: Path
-) -> None:
-    write_image(tmp_path / "flat.png", np.full((120, 160), 9, np.uint8))
-    done = gffusion(
-        "fuse", folder / "visible" / "0.png", tmp_path / "flat.png", "-o", tmp_path / "out.png", "--align", "auto"
-    )
-    assert done.exit_code == 2
-    assert "no position of the infrared image was found" in done.err
-    assert "--align resize" in done.err
-    assert not (tmp_path / "out.png").exists()
-
-
 def test_find_rig(folder: Path) -> None:
     pairs = [ImagePair(str(i), folder / "visible" / f"{i}.png", folder / "infrared" / f"{i}.png") for i in range(2)]
     assert find_rig(pairs, ReadOptions()) == (ReadOptions(), None)
@@ -167,7 +154,7 @@ def test_evaluate_command(gffusion: Callable[..., Any], folder: Path, tmp_path: 
 
 @pytest.mark.parametrize("option", ["--crop", "--reference=infrared"])
 def test_frames_of_labels_cannot_change(
-    gffusion: Callable[..., Any], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+    gffusion: Callable[..., Any], folder: Path, tmp_path: Path, option: str
 ) -> None:
     """Labels and boxes lie in the frame of the visible image."""
     name, advice = option.partition("=")[0], "frame of the visible image.*leave it out"

@@ -3,13 +3,15 @@
 import re
 import shlex
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import typer
+from environments import make_environment
 from PIL import Image
+from script_server import ScriptServer
 
 from gffusion import __version__
 from gffusion.cli import app
@@ -18,19 +20,30 @@ from gffusion.training.recipe import Recipe
 
 COMMANDS = typer.main.get_command(app).commands
 
-# Run the command, then print which of the slow libraries it imported on the way.
+# Run the command, then print which of the slow libraries it, or `gffusion.cli`, imported on the way.
 IMPORTS = """
 import sys
 from gffusion.cli import main
 try:
     main()
 finally:
-    print("IMPORTED", sorted({"torch", "transformers", "numpy", "PIL", "scipy.ndimage"} & set(sys.modules)))
+    print("IMPORTED", sorted({"torch", "transformers", "numpy", "PIL", "scipy.ndimage", "skimage"} & set(sys.modules)))
 """
 EVALUATE = "evaluate --visible visible --infrared infrared -o out"
 TWO_FILES = "fuse visible/rendered_0000.png infrared/rendered_0000.png -o"
 
 
+@pytest.fixture(scope="module")
+def fork_command(
+    scenes: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """Run a script with the words of a command in the folder of scenes; `gffusion.cli` is imported already."""
+    environment = make_environment()
+    with ScriptServer(tmp_path_factory.mktemp("scripts"), "gffusion.cli", environment["PYTHONPATH"]) as server:
+        yield lambda script, command: server.run(script, tuple(command.split()), environment, scenes)
+
+
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("command", "imported"),
     [
@@ -60,12 +73,17 @@ TWO_FILES = "fuse visible/rendered_0000.png infrared/rendered_0000.png -o"
         (f"{TWO_FILES} out.png --infrared-range 9,9", ["PIL", "numpy"]),
         (f"{TWO_FILES} out.png --model gffusion-huge", ["PIL", "numpy"]),
         (f"{TWO_FILES} out.png --model ./no/model", ["PIL", "numpy"]),
+        ("fuse visible/rendered_0000.png -o out.png", ["PIL", "numpy"]),
+        ("masks . --method magic", ["PIL", "numpy"]),
+        ("masks . --contact-sheet sheet.gif", ["PIL", "numpy"]),
+        ("masks . --layout circle", ["PIL", "numpy"]),
+        ("masks .", ["PIL", "numpy"]),  # nothing to do
     ],
 )
 def test_answers_before_torch_is_imported(
-    run_script: Callable[..., subprocess.CompletedProcess[str]], scenes: Path, command: str, imported: list[str]
+    fork_command: Callable[..., subprocess.CompletedProcess[str]], command: str, imported: list[str]
 ) -> None:
-    done = run_script(IMPORTS, *command.split(), folder=scenes)
+    done = fork_command(IMPORTS, command)
     assert done.stdout.splitlines()[-1] == f"IMPORTED {imported}", done.stderr
 
 

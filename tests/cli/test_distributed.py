@@ -1,7 +1,6 @@
 """Two processes of `accelerate launch` share pairs out: each is written once, with one report, and again after an interruption."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -10,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from environments import make_environment
 from torch.distributed import TCPStore
-from two_processes import find_path, launch_two
+from two_processes import launch_two
 
 from gffusion.cli.distributed import Outcome, Share
 from gffusion.synthetic.samples import write_scenes
@@ -80,10 +80,11 @@ def test_a_process_that_waits_for_the_others_can_end(tmp_path: Path, event: str)
     variables |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "gffusion", "fuse", *(tmp_path / kind for kind in ("visible", "infrared"))]
     command += ["-o", tmp_path / "fused", "--model", "gffusion-funet", "--device", "cpu", "--json"]
-    environment = os.environ | variables | {"PYTHONPATH": find_path()}
-    running = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command, env=make_environment(**variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     while not (tmp_path / "fused" / names[0]).is_file():
-        assert running.poll() is None, running.stderr
+        assert running.poll() is None, running.communicate()
         time.sleep(0.1)
     time.sleep(1)  # it waits now
     if event == "signal":

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from environments import make_environment
 
 from gffusion.cli.printing import print_json
 from gffusion.data.io import write_with_metadata
@@ -117,9 +118,8 @@ def test_other_signals_interrupt_as_ctrl_c_does(number: signal.Signals, code: in
     rows = "\n".join(f"{PAIR[0]},{PAIR[1]},{index}" for index in range(500))
     Path("pairs.csv").write_text(f"visible,infrared,name\n{rows}\n")
     words = ["fuse", "pairs.csv", "-o", "out", "--model", "gffusion-live", "--json"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-m", "gffusion", *words], env=environment, **pipes) as running:
+    with subprocess.Popen([sys.executable, "-m", "gffusion", *words], env=make_environment(), **pipes) as running:
         started = time.monotonic()
         while not Path("out/0.png").exists() and time.monotonic() < started + 60:
             time.sleep(0.02)

@@ -78,9 +78,7 @@ def test_prints_the_path_without_a_display(
         ((*PAIR, "-o", "out.png", "--dry-run"), "--show cannot be combined with --dry-run"),
     ],
 )
-def test_refuses_what_it_cannot_show(
-    gffusion: Callable, command: tuple[str, ...], message: str, tmp_path: Path
-) -> None:
+def test_refuses_what_it_cannot_show(gffusion: Callable, command: tuple[str, ...], message: str) -> None:
     outcome = gffusion("fuse", *command, "--show")
     assert outcome.exit_code == 2 and message in outcome.err
     assert not Path("out").exists() and not Path("out.png").exists()

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import tifffile
 import typer
+from environments import make_environment
 from PIL import Image
 from transformers.utils.logging import warning_once
 
@@ -195,11 +196,8 @@ def test_standard_output_that_cannot_be_written(tmp_path: Path, words: str, outp
     for kind in ("visible", "infrared"):
         (tmp_path / kind).mkdir()
         (tmp_path / kind / "20240101_120000.png").touch()
-    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     command = f"{shlex.quote(sys.executable)} -m gffusion {words} {output}"
-    done = subprocess.run(
-        command, shell=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
-    )
+    done = subprocess.run(command, shell=True, cwd=tmp_path, env=make_environment(), capture_output=True, text=True)
     said = (
         "gffusion: error: standard output cannot be written: No space left on device; files written so far are complete"
     )
@@ -224,13 +222,12 @@ def test_a_reader_that_ends_early(tmp_path: Path, words: str, code: int, errors:
     for kind in ("visible", "infrared"):
         (tmp_path / kind).mkdir()
         (tmp_path / kind / "20240101_120000.png").write_bytes(kind.encode())
-    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     ends = os.pipe()
     os.close(ends[0])
     done = subprocess.run(
         [sys.executable, "-m", "gffusion", *words.split()],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": path},
+        env=make_environment(),
         stdout=ends[1],
         stderr=subprocess.PIPE if errors == "separate" else subprocess.STDOUT,
         text=True,

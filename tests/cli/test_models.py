@@ -87,9 +87,3 @@ def test_pattern_and_status(gffusion: Callable) -> None:
 def test_errors(gffusion: Callable, arguments: list[str], message: str) -> None:
     outcome = gffusion("models", *arguments)
     assert (outcome.exit_code, outcome.out) == (2, "") and message in outcome.err
-
-
-def test_starts_without_torch(run_script: Callable) -> None:
-    script = "import sys; from gffusion.cli import app; app(['models'], standalone_mode=False); print('torch' in sys.modules)"
-    done = run_script(script)
-    assert done.stdout.endswith("False\n"), done.stderr

@@ -156,7 +156,7 @@ def test_the_command_for_names_without_folder_works(files: Path, name: str) -> N
     assert list_files(Path("@visible.txt")) == [Path("night/vis/1.png")]
 
 
-@pytest.mark.parametrize("name", ["../out", "/out", "a/../../b", r"..\out", "C:out", "."])
+@pytest.mark.parametrize("name", ["../out", "/out", "a/../../b", r"..\out", "C:out", ".", ".."])
 def test_names_cannot_leave_the_output_folder(files: Path, name: str) -> None:
     Path("p.csv").write_text(f"visible,infrared,name\nnight/vis/1.png,night/ir/1.tif,{name}")
     with pytest.raises(ValueError, match=r"line 2: the name .* must be a name below the output folder"):

@@ -1,6 +1,5 @@
 """The served demo by HTTP: what it answers, what it refuses, and how it starts."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from environments import make_environment
 from outcomes import Outcome
 
 from gffusion.data import read_image
@@ -114,10 +114,7 @@ def test_space_starts_and_stops(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     command = [sys.executable, SPACE / "app.py", "--host", "127.0.0.1", "--port", str(port)]
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(SPACE.parents[1]), os.environ.get("PYTHONPATH", "")])
-    }
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=tmp_path, env=make_environment(), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/config") as answer:

@@ -125,9 +125,7 @@ def test_gpu_that_is_not_used(
     assert outcome.exit_code == 0 and what in outcome.out and "    -> " in outcome.out
 
 
-def test_folders_that_cannot_be_written(
-    gffusion: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_folders_that_cannot_be_written(gffusion: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/proc/none/hub")
     monkeypatch.setattr(folders.shutil, "disk_usage", lambda path: SimpleNamespace(free=1e6))
     outcome = gffusion("doctor")

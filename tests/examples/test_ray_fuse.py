@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import runpy
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from environments import make_environment
 
 from gffusion.data import ImagePair, read_image
 from gffusion.inference.file_jobs import FusionJob
@@ -51,8 +51,7 @@ print(json.dumps(outcomes))
 def run(*runs: list[object]) -> list[tuple[int, str]]:
     """Run the example several times in one process, and return exit codes and outputs."""
     words = [[*map(str, run), "--model", MODEL, "--batch", "2"] for run in runs]
-    path = os.pathsep.join([str(EXAMPLE.parents[1]), os.environ.get("PYTHONPATH", "")])
-    environment = os.environ | {"PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+    environment = make_environment(RAY_USAGE_STATS_ENABLED="0", OMP_NUM_THREADS="1")
     command = [sys.executable, "-c", RUNS, str(EXAMPLE), json.dumps(words)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, env=environment)
     assert done.returncode == 0, done.stderr

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from environments import make_environment
+
 WATCH, KILL_BEFORE, KILL_INSIDE, KILL_AFTER, FAIL, FAIL_FROM, STOP = range(7)
 """What happens at the n-th change, as in failing_disk.c; FAIL_FROM fails all later changes, too, except deletions."""
 
@@ -59,9 +61,7 @@ class CrashServer:
         self._files.mkdir()
         library = folder / "failing_disk.so"
         subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, _SOURCE, "-ldl"], check=True)
-        path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
         settings = {
-            "PYTHONPATH": path,
             "LD_PRELOAD": str(library),
             "OMP_NUM_THREADS": "1",
             "COLUMNS": "200",
@@ -70,7 +70,7 @@ class CrashServer:
         settings |= {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"}
         self._process = subprocess.Popen(
             [sys.executable, __file__, str(self._files)],
-            env=os.environ | settings | environment,
+            env=make_environment(**settings) | environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

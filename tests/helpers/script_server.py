@@ -1,7 +1,7 @@
 """Run scripts in processes that are forked from one that has imported large libraries: importing them takes seconds.
 
-`python script_server.py` is the server. It imports no library whose import a test watches, or which reads settings of the Hub from
-the environment: neither gffusion nor transformers.
+`python script_server.py LIBRARIES` is the server. Give it no library whose import a test watches, or which reads settings of the Hub
+from the environment: by default, it imports neither gffusion nor transformers.
 """
 
 import gc
@@ -16,18 +16,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-_IMPORTS = "torch torch._dynamo torch.distributed.fsdp torch.distributed.tensor torch.export scipy.optimize scipy.ndimage PIL.Image"
+LIBRARIES = "torch torch._dynamo torch.distributed.fsdp torch.distributed.tensor torch.export scipy.optimize scipy.ndimage PIL.Image"
 _SECONDS = 300  # until a script is killed
 
 
 class ScriptServer:
-    """Server that runs scripts."""
+    """Server that runs scripts, and imports the libraries, which it finds on `path`, once."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, libraries: str = LIBRARIES, path: str = "") -> None:
         self._files = {name: folder / name for name in ("out", "err")}
         self._process = subprocess.Popen(
-            [sys.executable, __file__],
-            env=os.environ | {"PYTHONPATH": "", "OMP_NUM_THREADS": "1"},
+            [sys.executable, __file__, *libraries.split()],
+            env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -77,7 +77,7 @@ def _set_up(request: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    for library in _IMPORTS.split():
+    for library in sys.argv[1:]:
         importlib.import_module(library)
     gc.collect()
     gc.freeze()

@@ -146,9 +146,7 @@ def test_windows_get_the_positions_of_their_place_in_the_scene(network: segmente
     torch.testing.assert_close(part, whole[:, top : top + rows, left : left + columns])
 
 
-def test_segmenter_learns_and_is_trained_further(
-    segment: Callable[..., Path], labeled: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_segmenter_learns_and_is_trained_further(segment: Callable[..., Path], labeled: Path) -> None:
     first = segment("first", "--steps", 40, "--eval", labeled)
     losses = read_losses(first)
     assert sum(losses[-5:]) < 0.95 * sum(losses[:5])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hostile_images import make_scene
 
-from gffusion.data import match_pairs, read_boxes, read_coco, read_image, read_labels, read_size, write_image
+from gffusion.data import match_pairs, read_coco, read_image, read_labels, read_size, write_image
 from gffusion.data.boxes.base import read_text
 from gffusion.data.urls import read_url
 from gffusion.utils.atomic import replace_file
@@ -111,11 +111,6 @@ class TestNames:
         done = gffusion("fuse", *folders, "-o", tmp_path / "out", "-m", "gffusion-funet")
         assert done.exit_code == 0, done.err
         assert [file.name for file in (tmp_path / "out").iterdir()] == [names[0]]
-
-    def test_classes_in_both_forms(self, tmp_path: Path) -> None:
-        text = "<annotation><object><name>{}</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></object></annotation>"
-        (tmp_path / "a.xml").write_text(text.format(unicodedata.normalize("NFD", "Fußgänger")))
-        assert read_boxes(tmp_path / "a.xml", (48, 64), ["Auto", "Fußgänger"]).classes.tolist() == [1]
 
 
 class _Server(BaseHTTPRequestHandler):

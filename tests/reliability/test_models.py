@@ -113,7 +113,7 @@ class TestHybrid:
         with pytest.raises(OSError, match=r"clip\."):
             GFFusionModel.from_pretrained(folder)
 
-    def test_only_a_head_can_be_new(self, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def test_only_a_head_can_be_new(self, folder: Path) -> None:
         classes = {"id2label": {0: "background", 1: "ship"}, "label2id": {"background": 0, "ship": 1}}
         with pytest.raises(
             ValueError, match="the segmentation head that id2label asks for: pass ignore_mismatched_sizes=True"

@@ -120,7 +120,7 @@ def test_options_that_contradict_each_other_or_the_data(
         assert ("names the classes person, bicycle, car, but class_names" in caplog.text) == is_moved
 
 
-def test_infrared_options_are_saved_and_overridden(train: Callable[..., Path], tmp_path: Path) -> None:
+def test_infrared_options_are_saved_and_overridden(train: Callable[..., Path]) -> None:
     words = ["--infrared_range", "folder", "--invert", "--agc", "plateau", "--plateau_limit", 2]
     folder = train(*words, name="first")
     first = InfraredOptions("folder", invert=True, agc="plateau", plateau_limit=2)

@@ -157,7 +157,7 @@ class TestData:
         write_image(path, (read_image(path) - 7000) * 200)  # one image that uses the range
         make(**sets | {which: FusionDataset(data, crop)})
 
-    def test_files_that_end_early(self, make: Make, data: Path, tmp_path: Path) -> None:
+    def test_files_that_end_early(self, make: Make, data: Path) -> None:
         for kind, name in (("infrared", "rendered_0001"), ("labels", "rendered_0003")):  # not the first
             path = data / kind / f"{name}.png"
             path.write_bytes(path.read_bytes()[:-20])

@@ -24,7 +24,6 @@ from video_files import (
 
 from gffusion.cameras import Rig
 from gffusion.data import ReadOptions
-from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 
 def same(count: int, start: int = 0) -> list[tuple[int, int]]:
@@ -364,7 +363,7 @@ def test_metadata(tmp_path: Path, fuse: Callable) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from Linux's /proc")
-def test_memory_is_constant(tmp_path: Path, funet: GFFusionModel, fuse: Callable) -> None:
+def test_memory_is_constant(tmp_path: Path, fuse: Callable) -> None:
     """Python's memory after 500 frames is that after 200, and so is the memory of FFmpeg, which counts in the process."""
     visible, infrared = write_pair(tmp_path, 500)
     marks: dict[int, tuple[int, int]] = {}

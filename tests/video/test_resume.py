@@ -16,7 +16,6 @@ from video_files import RATE, assert_equal_videos, infrared_frame, visible_frame
 
 from gffusion.cameras.palettes import load_palettes
 from gffusion.data import ReadOptions
-from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.video.formats import LABEL_FORMAT, OUTPUT_FORMATS, OutputFormat
 from gffusion.video.segments import (
     SEGMENT_FRAMES,
@@ -139,9 +138,7 @@ def test_an_early_interruption_leaves_nothing(tmp_path: Path, fuse: Callable) ->
     assert (tmp_path / "fused.mp4").read_bytes() == b"an older result"
 
 
-def test_an_error_while_joining_keeps_the_segments(
-    tmp_path: Path, funet: GFFusionModel, fuse: Callable, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_while_joining_keeps_the_segments(tmp_path: Path, fuse: Callable) -> None:
     visible, infrared = write_pair(tmp_path, 6)
     (tmp_path / "fused.mp4").mkdir()  # cannot be replaced
     with pytest.raises(OSError, match="fused"):
