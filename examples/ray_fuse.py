@@ -100,7 +100,7 @@ def report_unmatched(match: PairMatch) -> None:
     """Print the files without a partner, and what was assumed, as `gffusion fuse` does."""
     for kind, files in (("infrared", match.visible_only), ("visible", match.infrared_only)):
         if files:
-            print(f"skipped {len(files)} without {kind} partner: {list_names(files)}")
+            print(f"left out {len(files)} without {kind} partner: {list_names(files)}")
     for note in match.notes:
         print(f"note: {note}")
 

@@ -64,7 +64,7 @@ def format_times(record: dict[str, Any]) -> str:
     return (
         f"Speed for {height} x {width} pixels, medians of {record['repeats']} passes with {record['threads']} threads on a server "
         f"CPU ({record['processor']}):\n\n"
-        + format_table(["", "parameters", "milliseconds", "relative to the reference"], rows)
+        + format_table(["", "parameters", "milliseconds", "relative to SeAFusion's shape"], rows)
     )
 
 

@@ -17,7 +17,7 @@ def demo(
         typer.Option(
             "--model",
             "-m",
-            help="Model to offer: name of a bundled model, folder, or Hub id. Can be repeated. [default: all models of the zoo with weights]",
+            help="Model to choose from: a name, a folder or a Hub id; can be repeated. [default: all listed models with weights]",
         ),
     ] = None,
     bundled_only: Annotated[

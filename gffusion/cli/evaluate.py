@@ -102,9 +102,9 @@ def evaluate(
     label_map: Annotated[
         str | None,
         typer.Option(
-            metavar="OLD=NEW,...",
-            help="If the values in LABELS are not the class ids: the id of each value, such as 4=1,9=255; 255 is ignored. "
-            "Predicted label maps must hold class ids.",
+            metavar="LABELMAP=MODEL,...",
+            help="For label maps with other numbers than the model, such as 4=1,9=255: 4 in your files is 1 in the model, and "
+            "9 is ignored. Predicted label maps must hold the numbers of the model.",
         ),
     ] = None,
     baselines: Annotated[

@@ -125,7 +125,7 @@ def _read_pairs(visible: Path, infrared: Path) -> list[Any]:
 
 
 def _find_license(name: str, folder: str) -> str:
-    """Return the license of a model in the zoo, or those of the card in its folder."""
+    """Return the license of a listed model, or those of the card in its folder."""
     from huggingface_hub import metadata_load
     from yaml import YAMLError
 

@@ -150,7 +150,7 @@ def _match_one_folder(folder: Path, options: "ReadOptions") -> "PairMatch":
         print_note(note)
     if found.others:
         names = list_names(found.others)
-        print_line(f"skipped {len(found.others)} that hold one image and have no partner: {names}", err=True)
+        print_line(f"left out {len(found.others)} that hold one image and have no partner: {names}", err=True)
     return PairMatch(found.pairs, found.others, ())
 
 
@@ -174,7 +174,7 @@ def report_match(match: "PairMatch") -> "PairMatch":
         print_note(note)
     for kind, files in (("infrared", match.visible_only), ("visible", match.infrared_only)):
         if files:
-            print_line(f"skipped {len(files)} without {kind} partner: {list_names(files)}", err=True)
+            print_line(f"left out {len(files)} without {kind} partner: {list_names(files)}", err=True)
     return match
 
 

@@ -234,7 +234,7 @@ def _find_pairs(
         unread = describe_unread(found.pairs, "boxes")
         raise ValueError(f"no pair of {data} has boxes to make label maps from{unread}")
     if unboxed := [pair.name for pair in found.pairs if pair.boxes is None]:
-        print_line(f"skipped {len(unboxed)} without boxes: {list_names(unboxed)}", err=True)
+        print_line(f"left out {len(unboxed)} without boxes: {list_names(unboxed)}", err=True)
     class_names = found.check_class_names() if given_names is None else check_class_names(given_names, "--class-names")
     named = (pair.boxes for pair in pairs if isinstance(pair.boxes, Path) and has_class_names(pair.boxes))
     if class_names is None and (file := next(named, None)):

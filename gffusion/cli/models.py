@@ -1,4 +1,4 @@
-"""`gffusion models`: the models of the zoo."""
+"""`gffusion models`: the listed models."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -28,7 +28,7 @@ def models(
         bool, typer.Option("--json", help="Print JSON, with descriptions, parameters and results.")
     ] = False,
 ) -> None:
-    """List the models of the zoo with status, license, training data and recipe. For the name of one, print its parameters and results, too.
+    """List the models that have a name, with status, license, training data and recipe; for the name of one, also its parameters and results.
 
     Models with the status recipe-only have no weights yet: train them with `gffusion train --config RECIPE`.
     """
@@ -61,7 +61,7 @@ def locate_model(name: str) -> str:
     """Return the folder or Hub id of a model; an unknown name can be that of a baseline.
 
     Raises:
-        OSError: As `locate` of the zoo, or if it is.
+        OSError: As `locate`, or if it is.
     """
     from gffusion.zoo import locate
 

@@ -119,7 +119,7 @@ def parse_label_map(text: str | None) -> dict[int, int]:
     """Return the new values of `--label-map` by the old ones.
 
     Raises:
-        ValueError: If the text is not OLD=NEW,..., or an old value is given twice.
+        ValueError: If the text is not LABELMAP=MODEL,..., or an old value is given twice.
 
     Examples:
         >>> parse_label_map("4=1,9=255")
@@ -127,7 +127,7 @@ def parse_label_map(text: str | None) -> dict[int, int]:
     """
     parts = [part.split("=") for part in split_list(text) or []]
     if not all(len(part) == 2 and all(number.strip().isdecimal() for number in part) for part in parts):
-        raise ValueError(f"--label-map takes OLD=NEW,... with whole numbers, such as 4=1,9=255, got {text!r}")
+        raise ValueError(f"--label-map takes LABELMAP=MODEL,... with whole numbers, such as 4=1,9=255, got {text!r}")
     numbers = [(int(old), int(new)) for old, new in parts]
     check_once("--label-map", [old for old, _ in numbers])
     return dict(numbers)

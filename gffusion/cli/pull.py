@@ -13,7 +13,9 @@ from .printing import print_line
 
 
 def pull(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a model of the zoo, or Hub id.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of a model that `gffusion models` lists, or Hub id.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="New or empty folder.")],
     revision: Annotated[
         str | None,

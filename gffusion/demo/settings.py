@@ -36,10 +36,10 @@ class DemoSettings:
 
 
 def choose_models(names: tuple[str, ...] = (), bundled_only: bool = False) -> tuple[str, ...]:
-    """Return the models to choose from: the given ones, or else all of the zoo that have weights.
+    """Return the models to choose from: the given ones, or else all listed ones that have weights.
 
     Raises:
-        OSError: If a given model is neither in the zoo, with weights, nor a folder with a model, nor named as one of the Hub.
+        OSError: If a given model is neither listed, with weights, nor a folder with a model, nor named as one of the Hub.
         ValueError: If `bundled_only` is set and a given model is not in the package.
 
     Examples:

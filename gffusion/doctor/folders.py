@@ -50,7 +50,7 @@ def examine_folders(problems: list[Problem]) -> dict[str, Any]:
 
 
 def examine_weights(problems: list[Problem]) -> dict[str, Any]:
-    """Return the models of the package; add a problem for each without weights, and each damaged file."""
+    """Return the bundled models; add a problem for each without weights, and each damaged file."""
     try:
         from safetensors import SafetensorError, safe_open
 

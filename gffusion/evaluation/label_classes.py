@@ -74,7 +74,7 @@ def _choose_class_names(
                 raise ValueError(
                     f"{lists[0]} names the classes {', '.join(class_names)}, but a model has {', '.join(names)}: give the "
                     "names that the ids of both have as `class_names` (--class-names), with `label_map` (--label-map "
-                    "OLD=NEW,...) if the numbers differ, or leave the label maps out."
+                    "LABELMAP=MODEL,...) if the numbers differ, or leave the label maps out."
                 )
     if class_names is None and len(of_models) != 1:
         known = "; ".join(", ".join(names) for names in sorted(of_models)) or "none"
@@ -103,14 +103,14 @@ def _check_ids(class_names: Sequence[str], of_models: Set[tuple[str, ...]], labe
         if _lacks_background(given, known):
             raise ValueError(
                 f"`class_names` (--class-names) starts with {class_names[0]}, but class 0 of a model is the background: put "
-                "'background' first if 0 is the background in the label maps, or else give `label_map` (--label-map OLD=NEW,...) "
+                "'background' first if 0 is the background in the label maps, or else give `label_map` (--label-map LABELMAP=MODEL,...) "
                 f"with the ids of the model ({_list_ids(dict(enumerate(names)))}), without names."
             )
         ids = {i: known.index(name) for i, name in enumerate(given) if name in known and known[i : i + 1] != [name]}
         if ids:
             found = _list_ids({old: class_names[old] for old in ids})
             expected = _list_ids({new: names[new] for new in ids.values()})
-            example = "OLD=NEW,..." if label_map else _suggest_map(given, known)
+            example = "LABELMAP=MODEL,..." if label_map else _suggest_map(given, known)
             raise ValueError(
                 f"`class_names` (--class-names) gives {found}, but a model predicts {expected}: leave the names out, and give the "
                 f"ids of the model ({_list_ids(dict(enumerate(names)))}) as `label_map` (--label-map {example}; 255 ignores "
@@ -119,7 +119,7 @@ def _check_ids(class_names: Sequence[str], of_models: Set[tuple[str, ...]], labe
 
 
 def _suggest_map(given: Sequence[str], known: Sequence[str]) -> str:
-    """Return `OLD=NEW` for every given name that a model has at another id, or does not have."""
+    """Return `LABELMAP=MODEL` for every given name that a model has at another id, or does not have."""
     is_named = given[0] not in known and known[0] == "background"  # class 0 has another name of the background
     ids = {old: known.index(name) if name in known else 255 for old, name in enumerate(given) if old or not is_named}
     return ",".join(f"{old}={new}" for old, new in ids.items() if old != new)
@@ -139,7 +139,7 @@ def _find_class_lists(labels: Path) -> list[Path]:
 
 def _describe_class_ids(class_names: Sequence[str]) -> str:
     ids = _list_ids(dict(enumerate(class_names)))
-    return f"note: label maps are read as {ids}, the classes of the model; give --label-map OLD=NEW,... if theirs have other numbers"
+    return f"note: label maps are read as {ids}, the classes of the model; give --label-map LABELMAP=MODEL,... if theirs have other numbers"
 
 
 def _list_ids(names: Mapping[int, str]) -> str:

@@ -147,7 +147,7 @@ class Model(Method):
     def load(
         cls, name: str | os.PathLike[str], device: str, segment: bool, infrared_options: Mapping[str, Any] | None = None
     ) -> "Model":
-        """Load a model by its name in the zoo, folder, Hub id or .onnx file; the segmenter only if `segment` is True."""
+        """Load a model by its name, folder, Hub id or .onnx file; the segmenter only if `segment` is True."""
         given = infrared_options or {}
         if is_onnx(name):
             from gffusion.export.running import OnnxModel  # imports onnxruntime, an extra

@@ -28,7 +28,7 @@ class Marks(NamedTuple):
     plus_minus: str = "±"
 
 
-_TEXT = Marks("{}*", "{}+", "({})", "{} !", "{} ↑", "{} ↓")
+_TEXT = Marks("{}*", "{}+", "({})", "{} †", "{} ↑", "{} ↓")
 _MARKDOWN = Marks("**{}**", "<u>{}</u>", "*{}*", "{} †", "{} ↑", "{} ↓")
 _HTML = Marks("<b>{}</b>", "<u>{}</u>", "<i>{}</i>", "{} †", "{} ↑", "{} ↓")
 _LATEX = Marks(

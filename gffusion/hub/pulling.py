@@ -40,7 +40,7 @@ def pull(
     Files in the cache of the Hub client are not downloaded again.
 
     Args:
-        name: Name of a model of the zoo, folder, or Hub id.
+        name: Name of a listed model, folder, or Hub id.
         folder: New or empty folder, or one in which the same call was interrupted.
         revision: Branch, tag or commit of a model on the Hub.
         token: Access token. Defaults to the one stored by `hf auth login`.

@@ -91,7 +91,7 @@ def load_encoder(name: str | os.PathLike[str], revision: str | None = None) -> E
     """Load a frozen encoder for [`PatchMasks`] in evaluation mode.
 
     Args:
-        name: Folder or Hub id of a DINOv2 or CLIP model, or of a saved [`GFFusionModel`], or the name of a model of the zoo.
+        name: Folder or Hub id of a DINOv2 or CLIP model, or of a saved [`GFFusionModel`], or the name of a listed model.
             If a model has both encoders, DINOv2 is returned.
         revision: Branch, tag or commit on the Hub.
 

@@ -25,9 +25,9 @@ def create_model(
     """Load a model by name, in evaluation mode, or create an untrained one of its architecture.
 
     Args:
-        name: Name of a model of the zoo, folder, or Hub id.
+        name: Name of a listed model, folder, or Hub id.
         pretrained: Whether to load trained weights. Otherwise only the frozen encoders are loaded and the model is in
-            training mode; `name` must be a model of the zoo.
+            training mode; `name` must be a listed model.
         kwargs: Arguments of [`GFFusionModel.from_pretrained`], such as `subfolder`, or of [`GFFusionModel.from_backbones`] if not `pretrained`.
             The default encoders are those bundled with the model, or else those of the paper. For other classes, pass
             `id2label` or `num_labels` with `ignore_mismatched_sizes=True`: the segmentation head is then untrained.
@@ -56,7 +56,7 @@ def load_image_processor(name: str | os.PathLike[str] = "gffusion-tiny", **kwarg
     """Load the image processor of a model by name, or create the default one if the model has none.
 
     Args:
-        name: Name of a model of the zoo, folder, or Hub id.
+        name: Name of a listed model, folder, or Hub id.
         kwargs: Options of [`GFFusionImageProcessor`], and arguments of a request to the Hub: `revision`, `subfolder`, `token`,
             `cache_dir`, `force_download`, `local_files_only` and `proxies`.
 
@@ -99,7 +99,7 @@ def _join_subfolder(
 
 
 def _pin_revision(name: str | os.PathLike[str], source: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments with the revision of the zoo, if there is one and none is given."""
+    """Return the arguments with the listed revision, if there is one and none is given."""
     if (revision := find_revision(name)) is not None:
         arguments = {"revision": revision, **arguments}
     if arguments.get("revision") and os.path.isdir(source):
@@ -110,7 +110,7 @@ def _pin_revision(name: str | os.PathLike[str], source: str, arguments: dict[str
 def _create_untrained_model(entry: ModelEntry | None, name: str, kwargs: dict[str, Any]) -> GFFusionModel:
     if entry is None:
         raise ValueError(
-            f"pretrained=False needs a model of the zoo ({', '.join(list_models())}), got {name!r}.{advise_name(name)}"
+            f"pretrained=False needs a listed model ({', '.join(list_models())}), got {name!r}.{advise_name(name)}"
         )
     arguments = {**entry.architecture, **kwargs}
     if {"id2label", "num_labels"} & kwargs.keys():  # other classes than those of the entry, and of its weights

@@ -31,7 +31,7 @@ _EXPORTED = {
 
 @dataclass(frozen=True, kw_only=True)
 class ModelEntry:
-    """A model of the zoo: a configuration of GFFusion, with weights or a recipe that trains them.
+    """A listed model: a configuration of GFFusion, with weights or a recipe that trains them.
 
     Other networks are compared by folders of their fused images: `gffusion evaluate --fused NAME=FOLDER`.
 
@@ -218,29 +218,29 @@ def find_entries(pattern: str = "*", status: Status | None = None) -> list[Model
 
 
 def find_entry(name: str | os.PathLike[str]) -> ModelEntry | None:
-    """Return the entry of the model with this name, or `None` for paths and for names outside the zoo."""
+    """Return the entry of the model with this name, or `None` for paths and for other names."""
     return next((entry for entry in MODELS if entry.name == name), None)
 
 
 def find_revision(name: str | os.PathLike[str]) -> str | None:
-    """Return the commit of a model of the zoo on the Hub, or `None` for other models."""
+    """Return the commit of a listed model on the Hub, or `None` for other models."""
     entry = find_entry(name)
     return None if entry is None else entry.revision
 
 
 def advise_name(name: str) -> str:
-    """Return what to do about a path that equals the name of a model of the zoo, as the end of a message."""
-    return "" if find_entry(name) is None else f" For the model of the zoo, pass {name!r} as text, not as a path."
+    """Return what to do about a path that equals the name of a listed model, as the end of a message."""
+    return "" if find_entry(name) is None else f" For the listed model, pass {name!r} as text, not as a path."
 
 
 def locate(name: str | os.PathLike[str]) -> str:
     """Return the folder or Hub id of a model, for `from_pretrained`.
 
     Args:
-        name: Name of a model of the zoo, folder, or Hub id `organization/name`.
+        name: Name of a listed model, folder, or Hub id `organization/name`.
 
     Raises:
-        OSError: If the model is unknown, the zoo has no weights for it, or a folder would be loaded instead.
+        OSError: If the model is unknown, has no weights, or a folder would be loaded instead.
 
     Examples:
         >>> locate("organization/street")
@@ -275,12 +275,12 @@ def locate(name: str | os.PathLike[str]) -> str:
         raise OSError(
             f"{name} is named as a file of weights, but a model is a folder with config.json and model.safetensors"
             f"{_EXPORTED.get(path.suffix.lower(), '')}"
-            f"{_PICKLES if path.suffix.lower() in PICKLE_SUFFIXES else ''}. Use such a folder, a model of the zoo "
+            f"{_PICKLES if path.suffix.lower() in PICKLE_SUFFIXES else ''}. Use such a folder, a listed model "
             f"({_name_loadable_models()}), or a Hub id such as organization/name."
         )
     if path.exists() or not is_hub_id(name):
         raise OSError(
-            f"Unknown model {name!r}: use a model of the zoo ({_name_loadable_models()}), a folder with a model, or a Hub "
+            f"Unknown model {name!r}: use a listed model ({_name_loadable_models()}), a folder with a model, or a Hub "
             f"id such as organization/name.{advise_name(name)}"
         )
     return name

@@ -1,4 +1,4 @@
-"""Hugging Face Space of gffusion: `gffusion demo` with the models of the package. Options can be added on the command line."""
+"""Hugging Face Space of gffusion: `gffusion demo` with the bundled models. Options can be added on the command line."""
 
 import sys
 

@@ -132,7 +132,7 @@ def test_options_of_reading_and_notes(gffusion: Callable[..., Any], rig_folder: 
     words = "align", rig_folder / "visible", frames, "-o", tmp_path / "rig.json", "--raw-frame"
     done = gffusion(*words, "120x160,uint8")
     assert done.exit_code == 0 and "from 2 pairs" in done.out
-    assert "skipped 1 without infrared partner: 2.png" in done.err
+    assert "left out 1 without infrared partner: 2.png" in done.err
     assert "check --raw-frame" in gffusion(*words, "120x161,uint8", "--overwrite").err
     pair = rig_folder / "visible" / "0.png", rig_folder / "infrared" / "0.png", "-o", tmp_path / "other.json"
     for options, message in (

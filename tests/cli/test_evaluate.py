@@ -56,7 +56,7 @@ def test_models_folders_and_baselines_together(evaluate: Callable, here: Path) -
     assert "EN ↑" in outcome.out
     assert "Nabf ↓" in outcome.out
     assert "(centered_sum)" in outcome.out
-    assert "mine !" in outcome.out
+    assert "mine †" in outcome.out
     assert "tables and figures -> out" in outcome.out
     assert {"table.md", "table.tex", "sheet.png", "boxplots.png", "boxplots.svg", "boxplots.pdf"} <= {
         path.name for path in (here / "out").iterdir()

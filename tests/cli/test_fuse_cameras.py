@@ -118,7 +118,7 @@ class TestOneFile:
 class TestOneFolder:
     def test_files_that_hold_both(self, gffusion: Callable, files: Path) -> None:
         outcome = gffusion("fuse", ".", "-o", "out")
-        assert outcome.exit_code == 1 and "skipped 1" in outcome.err
+        assert outcome.exit_code == 1 and "left out 1" in outcome.err
         # One file of 8 bits and one with counts: units of one folder must not differ.
         assert "the units differ" in outcome.err
         (files / "FLIR0001.jpg").unlink()

@@ -158,7 +158,7 @@ def test_empty_and_missing_box_files(gffusion: Callable, data: Path) -> None:
     (data / "boxes" / f"{NAMES[0]}.txt").write_text("")
     (data / "boxes" / f"{NAMES[1]}.txt").unlink()
     outcome = gffusion("masks", data, "--method", "threshold")
-    assert (outcome.exit_code, outcome.err) == (0, f"skipped 1 without boxes: {NAMES[1]}\n")
+    assert (outcome.exit_code, outcome.err) == (0, f"left out 1 without boxes: {NAMES[1]}\n")
     assert maps_in(data / "labels") == [f"{NAMES[0]}.png", f"{NAMES[2]}.png"]
     assert not read(data / "labels" / f"{NAMES[0]}.png").any()
 
@@ -255,7 +255,7 @@ class TestClasses:
         content = {"images": images, "annotations": annotations, "categories": categories}
         (data / "boxes" / "all.json").write_text(json.dumps(content))
         outcome = gffusion("masks", data, "--method", "threshold")
-        assert outcome.exit_code == 0 and "skipped 2 without boxes" in outcome.err
+        assert outcome.exit_code == 0 and "left out 2 without boxes" in outcome.err
         assert 2 in read(data / "labels" / f"{NAMES[1]}.png")
         assert (data / "classes.txt").read_text() == "dog\ncar\n"
 

@@ -76,7 +76,7 @@ def test_memory_card(gffusion: Callable, folders: Path, given: tuple[str, ...]) 
     shutil.copy("v/b_vis.mp4", "card/other.mp4")
     outcome = gffusion("fuse", *given, "-o", "out", "--model", "gffusion-funet")
     assert outcome.exit_code == 0, outcome.err
-    assert os.listdir("out") == ["DJI_0001_V.mp4"] and "skipped 1 without infrared partner: other.mp4" in outcome.err
+    assert os.listdir("out") == ["DJI_0001_V.mp4"] and "left out 1 without infrared partner: other.mp4" in outcome.err
     check_fused("out/DJI_0001_V.mp4", 6)
 
 

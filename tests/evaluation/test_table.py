@@ -160,10 +160,10 @@ def test_three_digits_of_small_values(means: tuple[float, float], shown: list[st
 def test_text_lines_up_and_marks() -> None:
     lines = str(make(ranked=("MSE",))).splitlines()
     assert lines[2].split() == ["(average)", "5.250", "10.00*", "0.000*", "1.0*"]
-    assert lines[3].split() == ["good_net", "!", "6.250+", "30.00+", "0.300+", "2.0+"]
-    assert lines[4].split() == ["ours", "!", "7.500*", "40.00", "0.600", "3.0"]
+    assert lines[3].split() == ["good_net", "†", "6.250+", "30.00+", "0.300+", "2.0+"]
+    assert lines[4].split() == ["ours", "†", "7.500*", "40.00", "0.600", "3.0"]
     assert len({line.index(".") for line in lines[2:5]}) == 1
-    assert "name !: mean rank worse than that of a baseline." in lines
+    assert "name †: mean rank worse than that of a baseline." in lines
 
 
 def test_styles_on_a_terminal_only_and_names_as_they_are() -> None:

@@ -109,8 +109,8 @@ def test_folders_and_parquet(tmp_path: Path) -> None:
     outputs = [output for _, output in results]
     assert "fused 1 pairs" in outputs[0]
     assert f"failed: {names[1]}: cannot read the infrared image of {names[1]}: it is not a PNG" in outputs[0]
-    assert "skipped 1 without infrared partner: alone_a.png\n" in outputs[0]
-    assert "skipped 1 without visible partner: alone_b.png\n" in outputs[0]
+    assert "left out 1 without infrared partner: alone_a.png\n" in outputs[0]
+    assert "left out 1 without visible partner: alone_b.png\n" in outputs[0]
     assert "fused 1 pairs" in outputs[1] and "failed: /../evil: the name" in outputs[1]
     assert sorted(str(path.relative_to(fused)) for path in fused.rglob("*.png")) == sorted(
         [f"{names[0]}.png", f"{names[2]}.png", "kept.png", "night/1.png"]

@@ -232,15 +232,13 @@ class TestUntrained:
 
     @pytest.mark.parametrize("name", ["org/name", "unknown"])
     def test_other_models_have_no_architecture(self, name: str) -> None:
-        with pytest.raises(
-            ValueError, match=r"pretrained=False needs a model of the zoo.*'gffusion-live' as text, not"
-        ):
+        with pytest.raises(ValueError, match=r"pretrained=False needs a listed model.*'gffusion-live' as text, not"):
             create_model(Path("gffusion-live"), pretrained=False)
         with pytest.raises(
             OSError, match=r"Unknown model 'gffusion-live'.* pass 'gffusion-live' as text, not as a path"
         ):
             create_model(Path("gffusion-live"))
-        with pytest.raises(ValueError, match="pretrained=False needs a model of the zoo"):
+        with pytest.raises(ValueError, match="pretrained=False needs a listed model"):
             create_model(name, pretrained=False)
 
 
