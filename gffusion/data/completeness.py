@@ -161,7 +161,8 @@ def read_late_orientation(file: IO[bytes]) -> bytes:
         ValueError: If the file has too many parts, or those with the orientation are too large.
     """
     file.seek(_PNG_START)
-    has_pixels, found, total = False, [], 0
+    found: list[bytes] = []
+    has_pixels, total = False, 0
     for _ in range(_MAX_PARTS + 1):
         head = file.read(8)
         if len(head) < 8:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gffusion.data.file_names import normalize_class_name
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
-from gffusion.models.gffusion.weight_checks import check_finite
+from gffusion.models.gffusion.weight_checks import check_finite, check_header_size
 from gffusion.zoo.checks import check_model_object
 
 # Class names of fusion datasets (M3FD, MFNet, FMB) -> ADE20K, whose own "lamp" is a table lamp. "background" has no
@@ -95,6 +95,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[Tensor, Tensor, list[str], int]
     if os.path.isdir(path):
         raise IsADirectoryError(f"{path} is a folder: give the file that convert_ade20k_head wrote")
     try:
+        check_header_size(path)
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)

@@ -19,6 +19,7 @@ from gffusion.cameras.radiometric import decode_radiometric
 from gffusion.data import ImageReadError, read_image, read_size
 from gffusion.data.completeness import read_late_orientation
 from gffusion.data.metadata import read_metadata
+from gffusion.models.gffusion.weight_checks import read_headers
 
 MAX_BYTES, MAX_SECONDS, MAX_MEMORY = 1 << 20, 5, 500e6
 
@@ -122,3 +123,11 @@ def test_orientations_after_the_pixels_of_png() -> None:
     assert len(content) <= MAX_BYTES
     with limit_cost():
         assert len(read_late_orientation(io.BytesIO(content))) == 16 * 60_000
+
+
+def test_headers_of_weights(tmp_path: Path) -> None:
+    """A header of spaces, which the parser would read to its end, as it would read a million tensors."""
+    size = (1 << 22) + 8
+    (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", size) + b"{}".ljust(size))
+    with limit_cost(), pytest.raises(OSError, match=r"model\.safetensors has a header of 4,194,312 bytes"):
+        read_headers([tmp_path / "model.safetensors"])

@@ -12,6 +12,8 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from transformers.initialization import no_init_weights
 
+from .json_files import MAX_JSON_BYTES
+
 Model = TypeVar("Model", bound=nn.Module)
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
@@ -44,11 +46,12 @@ def read_headers(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Stored]:
     """Return the tensors in safetensors files, by name, without reading them.
 
     Raises:
-        OSError: If a tensor is in two files.
+        OSError: If a tensor is in two files, or a header is too large.
         SafetensorError: If a file is damaged.
     """
     found: dict[str, Stored] = {}
     for path in paths:
+        check_header_size(path)
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118, it is no dictionary
                 if name in found:
@@ -56,6 +59,14 @@ def read_headers(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Stored]:
                 part = file.get_slice(name)
                 found[name] = Stored(part.get_dtype(), tuple(part.get_shape()))
     return found
+
+
+def check_header_size(path: str | os.PathLike[str]) -> None:
+    """Raise OSError if the header of a safetensors file is too large to be parsed in a short time."""
+    with open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if MAX_JSON_BYTES < size <= os.path.getsize(path):  # a longer one is damaged
+        raise OSError(f"{os.fspath(path)} has a header of {size:,} bytes, more than {MAX_JSON_BYTES:,}")
 
 
 def describe_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Stored]:
