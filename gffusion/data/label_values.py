@@ -80,7 +80,7 @@ def check_class_values(
     allowed = {*range(len(class_names)), IGNORED}
     classes = ", ".join(f"{index} {name}" for index, name in enumerate(class_names))
     advice = (
-        "give `label_map` (--label-map OLD=NEW,...; "
+        "give `label_map` (--label-map LABELMAP=MODEL,...; "
         f"{IGNORED} means ignored), or the names of the classes by id as `class_names` (--class-names)"
     )
     if wrong := set(label_map.values()) - allowed:

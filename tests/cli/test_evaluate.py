@@ -289,7 +289,10 @@ def test_masks_of_0_and_255_are_refused_with_advice(evaluate: Callable, here: Pa
         (["--baselines", "none"], "nothing to evaluate"),
         (["--baselines", "average", "nope"], "There is no baseline 'nope'. Allowed are average, maximum, "),
         (["--baselines", "average", "--no-baselines"], "--baselines average contradicts --no-baselines"),
-        (["--label-map", "4:1"], "--label-map takes OLD=NEW,... with whole numbers, such as 4=1,9=255, got '4:1'"),
+        (
+            ["--label-map", "4:1"],
+            "--label-map takes LABELMAP=MODEL,... with whole numbers, such as 4=1,9=255, got '4:1'",
+        ),
         (["--label-map", "4=1"], "--label-map needs label maps (--labels)"),
         (["--zoom", "3,4,0,5"], "--zoom takes LEFT,TOP,WIDTH,HEIGHT in pixels, such as 200,120,160,120, got '3,4,0,5'"),
         (["--zoom", "0,0,9000,5"], "the enlarged part (zoom) from 0, 0 to 9000, 5 does not lie in"),

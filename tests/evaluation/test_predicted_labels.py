@@ -178,7 +178,9 @@ def test_ids_of_the_model_are_named_unless_they_are_given(tmp_path: Path) -> Non
     method: Any = SimpleNamespace(name="m", class_names=("background", "person", "car"))
     inputs: Any = SimpleNamespace(predicted_labels={}, match=SimpleNamespace(pairs=()))
     note = prepare_classes([method], inputs, None, {}, tmp_path, 10**6)[1]
-    assert "0 background, 1 person, 2 car" in note and "--label-map OLD=NEW" in note and "--class-names" not in note
+    assert (
+        "0 background, 1 person, 2 car" in note and "--label-map LABELMAP=MODEL" in note and "--class-names" not in note
+    )
     assert prepare_classes([method], inputs, None, {1: 2, 2: 1}, tmp_path, 10**6) == (method.class_names, "")
 
 
