@@ -181,8 +181,7 @@ def masks(
         else:
             print_line(f"nothing to do: all {len(pairs)} label maps exist; --overwrite replaces them")
         if contact_sheet is not None:
-            labeled = [pair for pair in pairs if _is_labeled(pair)]
-            _write_contact_sheet(labeled, names, contact_sheet, ranges, overwrite, max_pixels)
+            _write_contact_sheet(pairs, names, contact_sheet, ranges, overwrite, max_pixels)
     if failed:
         failures = [(result.pair.name, result.error) for result in failed]
         exit_with_failures("failed", failures, is_partial=count + len(pairs) > len(todo))
@@ -385,6 +384,13 @@ def _write_contact_sheet(
     from gffusion.data.io import encode_image
     from gffusion.labeling.contact_sheet import choose_pairs, draw_contact_sheet  # imports torch
 
+    if missing := [pair.name for pair in pairs if not _is_labeled(pair)]:  # a sheet without them would be kept later
+        print_line(
+            f"wrote no contact sheet, because these pairs have no label map: {list_names(missing)}; the same command writes it "
+            "when all have one",
+            err=True,
+        )
+        return
     chosen = choose_pairs(pairs, _SHEET_PAIRS, max_pixels)
     if not chosen:
         print_line(f"wrote no contact sheet: the {len(pairs)} label maps contain no objects", err=True)

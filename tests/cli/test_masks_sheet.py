@@ -46,6 +46,19 @@ def test_contact_sheet_in_the_output_folder(gffusion: Callable, data: Path) -> N
     assert gffusion(*command, "--overwrite").exit_code == 0 and Path("out/sheet.png").read_bytes() != sheet
 
 
+def test_no_contact_sheet_of_a_part(gffusion: Callable, data: Path) -> None:
+    """The repeated command would keep it."""
+    command = ("masks", data, "--method", "threshold", "-o", "out", "--contact-sheet", "sheet.png")
+    boxes = data / "boxes" / f"{NAMES[2]}.txt"
+    content = boxes.read_bytes()
+    boxes.write_text("damaged")
+    outcome = gffusion(*command)
+    assert outcome.exit_code == 1 and not Path("sheet.png").exists()
+    assert f"wrote no contact sheet, because these pairs have no label map: {NAMES[2]};" in outcome.err
+    boxes.write_bytes(content)
+    assert "3 of 3 label maps shown" in gffusion(*command).out
+
+
 def test_contact_sheet(gffusion: Callable, data: Path) -> None:
     command = ("masks", data, "--method", "threshold", "--contact-sheet", "look/sheet.png")
     outcome = gffusion(*command)

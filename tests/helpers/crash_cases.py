@@ -4,15 +4,12 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import safetensors.numpy
 from crash_runs import CrashServer, Done, read_tree, renew
 from hub_server import HubServer
-
-from gffusion.data import read_image
 
 Tree = dict[str, bytes | None]
 PUSHED = "lab/new"
@@ -39,13 +36,6 @@ def check_same(found: Tree, expected: Tree) -> None:
     for name, content in found.items():
         if not any(part.startswith(".") for part in Path(name).parts):
             assert content == expected[name], f"{name} is half"
-
-
-def check_masks(found: Tree, expected: Tree) -> None:
-    """The contact sheet shows the label maps that exist."""
-    check_same({name: content for name, content in found.items() if name != "sheet.png"}, expected)
-    if content := found.get("sheet.png"):
-        read_image(BytesIO(content))
 
 
 def check_evaluation(found: Tree, expected: Tree) -> None:
@@ -88,7 +78,7 @@ CASES = {
         "evaluate --visible in/visible --infrared in/infrared --fused mine=in/visible -o out/eval --workers 1 --sheet 1 --metrics EN",
         check_evaluation,
     ),
-    "masks": Case("masks in --method threshold -o out/labels --contact-sheet out/sheet.png", check_masks),
+    "masks": Case("masks in --method threshold -o out/labels --contact-sheet out/sheet.png", check_same),
     "sample": Case("sample out/sample --count 2 --height 32 --width 48", check_same),
     "train": Case(
         "train --train_data in --eval_data in --output_dir out/run --model_name_or_path in/model --num_train_epochs 2 "
