@@ -19,17 +19,18 @@ _OTHER_APP3 = (b"Meta\0", b"META\0", b"Exif\0", b"Stim\0", b"_JPSJPS_", b"\xff\x
 # Sensors of DJI: cameras such as the M4T enlarge the JPEG, so that its size is not that of the thermal data.
 _DJI_SIZES = ((512, 640), (256, 336), (120, 160), (1024, 1280), (384, 512), (240, 320), (480, 640))
 MAX_PIXELS = 1 << 25  # far more than any thermal sensor has
+_MAX_NAME = 64  # characters
 _DLT664_END = bytes.fromhex("3766071a123a4c9fa95d21d2da7d26bc")
 
 
 def clean_name(text: object) -> str:
-    r"""Return the name of a camera in a file without control characters, which would break messages into lines.
+    r"""Return the first 64 characters of the name of a camera in a file, without control characters, which would break messages into lines.
 
     Examples:
         >>> clean_name("Maker\0\n")
         'Maker'
     """
-    return "".join(sign if sign.isprintable() else " " for sign in str(text)).strip()
+    return "".join(sign if sign.isprintable() else " " for sign in str(text)).strip()[:_MAX_NAME]
 
 
 def decode_dji(segments: list[Segment], maker: str, jpeg_size: tuple[int, int]) -> RadiometricImage | None:

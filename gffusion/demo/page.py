@@ -71,7 +71,7 @@ def _add_images(settings: DemoSettings) -> None:
         with gr.Column(scale=3, min_width=300):
             slider = gr.HTML(_EMPTY, css_template=STYLE, js_on_load=SCRIPT, elem_id="slider")
             files = _add_downloads()
-            notes = gr.Markdown(elem_id="notes")
+            notes = gr.HTML(elem_id="notes")
             metrics = gr.HTML(elem_id="metrics")
     inputs = [visible, infrared, model, align, segment, infrared_range, invert, suffix, visible_range]
     outputs = [slider, *files, notes, metrics]
@@ -103,7 +103,7 @@ def _add_video(settings: DemoSettings) -> None:
             player = gr.Video(label="Fused video", interactive=False, elem_id="player")
             player.change(js="() => document.querySelector('#player').scrollIntoView({ block: 'nearest' })")
             files = _add_downloads()
-            notes = gr.Markdown(elem_id="video-notes")
+            notes = gr.HTML(elem_id="video-notes")
     inputs, outputs = [visible, infrared, model, align, segment], [player, *files, notes]
     run = partial(_run_video, settings)
     button.click(run, inputs, outputs, api_name="fuse_video", show_progress_on=player, **_LOCK)
@@ -231,7 +231,7 @@ def _call(function: Callable[[], Any], folders: Sequence[str | Path]) -> Any:
 
 
 def _fail(error: Exception, folders: Sequence[str | Path] = ()) -> gr.Error:
-    """Return the error that Gradio shows in one line, without a traceback in the log."""
+    """Return the error that Gradio shows as one line of HTML, without a traceback in the log."""
     return gr.Error(escape(describe_error(error, folders)), duration=None, print_exception=False)
 
 
@@ -250,4 +250,5 @@ def _tabulate(result: ImageResult) -> str:
 
 
 def _list_notes(notes: Sequence[str]) -> str:
-    return "\n".join(f"- {escape(note)}" for note in notes)
+    """Return a list in HTML: Markdown would make links and images of names in files."""
+    return f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>" if notes else ""

@@ -166,6 +166,10 @@ class TestOtherMakers:
         with pytest.raises(ValueError, match=r"DJI M3T with 24 bytes.*Thermal SDK"):
             decode_radiometric(dji_jpeg(np.zeros((3, 4), np.uint16), (96, 128)))
 
+    def test_long_names(self) -> None:
+        """They would fill messages."""
+        assert decode_radiometric(dji_jpeg(COUNTS, COUNTS.shape, "M" * 1000)).camera == "DJI " + 64 * "M"
+
     def test_app3_of_other_makers(self) -> None:
         assert decode_radiometric(dji_jpeg(COUNTS, (96, 128), make="Canon")) is None
         other = insert_segments(screen_jpeg(make="DJI", model="FC220"), 0xE3, [b"Meta\0\0more"])

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from camera_files import encode, flir_jpeg, render_pair, to_counts
 from outcomes import Outcome
 
 from gffusion.data import read_image
@@ -151,6 +152,20 @@ def test_video(open_page: Callable[..., Any]) -> None:
         page.get_by_role("button", name="Download fused file").click()
     assert download.value.suggested_filename == "street_visible_fused.mp4"
     assert download.value.path().read_bytes()[4:8] == b"ftyp"
+
+
+def test_names_in_files_are_text(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    """The notes show the name of a camera, and no link or element that it describes."""
+    visible, infrared = render_pair()
+    name = "FLIR <b>B</b> [c](/d) www.e.fr"
+    path = tmp_path / "FLIR0001.jpg"
+    path.write_bytes(flir_jpeg(to_counts(infrared), encode(visible, "PNG"), (96, 128), (1.0, 0, 0), model=name))
+    page = open_page()
+    upload(page, "Visible", str(path))
+    page.get_by_role("button", name="Fuse", exact=True).click()
+    page.get_by_label("Boundary between").wait_for()
+    notes = page.locator("#notes")
+    assert name in notes.inner_text() and notes.locator("a, b").count() == 0
 
 
 def test_keyboard_reaches_everything_and_everything_has_a_name(open_page: Callable[..., Any]) -> None:
