@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .byte_order import is_byte_swapped
 from .jpeg_segments import Segment
 from .makers import MAX_PIXELS, clean_name
+from .png_chunks import strip_png
 from .radiometric_image import PictureInPicture, RadiometricImage
 from .temperatures import PlanckScale
 
@@ -121,7 +122,7 @@ def _decode_png(data: bytes) -> NDArray[Any]:
     if width * height > MAX_PIXELS:
         raise ValueError(f"its FLIR data are damaged: a raw image of {width} x {height} pixels")
     try:
-        counts: NDArray[Any] = imagecodecs.png_decode(data)
+        counts: NDArray[Any] = imagecodecs.png_decode(strip_png(data))
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"its FLIR data are damaged: the raw image is not a complete PNG: {error}") from error
     if counts.ndim != 2 or counts.dtype != np.uint16:

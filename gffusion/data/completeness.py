@@ -4,14 +4,15 @@ import math
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
 from gffusion.cameras.jpeg_segments import END, SCAN, iterate_segments
+from gffusion.cameras.png_chunks import PNG_START, iterate_png_chunks
 
-_PNG_START = 8
 _MAX_PARTS = 1 << 16  # of a PNG file; those of cameras have a few thousand
 _MAX_SCANS = 100  # of a JPEG file, each of which takes the time of a whole image; progressive ones have about ten
+_MAX_STRIP_SCANS = 1 << 16  # of all strips or tiles of a TIFF file
 MAX_INFLATED = 1 << 24
 """Largest size of the compressed metadata of a PNG file."""
 _INFLATED_PIECE = 1 << 16
@@ -38,22 +39,13 @@ class IncompleteError(ValueError):
     """The image data end early; what there is can be decoded."""
 
 
-def iterate_png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the types and the data of the chunks of a PNG file; those of the last one can end early."""
-    position = _PNG_START
-    while position + 12 <= len(content):
-        length, kind = struct.unpack_from(">I4s", content, position)
-        yield kind, content[position + 8 : position + 8 + length]
-        position += 12 + length
-
-
 def check_png_parts(file: IO[bytes], is_header: bool = False) -> None:
     """Check that the parts of a PNG file, or with `is_header` those before its pixels, can be read in a short time.
 
     Raises:
         ValueError: If they are too many, or their compressed metadata too large.
     """
-    file.seek(_PNG_START)
+    file.seek(PNG_START)
     inflated = 0
     for _ in range(_MAX_PARTS + 1):
         head = file.read(8)
@@ -93,7 +85,7 @@ def check_png(content: bytes) -> None:
         IncompleteError: If the file ends early.
         ValueError: If a checksum is wrong.
     """
-    position = _PNG_START
+    position = PNG_START
     while position + 12 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, position)
         end = position + 8 + length
@@ -144,23 +136,13 @@ def list_png_rows(width: int, height: int, bits: int, interlaced: bool) -> list[
     return [1 + math.ceil(columns * bits / 8) for columns, rows in passes if columns for _ in range(rows)]
 
 
-def strip_png(content: bytes) -> bytes:
-    """Return a complete PNG file without metadata, about which libpng prints warnings."""
-    parts, position = [content[:_PNG_START]], _PNG_START
-    for kind, data in iterate_png_chunks(content):
-        if kind in (b"IHDR", b"PLTE", b"IDAT", b"tRNS", b"IEND"):
-            parts.append(content[position : position + 12 + len(data)])
-        position += 12 + len(data)
-    return b"".join(parts)
-
-
 def read_late_orientation(file: IO[bytes]) -> bytes:
     """Return the parts of a PNG file after its pixels that can hold its orientation; reads only the beginning of the others.
 
     Raises:
         ValueError: If the file has too many parts, or those with the orientation are too large.
     """
-    file.seek(_PNG_START)
+    file.seek(PNG_START)
     found: list[bytes] = []
     has_pixels, total = False, 0
     for _ in range(_MAX_PARTS + 1):
@@ -180,8 +162,8 @@ def read_late_orientation(file: IO[bytes]) -> bytes:
     raise ValueError(f"it has more than {_MAX_PARTS} parts")
 
 
-def check_jpeg(content: bytes, size: tuple[int, int] = (0, 0), largest: tuple[int, int] = (1 << 16, 1 << 16)) -> None:
-    """Check that the image data of a JPEG file are complete, and that libjpeg decodes them without a warning.
+def check_jpeg(content: bytes, size: tuple[int, int] = (0, 0), largest: tuple[int, int] = (1 << 16, 1 << 16)) -> int:
+    """Check that the image data of a JPEG file are complete, and that libjpeg decodes them without a warning; return its scans.
 
     Args:
         content: Content of the file.
@@ -196,7 +178,7 @@ def check_jpeg(content: bytes, size: tuple[int, int] = (0, 0), largest: tuple[in
 
     if not content.startswith(b"\xff\xd8"):
         raise ValueError("its image data are damaged: they are no JPEG")
-    is_complete = _has_all_scans(content)
+    is_complete, scans = _check_scans(content)
     try:
         height, width, colors, *_ = simplejpeg.decode_jpeg_header(content)
         if height > largest[0] or width > largest[1]:
@@ -214,6 +196,7 @@ def check_jpeg(content: bytes, size: tuple[int, int] = (0, 0), largest: tuple[in
         raise IncompleteError(f"it holds {height} x {width} of {size[0]} x {size[1]} pixels")
     if not is_complete:
         raise IncompleteError("scans of the progressive JPEG are missing")
+    return scans
 
 
 def has_jpeg_end(content: bytes) -> bool:
@@ -221,8 +204,8 @@ def has_jpeg_end(content: bytes) -> bool:
     return content.rfind(b"\xff" + bytes([END])) > content.rfind(b"\xff" + bytes([SCAN]))
 
 
-def _has_all_scans(content: bytes) -> bool:
-    """Return whether the scans of a JPEG file have all bits of all coefficients (ITU-T T.81, annex G).
+def _check_scans(content: bytes) -> tuple[bool, int]:
+    """Return whether the scans of a JPEG file have all bits of all coefficients (ITU-T T.81, annex G), and their number.
 
     Raises:
         ValueError: If there are too many scans.
@@ -243,7 +226,7 @@ def _has_all_scans(content: bytes) -> bool:
                     missing.get(component, set()).difference_update(
                         range(start, end + 1) if is_progressive else range(64)
                     )
-    return not any(missing.values())
+    return not any(missing.values()), scans
 
 
 class Segments(NamedTuple):
@@ -319,11 +302,12 @@ def check_tiff(content: bytes, segments: Segments) -> None:
 
     Raises:
         IncompleteError: If one is missing or ends early.
-        ValueError: If one is damaged.
+        ValueError: If one is damaged, or they have very many scans.
     """
     kept = list(zip(segments.offsets, segments.counts, strict=False))
     if len(segments.offsets) < segments.expected or (segments.counts and len(kept) < segments.expected):
         raise IncompleteError(f"it has {len(kept)} of {segments.expected} strips or tiles")
+    scans = 0
     needed = segments.smallest if segments.compression == _UNCOMPRESSED else 1
     for index, (offset, count) in enumerate(kept[: segments.expected]):
         if count < needed or offset < 1 or offset + count > len(content):
@@ -332,7 +316,12 @@ def check_tiff(content: bytes, segments: Segments) -> None:
             part = content[offset : offset + count]
             rows = segments.size[0] if index + 1 < segments.expected else 1
             largest = 2 * segments.size[0] + 64, 2 * segments.size[1] + 64  # encoders can pad
-            check_jpeg(segments.tables[:-2] + part[2:] if segments.tables else part, (rows, segments.size[1]), largest)
+            part = segments.tables[:-2] + part[2:] if segments.tables else part
+            scans += check_jpeg(part, (rows, segments.size[1]), largest)
+            if scans > _MAX_STRIP_SCANS:
+                raise ValueError(
+                    f"its strips or tiles have more than {_MAX_STRIP_SCANS} scans: save it again without JPEG"
+                )
 
 
 def check_length(kind: str, content: bytes) -> None:

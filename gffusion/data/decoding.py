@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
+from gffusion.cameras.png_chunks import strip_png
 from gffusion.utils.memory import describe_memory_error
 from gffusion.utils.regular_files import check_regular
 
@@ -30,7 +31,6 @@ from .completeness import (
     has_jpeg_end,
     list_png_rows,
     read_late_orientation,
-    strip_png,
 )
 from .decoded_image import DEFAULT_OPTIONS, UPRIGHT, DecodedImage, DecodeOptions, ImageReadError
 from .other_files import is_video, recognize_unread

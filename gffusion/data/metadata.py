@@ -10,9 +10,10 @@ from xml.etree import ElementTree
 import numpy as np
 
 from gffusion.cameras.jpeg_segments import read_segments
+from gffusion.cameras.png_chunks import iterate_png_chunks
 from gffusion.utils.xml_text import parse_xml
 
-from .completeness import MAX_INFLATED, check_png_parts, iterate_png_chunks
+from .completeness import MAX_INFLATED, check_png_parts
 from .tiff_tags import EXIF, GPS, LONG, SHORT, Directory, Field, Tag, TiffReader, write_block
 
 EXIF_HEADER = b"Exif\0\0"
