@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gffusion.utils.atomic import name_temporary, remove_leftovers, replace_file
+from gffusion.utils.atomic import name_temporary, remove_leftovers, replace_file, temporary_folder
 from gffusion.utils.locks import FolderLock
 
 from .folders import FrameSource
@@ -183,24 +183,38 @@ def _serialize(plan: Mapping[str, Any]) -> bytes:
     return json.dumps(plan, sort_keys=True, default=str).encode()
 
 
+def _check_owner(path: Path) -> None:
+    """Raise ValueError if a folder of segments exists, but others could put links there."""
+    if path.is_symlink():
+        raise ValueError(f"{path} is a link, but its name is that of a folder of finished segments here: remove it")
+    if path.exists():
+        with temporary_folder(path.parent) as own:  # some disks give other users to new files
+            if own.stat().st_uid != path.stat().st_uid:
+                raise ValueError(f"{path} belongs to another user: remove it, or choose another output")
+
+
 class SegmentFolder:
     """Hidden folder of the finished segments of a run, which is emptied if it holds segments of another plan.
 
     The plan is everything that the segments depend on.
 
     Raises:
-        ValueError: If the folder holds something else, or another process uses it.
+        ValueError: If the folder is a link, belongs to another user or holds something else, or another process uses it.
     """
 
     def __init__(self, path: Path, plan: Mapping[str, Any]) -> None:
         self.path = path
         content = _serialize(plan)
+        _check_owner(path)
         remove_leftovers(path)
         if path.exists() and self._read(_PLAN) != content:
             if self._read(_PLAN) is None and any(path.iterdir()):
                 raise ValueError(f"{path} is not a folder of finished segments, which is its name here: rename it")
             remove_segments(path)
-        path.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(
+            mode=0o700, exist_ok=True
+        )  # nobody else can put a link there, through which segments would be written
         try:
             self._lock = FolderLock(path)
         except BlockingIOError:

@@ -55,7 +55,7 @@ def test_resumed_result_equals_that_of_one_run(tmp_path: Path, fuse: Callable) -
         with pytest.raises(Stop):
             fuse(visible, infrared, infrared_options=SMOOTH, progress=stop_after(end))
         assert not (tmp_path / "fused.mp4").exists()
-    assert (tmp_path / ".fused.mp4.parts").is_dir()
+    assert (tmp_path / ".fused.mp4.parts").stat().st_mode & 0o077 == 0  # others cannot put links there
     seen: list[int] = []
     path, report = fuse(visible, infrared, infrared_options=SMOOTH, progress=lambda done, total: seen.append(done))
     assert (report.frames, report.resumed) == (count, SEGMENT_FRAMES)
@@ -188,6 +188,24 @@ def test_a_segment_that_is_marked_as_complete_is_kept(
     assert (tmp_path / ".fused.mp4.parts" / "fused-000000.nut").exists()
     report = fuse(visible, infrared)[1]
     assert (report.frames, report.resumed) == (6, 6)
+
+
+@pytest.mark.parametrize("is_link", [True, False])
+def test_planted_folders_are_refused(tmp_path: Path, fuse: Callable, is_link: bool) -> None:
+    """Links in a folder of another user could lead to any file of this user."""
+    visible, infrared = write_pair(tmp_path, 2)
+    path, victim = tmp_path / ".fused.mp4.parts", tmp_path / "victim"
+    victim.mkdir()
+    if is_link:
+        path.symlink_to(victim)
+    else:
+        path.mkdir()
+        if os.geteuid() != 0:
+            pytest.skip("only root can give a folder to another user")
+        os.chown(path, 1234, 1234)
+    with pytest.raises(ValueError, match="is a link" if is_link else "belongs to another user"):
+        fuse(visible, infrared)
+    assert not list(victim.iterdir()) and not (tmp_path / "fused.mp4").exists()
 
 
 def test_other_folders_are_left_alone(tmp_path: Path, fuse: Callable) -> None:
