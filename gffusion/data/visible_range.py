@@ -70,7 +70,8 @@ def map_visible(
     """Map the values in a range to the whole range of the type, 0 to 65535, or 0 to 1 for floating-point values; fill missing pixels.
 
     NaN, infinite values, magnitudes from 1e30 and `no_data` are missing. Regions of them that touch a side of the image
-    become black, as outside a mosaic of aerial images; the others are filled from their neighbors.
+    become black, as outside a mosaic of aerial images; the others are filled from their neighbors. In integer images, 0
+    stays black even if it is `no_data`: it is also the value of shadows.
 
     Args:
         image: (H, W) or (H, W, 3), uint8, uint16 or floating point.
@@ -91,7 +92,7 @@ def map_visible(
         >>> map_visible(np.array([[np.nan, 0.5, 1]], np.float32), "a.tif", None)[0].tolist()
         [[0.0, 0.5, 1.0]]
     """
-    if image.dtype.kind != "f" and no_data is None:  # as in most images, in which no value can mark missing pixels
+    if image.dtype.kind != "f" and no_data in (None, 0):  # no pixel is missing in most images
         return _map_range(image, name, visible_range)
     from gffusion.cameras.missing import (  # here to save start-up time
         fill_missing,

@@ -36,7 +36,6 @@ def _draw(dtype: Any, value: float, marker: float, shape: tuple[int, ...] = (48,
         (np.float32, 0.75, -9999, -9999.0),
         (np.float32, 0.75, 0, 0.0),
         (np.uint16, 4000, 65535, 65535.0),
-        (np.uint16, 4000, 0, 0.0),
         (np.uint8, 90, 255, 255.0),
     ],
 )
@@ -92,9 +91,25 @@ def test_tag_of_the_file(tmp_path: Path, kind: str, dtype: Any, value: int, no_d
     assert set(NOTES) <= set(pair.notes)
 
 
-def test_no_value_at_all(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("share", [0, 0.01, 0.3, 1])
+def test_black_is_a_value_also_if_the_tag_is_0(tmp_path: Path, dtype: Any, share: float) -> None:
+    """Black pixels are scattered over the image and its sides."""
+    image = np.full((48, 64, 3), 200, dtype)
+    image[np.random.default_rng(0).random((48, 64)) < share] = 0
     files = tmp_path / "visible.tif", tmp_path / "infrared.png"
-    write_image(files[0], np.full((48, 64), np.nan, np.float32))
+    _save(files[0], image, 0, photometric="rgb")
+    write_image(files[1], INFRARED)
+    pair = read_pair(*files)
+    np.testing.assert_array_equal(pair.visible, image)
+    assert not any("without a value" in note for note in pair.notes)
+    assert read_pair_size(*files, ReadOptions()) == (48, 64)
+
+
+@pytest.mark.parametrize(("dtype", "value", "no_data"), [(np.float32, np.nan, None), (np.uint8, 255, 255)])
+def test_no_value_at_all(tmp_path: Path, dtype: Any, value: float, no_data: float | None) -> None:
+    files = tmp_path / "visible.tif", tmp_path / "infrared.png"
+    _save(files[0], np.full((48, 64, 3), value, dtype), no_data, photometric="rgb")
     write_image(files[1], INFRARED)
     for read in (read_pair, lambda *files: read_pair_size(*files, ReadOptions())):
         with pytest.raises(ValueError, match=r"visible.tif has no pixel with a value"):
