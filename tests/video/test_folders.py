@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from camera_files import encode_deep_png, flir_jpeg
 from numpy.typing import NDArray
 from video_files import (
@@ -114,7 +115,7 @@ def test_visible_frames_of_few_bits(tmp_path: Path, fuse: Callable) -> None:
     found, report = fuse(tmp_path / "float", infrared, "float.mp4", read_options=limits, **options)
     np.testing.assert_array_equal(read_frames(found)[0], read_frames(expected)[0])
     assert "the visible images have floating-point values, which are reduced to 8 bits" in report.notes
-    with pytest.raises(ValueError, match=r"0.tif has values of \d+ to \d+: give .* \(--visible-range LOW,HIGH\)"):
+    with pytest.raises(ValueError, match=r"0.tif: .* got 640 to 4080\. .* \(--visible-range LOW,HIGH\)"):
         fuse(tmp_path / "float", infrared, "refused.mp4", **options)
     assert any(
         "visible_range=(0, 4095)" in note for note in fuse(tmp_path / "few", infrared, "dark.mp4", **options)[1].notes
@@ -125,6 +126,18 @@ def test_visible_frames_of_few_bits(tmp_path: Path, fuse: Callable) -> None:
     video = write_video(tmp_path / "visible.mp4", map(visible_frame, range(6)))
     with pytest.raises(ValueError, match=r"\(--visible-range\) .* is a video, whose frames are read with 8 bits"):
         fuse(video, infrared, "video.mp4", read_options=limits, infrared_fps=10)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rounding", [-2e-6, 0, 2e-6])
+def test_float_frames_outside_of_the_range_by_rounding(tmp_path: Path, dtype: Any, rounding: float) -> None:
+    expected = np.tile(np.arange(256, dtype=np.uint8), (4, 1))
+    values = expected / 255
+    values[:, 0 if rounding < 0 else -1] += rounding
+    (tmp_path / "visible").mkdir()
+    tifffile.imwrite(tmp_path / "visible" / "1.tif", values.astype(dtype))
+    folder = FrameFolder(tmp_path / "visible", "visible", 10)
+    np.testing.assert_array_equal([frame.frame.image for frame in folder.read()], [expected])
 
 
 def test_times_in_names(tmp_path: Path, fuse: Callable) -> None:
