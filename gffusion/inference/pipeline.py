@@ -266,8 +266,9 @@ def _find_rig(inputs: Any, timeout: float | None, given: dict[str, Any]) -> Read
 def _load_pair(pair: SourcePair, timeout: float | None, options: ReadOptions) -> PairImages:
     image, frame, notes, names = _decode_pair(pair, timeout, options)
     images = complete_pair(image, frame, options, names)
+    where = name_first(list(dict.fromkeys(names)))  # once if one file holds both
     for note in notes + images.notes:
-        logger.warning_once(f"{names[1]}: {note}")
+        logger.warning_once(f"{where}: {note}")
     return images
 
 

@@ -1,5 +1,6 @@
 """Arrays with missing values or in false colors give what the true intensities give, in the pipeline and in `predict`."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ import torch
 from camera_files import render_pair
 from numpy.typing import NDArray
 from transformers import pipeline
+from transformers.utils.logging import warning_once
 
 from gffusion import create_model
-from gffusion.data import PairImages
+from gffusion.data import PairImages, write_image
 from gffusion.inference.predict import predict
 from gffusion.zoo import load_image_processor, locate
 
@@ -86,6 +88,23 @@ def test_false_colors_of_any_depth(fuse: Any, kind: str, has_hole: bool) -> None
     for fused in (np.asarray(fuse(VISIBLE, infrared)), predicted):
         difference = fused.astype(int) - np.asarray(fuse(VISIBLE, truth))
         assert np.abs(difference).mean() < 0.2 and np.abs(difference).max() <= 3
+
+
+@pytest.mark.parametrize("as_files", [False, True])
+def test_notes_name_both_images(fuse: Any, caplog: Any, tmp_path: Path, as_files: bool) -> None:
+    """A note about the visible image is not read as one about the infrared image."""
+    warning_once.cache_clear()
+    visible = (VISIBLE / 255).astype(np.float32)
+    visible[: len(visible) // 4] = np.nan
+    pair: Any = visible, THERMAL
+    names = ["the visible image", "the infrared image"]
+    if as_files:
+        names = [str(tmp_path / "visible.tif"), str(tmp_path / "infrared.png")]
+        for name, image in zip(names, pair, strict=True):
+            write_image(name, image)
+        pair = tuple(names)
+    fuse(pair)
+    assert caplog.messages == [f"{', '.join(names)}: visible border without a value (25 %) black"]
 
 
 def test_colors_of_no_palette(caplog: Any) -> None:
