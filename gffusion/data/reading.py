@@ -261,15 +261,20 @@ def decode_visible(content: bytes, name: str, options: ReadOptions) -> VisibleFr
     """
     decoded = split_modalities(content, name, options.decoding)
     if isinstance(decoded, DecodedImage):
-        notes = decoded.notes
-        if find_transparent(decoded) is not None:
-            notes += ("transparency of the visible image left out",)
-        return VisibleFrame(to_supported(decoded.image), decoded.no_data if decoded.indices is None else None, notes)
+        return to_visible_frame(decoded)
     if decoded.visible is None:
         raise ValueError(f"{name} is {decoded.kind}, an infrared image: give it as the infrared image")
     if not decoded.is_radiometric:
         raise ValueError(_refuse_both(decoded, name))
     return VisibleFrame(decoded.visible, notes=("visible image embedded in the radiometric JPEG",))
+
+
+def to_visible_frame(decoded: DecodedImage) -> VisibleFrame:
+    """Return the single image of a file as a visible image."""
+    notes = decoded.notes
+    if find_transparent(decoded) is not None:
+        notes += ("transparency of the visible image left out",)
+    return VisibleFrame(to_supported(decoded.image), decoded.no_data if decoded.indices is None else None, notes)
 
 
 def decode_infrared(

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
-from gffusion.data import ReadOptions, read_pair, write_image
+from gffusion.data import FusionDataset, ReadOptions, read_pair, write_image
 from gffusion.data.reading import read_pair_size
 from gffusion.data.visible_range import map_visible
 
@@ -89,6 +89,24 @@ def test_tag_of_the_file(tmp_path: Path, kind: str, dtype: Any, value: int, no_d
     np.testing.assert_array_equal(pair.visible > 0, expected > 0)
     assert pair.visible.max() == (65535 if dtype == np.uint16 else 1)
     assert set(NOTES) <= set(pair.notes)
+
+
+@pytest.mark.parametrize("kind", ["path", "content"])
+@pytest.mark.parametrize(("dtype", "no_data"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, -9999)])
+def test_rows_are_read_as_folders(tmp_path: Path, caplog: Any, kind: str, dtype: Any, no_data: int) -> None:
+    image, _ = _draw(dtype, 90 if dtype != np.float32 else 0.5, no_data, (48, 64, 3))
+    for name in ("visible", "infrared"):
+        (tmp_path / name).mkdir()
+    file = tmp_path / "visible" / "1.tif"
+    _save(file, image, no_data, photometric="rgb")
+    write_image(tmp_path / "infrared" / "1.png", INFRARED)
+    cell = str(file) if kind == "path" else {"bytes": file.read_bytes(), "path": None}
+    rows = FusionDataset.from_dataset([{"visible": cell, "infrared": INFRARED}])
+    found, expected = rows[0]["visible_values"], FusionDataset(tmp_path)[0]["visible_values"]
+    np.testing.assert_array_equal(found, expected)
+    assert found.max() < 0.6
+    messages = [message for message in caplog.messages if message.startswith("row 0: ")]
+    assert len(messages) == 2 and all(note in message for note, message in zip(NOTES, messages, strict=True))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

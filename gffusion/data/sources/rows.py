@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.cameras.swapped_images import Evidence, are_swapped, find_swap
+from gffusion.data.bounds import DEFAULT_MAX_PIXELS
 from gffusion.data.boxes.checks import check_pixels, check_sizes
 from gffusion.data.class_names import check_class_names
 from gffusion.data.decoded_image import ImageReadError
-from gffusion.data.io import read_image, read_labels, read_size
-from gffusion.data.visible_range import VisibleRange, check_visible_range, map_visible
+from gffusion.data.io import read_decoded, read_image, read_labels, read_size
+from gffusion.data.reading import to_visible_frame
+from gffusion.data.visible_range import VisibleFrame, VisibleRange, check_visible_range, map_visible
 from gffusion.data.wrong_pairs import MAX_PAIRS
 from gffusion.models.gffusion.image_arrays import to_array
 from gffusion.models.gffusion.image_sizes import check_same_size
@@ -122,11 +124,12 @@ class DatasetRows(PairSource):
     def read(self, index: int) -> DecodedPair:
         """Read the columns of a row."""
         row = self._dataset[index]
-        images = [name for name in ("visible", "infrared", "labels") if name in self._columns]
-        decoded: DecodedPair = {name: self._read_column(index, row, name) for name in images}
+        visible = self._read_visible(index, row)
         cell = self._describe_cell(index, "visible")
-        decoded["visible"], notes = map_visible(decoded["visible"], cell, self._visible_range)
-        log_new_kinds(notes, self.describe(index), self._logged)
+        image, notes = map_visible(visible.values, cell, self._visible_range, visible.no_data)
+        log_new_kinds(visible.notes + notes, self.describe(index), self._logged)
+        others = [name for name in ("infrared", "labels") if name in self._columns]
+        decoded: DecodedPair = {"visible": image} | {name: self._read_column(index, row, name) for name in others}
         if not self._infrared_luma:
             from gffusion.cameras.cleaning import remove_colors  # here to save start-up time
 
@@ -160,6 +163,13 @@ class DatasetRows(PairSource):
 
     def _describe_cell(self, index: int, name: str) -> str:
         return f"{self.describe(index)}, column {self._columns[name]!r}"
+
+    def _read_visible(self, index: int, row: Mapping[str, Any]) -> VisibleFrame:
+        value = _name_file(row[self._columns["visible"]])
+        if not isinstance(value, dict):
+            return VisibleFrame(self._read_column(index, row, "visible"))
+        with _name_cell_in_errors(self._describe_cell(index, "visible")):
+            return to_visible_frame(read_decoded(_get_content(value), DEFAULT_MAX_PIXELS, "refuse"))
 
     def _read_column(self, index: int, row: Mapping[str, Any], name: str) -> NDArray[Any]:
         value = _name_file(row[self._columns[name]])
