@@ -93,7 +93,8 @@ def masks(
     split: Annotated[
         str | None,
         typer.Option(
-            help="Split of the dataset, such as train, for layouts that have splits. [default: all pairs; llvip needs one]"
+            help="Split of the dataset, such as train, for layouts that have splits. [default: all pairs; llvip, and folders with "
+            "one folder per split, need one]"
         ),
     ] = None,
     class_names: Annotated[

@@ -222,10 +222,11 @@ class TestMFNet:
         ("msrs", ("vi", "ir", "Segmentation_labels"), MFNET_CLASSES),
         ("msrs", ("Visible", "Infrared", "Label"), MFNET_CLASSES),
         ("fmb", ("Visible", "Infrared", "Label"), FMB_CLASSES),
+        ("folders", ("visible", "infrared", "labels"), None),
     ],
 )
 def test_splits_in_folders(
-    tmp_path: Path, layout: str, folders: tuple[str, str, str], class_names: tuple[str, ...]
+    tmp_path: Path, layout: str, folders: tuple[str, str, str], class_names: tuple[str, ...] | None
 ) -> None:
     for split in ("train", "test"):
         parts = [tmp_path / split / folder for folder in (*folders, "color")]
@@ -235,7 +236,7 @@ def test_splits_in_folders(
         assert names_of(found) == ["train"]
         assert found.match.pairs[0].labels == tmp_path / "train" / folders[2] / "train.png"
         assert found.class_names == class_names
-    with pytest.raises(FileNotFoundError, match="the folders test, train; choose another layout or split"):
+    with pytest.raises(FileNotFoundError, match="; choose one of the splits test, train with split="):
         find_pairs(tmp_path, layout)
 
 
@@ -273,7 +274,7 @@ def test_folder_of_the_visible_images_alone(tmp_path: Path) -> None:
 
 
 def test_folder_of_several_datasets(tmp_path: Path) -> None:
-    make_images(tmp_path / "b" / "Visible", tmp_path / "b" / "infrared", tmp_path / "a" / "other", names=("a.png",))
+    make_images(tmp_path / "b" / "RGB", tmp_path / "b" / "infrared", tmp_path / "a" / "other", names=("a.png",))
     with pytest.raises(FileNotFoundError, match=rf"the folders a, b; give a folder in it, such as {tmp_path / 'b'};"):
         find_pairs(tmp_path)
 

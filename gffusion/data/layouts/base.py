@@ -14,6 +14,9 @@ from gffusion.utils.notes import name_first
 
 logger = logging.getLogger(__name__)
 
+_SPLITS = ("train", "training", "trainval", "val", "valid", "validation", "dev", "test", "testing")
+_LAYOUTS_OF_SPLIT_FOLDERS = ("folders", "msrs", "fmb")  # those of find_split
+
 
 OWN_NAMES = (
     "Folders and files of any names: gffusion fuse takes two folders or a CSV file; for training in Python, "
@@ -106,22 +109,33 @@ def require_folder(root: Path, layout: str, *names: str, kind: Words | None = No
     Raises:
         FileNotFoundError: If there is none.
     """
-    folder = find_folder(root, *names)
-    if folder is None and kind is not None:
-        named = [child for child in root.iterdir() if child.is_dir() and is_named(child.name, kind)]
-        folder = named[0] if len(named) == 1 else None
+    folder = _find_folder_or_kind(root, names, kind)
     if folder is None:
         found = sorted(child.name for child in root.iterdir() if child.is_dir())
         advice = "choose another layout or split" + (f", or rename the folders. {OWN_NAMES}" if kind else "")
-        inside = [root / name for name in found if kind and find_folder(root / name, *names)]
-        if inside:
-            advice = f"give a folder in it, such as {inside[0]}; trainings and FusionDataset take several"
+        inside = [name for name in found if _find_folder_or_kind(root / name, names, kind)]
+        if inside and kind:
+            advice = f"give a folder in it, such as {root / inside[0]}; trainings and FusionDataset take several"
+        splits = [name for name in inside if normalize_name(name) in _SPLITS]
+        if splits and layout in _LAYOUTS_OF_SPLIT_FOLDERS:
+            advice = (
+                f"choose one of the splits {', '.join(splits)} with split= (--split; train --train_split, --eval_split)"
+            )
         if normalize_name(root.name) in map(normalize_name, names):
             advice = "give its parent folder"
         raise FileNotFoundError(
             f"the layout {layout!r} needs a folder {' or '.join(names)} in {root}, which contains "
             f"{'the folders ' + ', '.join(found) if found else 'no folders'}; {advice}"
         )
+    return folder
+
+
+def _find_folder_or_kind(root: Path, names: Sequence[str], kind: Words | None) -> Path | None:
+    """Return the first existing folder of `names`, or the only one with words of a kind in its name, or `None`."""
+    folder = find_folder(root, *names)
+    if folder is None and kind is not None:
+        named = [child for child in root.iterdir() if child.is_dir() and is_named(child.name, kind)]
+        folder = named[0] if len(named) == 1 else None
     return folder
 
 
