@@ -94,17 +94,36 @@ class TestPostProcessFusion:
         np.testing.assert_allclose(second / 255, 1 - FUSED[0, 0, :36, :40], atol=0.51 / 255)
 
     @pytest.mark.parametrize(
-        ("size", "divisor"), [((40, 48), 1), ((33, 41), 8), ((9, 48), 40), ((32, 40), 8), ((20, 24), 8), ((40, 33), 1)]
+        ("size", "divisor", "shape"),
+        [
+            ((40, 48), 1, (40, 48)),
+            ((33, 41), 8, (40, 48)),
+            ((9, 48), 40, (40, 48)),
+            ((32, 40), 8, (40, 48)),
+            ((20, 24), 8, (40, 48)),
+            ((40, 33), 1, (40, 48)),
+            ((40, 40), 1, (96, 96)),
+            ((70, 65), 32, (96, 96)),
+        ],
     )
-    def test_sizes_that_padding_does_not_give(self, caplog: Any, size: tuple[int, int], divisor: int) -> None:
-        """Outputs of 40 x 48 are those of images that a divisor pads to this size; others are cropped with a warning."""
+    def test_sizes_that_padding_does_not_give(
+        self, caplog: Any, size: tuple[int, int], divisor: int, shape: tuple[int, int]
+    ) -> None:
+        """Outputs of a shape are those of images that a divisor pads to this shape; others are cropped with a warning."""
         warning_once.cache_clear()
         pair = np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8)
         values = GFFusionImageProcessor(size_divisor=divisor)(pair, return_tensors="np")["visible_values"]
         with caplog.at_level(logging.WARNING):
-            GFFusionImageProcessor().post_process_fusion(output(FUSED), pair)
-        is_padded = values.shape[2:] == (40, 48)
+            GFFusionImageProcessor().post_process_fusion(output(np.zeros((1, 1, *shape))), pair)
+        is_padded = values.shape[2:] == shape
         assert ["its top left part is taken" in message for message in caplog.messages] == [True] * (not is_padded)
+
+    def test_own_divisors_of_any_size_do_not_warn(self, caplog: Any) -> None:
+        warning_once.cache_clear()
+        pair, processor = np.zeros((2, 40, 40), np.uint8), GFFusionImageProcessor(size_divisor=96)
+        with caplog.at_level(logging.WARNING):
+            processor.post_process_fusion(output(np.zeros((1, 1, 96, 96))), tuple(pair))
+        assert not caplog.messages
 
     def test_errors(self) -> None:
         with pytest.raises(ValueError, match=r'`output_type` must be "pil", "np" or "pt", got .jpeg'):

@@ -239,7 +239,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
 
         Raises:
             ValueError: If the number of images is not that of the batch, an image is larger than the output, or a value is
-                not finite. If an output is larger than images are padded, there is a warning.
+                not finite. If no usual `size_divisor` gives the output's size, there is a warning.
         """
         if output_type not in ("pil", "np", "pt"):
             raise ValueError(f'`output_type` must be "pil", "np" or "pt", got {output_type!r}.')
@@ -254,7 +254,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
         fused_images = []
         for fused, (visible, _) in zip(fused_values, pairs, strict=True):
             array = to_array(visible, "visible")
-            cropped = _crop(fused, array.shape[:2])
+            cropped = _crop(fused, array.shape[:2], self.size_divisor)
             # On a CPU, in blocks of rows that fit into its cache, in which the many passes are faster.
             rows = max(1, _BLOCK_PIXELS // array.shape[1]) if output_type == "np" and fused.is_cpu else len(array)
             blocks: list[Any] = [
@@ -282,7 +282,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
 
         Raises:
             ValueError: If there are no logits, the number of `target_sizes` or `images` is not that of the batch, or an image is
-                larger than the output. If an output is larger than images are padded, there is a warning.
+                larger than the output. If no usual `size_divisor` gives the output's size, there is a warning.
         """
         if outputs.logits is None:
             raise ValueError("The output has no logits: call the model with `segment=True`.")
@@ -292,7 +292,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
             if len(pairs) != len(logits):
                 raise ValueError(f"`outputs` holds {len(logits)} pairs, but `images` holds {len(pairs)}.")
             shapes = [to_array(visible, "visible").shape for visible, _ in pairs]
-            logits = [_crop(values, shape[:2]) for values, shape in zip(logits, shapes, strict=True)]
+            logits = [_crop(values, shape[:2], self.size_divisor) for values, shape in zip(logits, shapes, strict=True)]
         if target_sizes is not None:
             if len(target_sizes) != len(logits):
                 raise ValueError(f"Got {len(target_sizes)} target sizes for a batch of {len(logits)}.")
@@ -304,6 +304,7 @@ _BLOCK_PIXELS = 2**16
 # Of the brightest value, in levels of 8 bits at least, and of the pixels.
 _COLOR_NOISE, _COLOR_LEVELS, _COLOR_SHARE = 1 / 16, 4, 0.05
 _MAX_DIVISOR = 4096  # images are padded to multiples of it
+_COMMON_DIVISORS = range(1, 33)  # which `preprocess` may have had instead of the processor's own
 
 
 def _refuse_unknown(names: Collection[str]) -> None:
@@ -346,12 +347,13 @@ def _pad(values: NDArray[np.float32], size_divisor: int) -> NDArray[np.float32]:
     return np.pad(values, ((0, 0), (0, missing[0]), (0, missing[1])), mode="symmetric") if any(missing) else values
 
 
-def _crop(values: Tensor, size: tuple[int, ...]) -> Tensor:
+def _crop(values: Tensor, size: tuple[int, ...], size_divisor: int) -> Tensor:
     height, width = size
     if height > values.shape[-2] or width > values.shape[-1]:
         raise ValueError(f"Cannot crop {height} x {width} from a model output of {tuple(values.shape[-2:])}.")
     added = max(values.shape[-2] - max(height, MIN_SIZE), values.shape[-1] - max(width, MIN_SIZE))
-    if added >= math.gcd(*values.shape[-2:]):  # the largest `size_divisor` that gives this size
+    side = math.gcd(*values.shape[-2:])
+    if added >= max(divisor for divisor in (size_divisor, *_COMMON_DIVISORS) if side % divisor == 0):
         logger.warning_once(
             f"Images of {height} x {width} are not padded to a model output of {tuple(values.shape[-2:])}: its top left part "
             "is taken. Check that `images` are those of the batch."
