@@ -22,7 +22,7 @@ def pull(
         typer.Option(
             "--revision",
             metavar="REVISION",
-            help="Branch, tag or commit on the Hub. [default: that of the zoo, else main]",
+            help="Branch, tag or commit on the Hub. [default: that of the listed model, else main]",
         ),
     ] = None,
     quiet: QuietOption = False,

@@ -74,7 +74,7 @@ def find_combined(folder: Path, options: ReadOptions = ReadOptions()) -> Combine
 
 
 def _explain_first(file: Path, options: ReadOptions) -> str:
-    """Return why the first file of a folder does not hold both images, as the end of a message; "" for ordinary images."""
+    """Return why the first file of a folder does not hold both images, as the end of a message, or "" if nothing is known."""
     try:
         content = split_modalities(read_bytes(file, options.max_pixels), str(file), options.decoding)
     except (OSError, ValueError) as error:

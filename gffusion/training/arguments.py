@@ -16,8 +16,8 @@ class FusionTrainingArguments:
         overwrite_output_dir: Start over if the folder contains another run, and delete its checkpoints, log, images and weights,
             but no other files in these folders and no edited model cards. A folder whose files no run wrote is refused. Excludes
             `resume_from_checkpoint`.
-        resume_from_checkpoint: Continue from the newest checkpoint in `output_dir`, or start if there is none. The path of the
-            newest checkpoint does the same; older ones are deleted.
+        resume_from_checkpoint: Continue from the newest checkpoint in `output_dir`, or start if there is none. A path does the
+            same, and must be that of the newest checkpoint; older ones are deleted.
         num_train_epochs: Total number of epochs (paper: 150).
         head_start_epoch: q, the epoch from which the head is trained, lambda rises and the rates decay (ours; the paper contradicts itself).
         per_device_train_batch_size: Pairs per process and forward pass (ours).
