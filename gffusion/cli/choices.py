@@ -35,7 +35,7 @@ TURNS = (0, 90, 180, 270)
 def show_choices(values: Iterable[object]) -> str:
     """Return values as the help shows them in place of the type.
 
-    Example:
+    Examples:
         >>> show_choices(("visible", "infrared"))
         '{visible,infrared}'
     """

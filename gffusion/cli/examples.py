@@ -57,7 +57,7 @@ gffusion show training runs/mine runs/other -o curves.pdf""",
 def format_examples(command: str) -> str:
     r"""Return the end of the help of a command; `\b` keeps its lines.
 
-    Example:
+    Examples:
         >>> format_examples("doctor")
         '\x08\nExamples:\n  gffusion doctor\n  gffusion doctor --json'
     """

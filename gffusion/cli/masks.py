@@ -346,7 +346,7 @@ def _label(
     from gffusion.utils.progress import show_progress
 
     started = time.perf_counter()
-    results = write_labels(pairs, output, method, class_names, fallback, ignore_doubtful, ranges, check=False)
+    results = write_labels(pairs, output, method, class_names, fallback, ignore_doubtful, ranges, is_checked=True)
     results = _write_classes(results, output.parent, class_names)
     done = list(show_progress(results, total=len(pairs), unit="pair"))
     for note, number in summarize_notes(note for result in done for note in result.notes):

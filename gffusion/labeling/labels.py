@@ -44,7 +44,7 @@ def write_labels(
     fallback: Fallback = "ellipse",
     ignore_doubtful: bool = True,
     ranges: PairRanges | None = None,
-    check: bool = True,
+    is_checked: bool = False,
 ) -> Iterator[LabelResult]:
     """Write a label map for every pair to the file of [`choose_label_file`].
 
@@ -59,7 +59,7 @@ def write_labels(
         fallback: See [`draw_labels`].
         ignore_doubtful: See [`draw_labels`].
         ranges: How the values of infrared images are mapped, see [`measure_pairs`]. Defaults to `"auto"`.
-        check: Whether to check the boxes of all pairs together before.
+        is_checked: Whether [`check_boxes`] has accepted the boxes. By default, they are checked before the first map is written.
 
     Yields:
         One result per pair, in order, as soon as the pair is done.
@@ -79,7 +79,7 @@ def write_labels(
         ('rendered_0000', None)
     """
     ranges, pairs = ranges or PairRanges(InfraredOptions()), list(pairs)
-    if check:
+    if not is_checked:
         check_boxes({pair.visible: pair.boxes for pair in pairs}, class_names, can_fail_alone=True)
     for pair in pairs:
         try:

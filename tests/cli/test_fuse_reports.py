@@ -143,8 +143,7 @@ with interrupted_by_signals(), ThreadPoolExecutor() as pool:
     print("reading", flush=True)
     time.sleep(20)
 """
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    with subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=-1, stderr=-1) as running:
+    with subprocess.Popen([sys.executable, "-c", code], env=make_environment(), stdout=-1, stderr=-1) as running:
         assert running.stdout is not None and running.stdout.readline()
         for pause in (0.2, 1.5):
             running.send_signal(signal.SIGTERM)

@@ -17,6 +17,7 @@ import pytest
 
 pytest.importorskip("av", reason='videos need PyAV: pip install "gffusion[video]"')
 
+from environments import make_environment
 from video_files import find_markers, marker_column, read_audio, read_frames, write_pair
 
 from gffusion.data import ReadOptions
@@ -61,11 +62,10 @@ def test_interrupted_process(tmp_path: Path) -> None:
     """Ctrl-C after the first segment: exit code 130, no half file, and the same command finishes."""
     write_pair(tmp_path, 4 * SEGMENT_FRAMES)
     command = [sys.executable, "-m", "gffusion", *FUSE.split(), "--device", "cpu"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     running = subprocess.Popen(
         command,
         cwd=tmp_path,
-        env=environment,
+        env=make_environment(),
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(
@@ -81,7 +81,7 @@ def test_interrupted_process(tmp_path: Path) -> None:
     assert running.returncode == 130
     assert re.search(r"interrupted; the same command continues after the \d+ frames that are finished", error)
     assert sorted(file.name for file in tmp_path.glob("*.mp4")) == ["infrared.mp4", "visible.mp4"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=tmp_path, env=make_environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0
     assert "were fused before" in done.stdout
     images, _ = read_frames(tmp_path / "fused.mp4")

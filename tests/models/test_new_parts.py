@@ -86,7 +86,7 @@ def test_adapters_that_were_not_merged(tiny_model: TinyModel, tmp_path: Path, ca
     wrapped = torch.nn.ModuleDict({"base_layer": layer, "lora_A": torch.nn.Linear(32, 4)})  # as PEFT names them
     model.finet.feature_projection = wrapped  # type: ignore[assignment]
     model.save_pretrained(tmp_path)
-    assert "Saved with adapters ('finet.feature_projection', ...)" in caplog.text
+    assert "Saving a model with adapters ('finet.feature_projection', ...)" in caplog.text
     with pytest.raises(OSError, match=r"was saved with adapters, .*: merge them before saving \(`merge_and_unload"):
         GFFusionModel.from_pretrained(tmp_path)
     caplog.clear()

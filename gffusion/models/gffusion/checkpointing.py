@@ -253,7 +253,7 @@ class FrozenBackboneModel(PreTrainedModel):
             raise NotADirectoryError(f"{os.fspath(save_directory)!r} is a file: pass a folder.")
         if layers := find_adapters(self):
             logger.warning(
-                f"Saved with adapters ({layers[0]!r}, ...), so that `from_pretrained` cannot load it: merge them first (`merge_and_unload()` "
+                f"Saving a model with adapters ({layers[0]!r}, ...), so that `from_pretrained` cannot load it: merge them first (`merge_and_unload()` "
                 "of a PeftModel)."
             )
         unsourced = self.find_unsourced()

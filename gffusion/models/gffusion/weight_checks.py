@@ -123,7 +123,7 @@ def find_new_parts(
 def find_wrapped(weights: Iterable[str]) -> list[str]:
     """Return the layers that PEFT or alike wrapped to add adapters, by the names of weights.
 
-    Example:
+    Examples:
         >>> find_wrapped(["finet.feature_projection.base_layer.weight", "finet.gate_projection.weight"])
         ['finet.feature_projection']
     """
