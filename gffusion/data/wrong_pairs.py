@@ -2,7 +2,6 @@
 
 import filecmp
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from gffusion.cameras.swapped_images import Evidence, are_swapped, describe_swap, find_swap
@@ -13,7 +12,7 @@ from .io import read_bytes
 from .modalities import check_holds_both, split_modalities
 from .pairs import ImagePair
 from .raw_frames import RAW_SUFFIXES
-from .reading import ReadOptions, read_pair, read_unaligned
+from .reading import ReadOptions, read_unaligned
 
 MAX_PAIRS = 5  # of which images are compared
 
@@ -27,7 +26,7 @@ def check_different_files(
         pairs: The pairs. Files that cannot be read are left to the code that uses them.
         every: Whether to check every pair. By default, only the first pair is checked, and only if all pairs are of
             equal files; other pairs fail when they are read.
-        options: How they are read; equal files need no alignment.
+        options: How they are read. They are not aligned here.
 
     Raises:
         ValueError: If a pair of equal files does not hold both images, and is not flat.
@@ -35,12 +34,11 @@ def check_different_files(
     same = [pair for pair in pairs if _have_same_content(pair.visible, pair.infrared)]
     if not every and len(same) < len(pairs):
         return
-    options = replace(options, align="none", reference="visible", crop=False)
     for pair in same if every else same[:1]:
         try:
             if not every and pair.visible.samefile(pair.infrared):
                 check_holds_both(pair.visible, is_given_twice=True, options=options.decoding)
-            read_pair(pair.visible, pair.infrared, options)
+            read_unaligned(pair.visible, pair.infrared, options)
         except OSError:
             continue
         except ValueError as error:

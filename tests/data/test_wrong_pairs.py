@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from camera_files import encode, flir_jpeg, render_pair, to_counts
 from PIL import Image
 
-from gffusion.data import match_pairs, read_image, read_pair, write_image
+from gffusion.data import FusionDataset, ReadOptions, match_pairs, read_image, read_pair, write_image
 from gffusion.data.wrong_pairs import check_different_files
 from gffusion.models.gffusion.image_ops import to_uint8
 
@@ -68,6 +69,19 @@ def test_files_with_both_images(tmp_path: Path) -> None:
     (images,) = (read_pair(pair.visible, pair.infrared) for pair in pairs)
     np.testing.assert_array_equal(images.visible, pixels[..., :3])
     np.testing.assert_array_equal(images.infrared, pixels[..., 3])
+
+
+def test_copies_with_both_images_are_aligned(tmp_path: Path) -> None:
+    """Images of two sizes, which the file gives no position for."""
+    visible, infrared = render_pair()
+    content = flir_jpeg(to_counts(infrared)[::2, ::2], encode(visible, "PNG"), visible.shape[:2])
+    for name in ("visible", "infrared"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "FLIR0001.jpg").write_bytes(content)
+    pairs = match_pairs(tmp_path / "visible", tmp_path / "infrared").pairs
+    check_different_files(pairs, options=ReadOptions("resize", reference="infrared", crop=True))
+    (item,) = FusionDataset(tmp_path, read_options=ReadOptions("resize"))
+    assert item["visible_values"].shape[-2:] == item["infrared_values"].shape[-2:] == visible.shape[:2]
 
 
 def test_flat_images_are_no_copies(tmp_path: Path) -> None:
