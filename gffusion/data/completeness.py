@@ -172,7 +172,7 @@ def check_jpeg(content: bytes, size: tuple[int, int] = (0, 0), largest: tuple[in
 
     Raises:
         IncompleteError: If data or scans are missing.
-        ValueError: If they are damaged, or have very many scans.
+        ValueError: If they are damaged, larger, or have very many scans.
     """
     import simplejpeg  # here to save start-up time
 
@@ -181,19 +181,23 @@ def check_jpeg(content: bytes, size: tuple[int, int] = (0, 0), largest: tuple[in
     is_complete, scans = _check_scans(content)
     try:
         height, width, colors, *_ = simplejpeg.decode_jpeg_header(content)
-        if height > largest[0] or width > largest[1]:
-            raise ValueError(f"it holds {height} x {width} pixels, more than {largest[0]} x {largest[1]}")
-        # Decoding to an eighth of the size takes half of the time of Pillow.
-        simplejpeg.decode_jpeg(content, "CMYK" if colors in ("CMYK", "YCCK") else "GRAY", min_factor=8)
+        is_larger = height > largest[0] or width > largest[1]
+        if not is_larger:  # decoding to an eighth of the size takes half of the time of Pillow
+            simplejpeg.decode_jpeg(content, "CMYK" if colors in ("CMYK", "YCCK") else "GRAY", min_factor=8)
     except ValueError as error:
         message = str(error)
         if "remature end" in message:
             raise IncompleteError("its image data end early") from error
         if not message.startswith(_JPEG_UNSUPPORTED):
             raise ValueError(f"its image data are damaged: {message}") from error
-        height, width = size
+        (height, width), is_larger = size, False
+    if is_larger:
+        raise ValueError(
+            f"a part of it holds {width} x {height} pixels, but can have {largest[1]} x {largest[0]} (width x height): if the "
+            "file can be trusted, save the image again as PNG"
+        )
     if height < size[0] or width < size[1]:
-        raise IncompleteError(f"it holds {height} x {width} of {size[0]} x {size[1]} pixels")
+        raise IncompleteError(f"it holds {width} x {height} of {size[1]} x {size[0]} pixels (width x height)")
     if not is_complete:
         raise IncompleteError("scans of the progressive JPEG are missing")
     return scans
