@@ -14,7 +14,8 @@ _MAX_PARTS = 1 << 16  # of a PNG file; those of cameras have a few thousand
 _MAX_SCANS = 100  # of a JPEG file, each of which takes the time of a whole image; progressive ones have about ten
 _MAX_STRIP_SCANS = 1 << 16  # of all strips or tiles of a TIFF file
 MAX_INFLATED = 1 << 24
-"""Largest size of the compressed metadata of a PNG file."""
+"""Largest size of a compressed part with metadata of a PNG file."""
+_MAX_RATIO = 8  # of the decompressed size of all these parts to the size of the file; one part is allowed in any file
 _INFLATED_PIECE = 1 << 16
 _COMPRESSED = (b"iCCP", b"zTXt", b"iTXt")
 _FRAMES = {0xC0: False, 0xC1: False, 0xC2: True, 0xC9: False, 0xCA: True}  # marker -> whether it is progressive
@@ -45,6 +46,7 @@ def check_png_parts(file: IO[bytes], is_header: bool = False) -> None:
     Raises:
         ValueError: If they are too many, or their compressed metadata too large.
     """
+    allowed = max(MAX_INFLATED, _MAX_RATIO * file.seek(0, os.SEEK_END))
     file.seek(PNG_START)
     inflated = 0
     for _ in range(_MAX_PARTS + 1):
@@ -53,10 +55,12 @@ def check_png_parts(file: IO[bytes], is_header: bool = False) -> None:
             return
         size = int.from_bytes(head[:4], "big")
         data = file.read(min(size, MAX_INFLATED)) if head[4:] in _COMPRESSED else b""
-        inflated += _measure_inflated(head[4:], data)
-        if inflated > MAX_INFLATED:
+        found = _measure_inflated(head[4:], data)
+        inflated += found
+        if found > MAX_INFLATED or inflated > allowed:
             raise ValueError(
-                f"its compressed metadata, such as color profiles, have more than {MAX_INFLATED} bytes: remove them"
+                f"its compressed metadata, such as color profiles, have more than {MAX_INFLATED} bytes in one part, or "
+                f"{allowed} in all: remove them"
             )
         file.seek(size - len(data) + 4, os.SEEK_CUR)
     raise ValueError(f"it has more than {_MAX_PARTS} parts")

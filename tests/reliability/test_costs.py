@@ -166,6 +166,19 @@ def test_compressed_metadata_of_png(tmp_path: Path, kind: str, is_damaged: bool,
                 read(file)
 
 
+def test_large_texts_of_png(tmp_path: Path) -> None:
+    """Texts that take as much space in the file as one expects of them."""
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 9, 3), np.uint8)
+    text = zlib.compress(np.random.default_rng(0).bytes(9 << 19).hex().encode(), 1)
+    parts = chunk(b"zTXt", b"log\0\0" + text) + chunk(b"iTXt", b"log\0\1\0\0\0" + text)
+    whole = encode(pixels, "PNG")
+    file = tmp_path / "image.png"
+    for place in (33, len(whole) - 12):
+        file.write_bytes(whole[:place] + parts + whole[place:])
+        assert read_size(file) == pixels.shape[:2]
+        np.testing.assert_array_equal(read_image(file), pixels)
+
+
 def test_orientations_after_the_pixels_of_png() -> None:
     content = encode(np.zeros((8, 8, 3), np.uint8), "PNG")
     content = content[:-12] + chunk(b"eXIf", bytes(4)) * 60_000 + content[-12:]
