@@ -78,7 +78,19 @@ def _look_up(entries: dict[Any, Entry], key: Any, kind: str) -> Entry:
 
 
 def _is_uncertain(annotation: dict[str, Any]) -> bool:
-    return bool(annotation.get("iscrowd") or annotation.get("ignore"))
+    """Return whether an annotation is of a group or a doubtful object.
+
+    Raises:
+        ValueError: If it does not say so by 0, 1, false, true or null.
+    """
+    values = {key: annotation.get(key) for key in ("iscrowd", "ignore")}
+    for key, value in values.items():
+        if value not in (None, 0, 1):
+            raise ValueError(
+                f"the annotation {annotation.get('id')} of the image {annotation.get('image_id')} has the {key} {value!r:.40}: "
+                "it must be the number 0 or 1, false, true or null, or left out"
+            )
+    return any(values.values())
 
 
 def _to_corners(box: Any, image: dict[str, Any]) -> tuple[float, float, float, float]:

@@ -19,7 +19,7 @@ CONTENT = {
     "annotations": [
         {"id": 1, "image_id": 10, "category_id": 7, "bbox": [10, 20, 30, 40]},
         {"id": 2, "image_id": 10, "category_id": 2, "bbox": [0, 0, 200, 100], "iscrowd": 0, "ignore": 0},
-        {"id": 3, "image_id": 10, "category_id": 2, "bbox": [0, 0, 50, 50], "iscrowd": 1},
+        {"id": 3, "image_id": 10, "category_id": 2, "bbox": [0, 0, 50, 50], "iscrowd": True, "ignore": None},
         {"id": 4, "image_id": 10, "category_id": 2, "bbox": [5, 5, 50, 50], "iscrowd": 0, "ignore": 1},
     ],
 }
@@ -58,6 +58,17 @@ def test_ids_with_gaps(tmp_path: Path) -> None:
         ({"annotations": [{"image_id": 3, "category_id": 5, "bbox": [0, 0, 1, 1]}]}, "the category 5, which"),
         ({"annotations": [{"image_id": 3, "category_id": 2}]}, "an entry lacks 'bbox'"),
         ({"annotations": [{"image_id": 3, "category_id": 2, "bbox": [5, 5, -1, 1]}]}, "negative side"),
+        *(
+            (
+                {"annotations": [{"id": 8, "image_id": 3, key: value}]},
+                f"the annotation 8 of the image 3 has the {key} {shown}: ",
+            )
+            for key, value, shown in (
+                ("ignore", "0", "'0'"),
+                ("iscrowd", "false", "'false'"),
+                ("ignore", [0], r"\[0\]"),
+            )
+        ),
         ({"annotations": 3}, "not iterable"),
         (
             {"annotations": [], "images": [{"id": 1, "file_name": "x/a.png"}, {"id": 2, "file_name": "y\\a.jpg"}]},
