@@ -132,7 +132,10 @@ def test_strips_of_large_jpeg() -> None:
     """1000 strips of 8 rows that are one JPEG of 48 million pixels."""
     part = encode(np.full((6000, 8000), 128, np.uint8), "JPEG", quality=50)
     content = write_strips(part, 8, 8000, 1000)
-    with limit_cost(len(content)), pytest.raises(ImageReadError, match=r"^[^:]*: a part of it holds 8000 x 6000 pixels"):
+    with (
+        limit_cost(len(content)),
+        pytest.raises(ImageReadError, match=r"^[^:]*: a part of it holds 8000 x 6000 pixels"),
+    ):
         read_image(io.BytesIO(content))
 
 
