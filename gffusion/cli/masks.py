@@ -362,14 +362,11 @@ def _label(
     count = len(done) - len(failed)
     hidden = f", {report.hidden} hidden by others" if report.hidden else ""
     ignored = f"; ignored {report.ignored} uncertain box{'es' * (report.ignored != 1)}" if report.ignored else ""
-    return (
-        failed,
-        count,
-        (
-            f"labeled {count} pair{'s' * (count != 1)} in {time.perf_counter() - started:.1f} s: {report.objects} "
-            f"object{'s' * (report.objects != 1)}, {report.found} found, {report.fallback} with the fallback{hidden}{ignored}"
-        ),
+    summary = (
+        f"labeled {count} pair{'s' * (count != 1)} in {time.perf_counter() - started:.1f} s: {report.objects} "
+        f"object{'s' * (report.objects != 1)}, {report.found} found, {report.fallback} with the fallback{hidden}{ignored}"
     )
+    return failed, count, summary
 
 
 def _write_contact_sheet(
@@ -386,11 +383,8 @@ def _write_contact_sheet(
     from gffusion.labeling.contact_sheet import choose_pairs, draw_contact_sheet  # imports torch
 
     if missing := [pair.name for pair in pairs if not _is_labeled(pair)]:  # a sheet without them would be kept later
-        print_line(
-            f"wrote no contact sheet, because these pairs have no label map: {list_names(missing)}; the same command writes it "
-            "when all have one",
-            err=True,
-        )
+        reason = f"there is no label map of {list_names(missing)}; the same command writes it when all pairs have one"
+        print_line(f"wrote no contact sheet: {reason}", err=True)
         return
     chosen = choose_pairs(pairs, _SHEET_PAIRS, max_pixels)
     if not chosen:

@@ -54,7 +54,7 @@ def test_no_contact_sheet_of_a_part(gffusion: Callable, data: Path) -> None:
     boxes.write_text("damaged")
     outcome = gffusion(*command)
     assert outcome.exit_code == 1 and not Path("sheet.png").exists()
-    assert f"wrote no contact sheet, because these pairs have no label map: {NAMES[2]};" in outcome.err
+    assert f"wrote no contact sheet: there is no label map of {NAMES[2]};" in outcome.err
     boxes.write_bytes(content)
     assert "3 of 3 label maps shown" in gffusion(*command).out
 

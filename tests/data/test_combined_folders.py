@@ -5,7 +5,7 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
-from camera_files import encode, flir_jpeg, render_pair, screen_jpeg, to_counts
+from camera_files import encode, flir_jpeg, render_pair, screen_jpeg, to_counts, write
 from PIL import ImageFile
 
 from gffusion.data import ReadOptions
@@ -16,11 +16,6 @@ VISIBLE, INFRARED = render_pair()
 COUNTS = to_counts(INFRARED)
 THERMAL = (250 * INFRARED).astype(np.uint8)
 RGBT = np.dstack([VISIBLE, THERMAL])
-
-
-def write(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
 
 
 def test_files_with_both(tmp_path: Path) -> None:

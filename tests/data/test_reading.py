@@ -14,6 +14,7 @@ from camera_files import (
     infiray_jpeg,
     render_pair,
     to_counts,
+    write,
 )
 from hostile_images import chunk
 from PIL import Image
@@ -32,11 +33,6 @@ VISIBLE, INFRARED = render_pair()
 COUNTS = to_counts(INFRARED)
 THERMAL = (250 * INFRARED).astype(np.uint8)
 RGBT = np.dstack([VISIBLE, THERMAL])
-
-
-def write(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
 
 
 def read_alone(path: Path, options: ReadOptions | None = None) -> PairImages:

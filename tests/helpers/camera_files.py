@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -190,3 +191,9 @@ def parrot_jpeg(counts: NDArray[np.uint16]) -> bytes:
     """Return a JPEG of Parrot: a TIFF file in APP1."""
     jpeg = screen_jpeg(*counts.shape, "Parrot", "Bebop-Pro Thermal")
     return insert_segments(jpeg, 0xE1, [b"PARROT\0" + encode(counts, "TIFF")])
+
+
+def write(path: Path, content: bytes) -> Path:
+    """Write a file, and return its path."""
+    path.write_bytes(content)
+    return path
