@@ -1,10 +1,8 @@
 """Test how borders of registrations are found."""
 
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
+from camera_files import to_jpeg
 from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
@@ -12,12 +10,6 @@ from gffusion.cameras import InfraredFrame
 from gffusion.cameras import borders as module
 from gffusion.cameras.borders import find_borders
 from gffusion.cameras.cleaning import clean_frame
-
-
-def to_jpeg(image, quality=85):
-    content = io.BytesIO()
-    Image.fromarray(image).save(content, "JPEG", quality=quality)
-    return np.asarray(Image.open(content))
 
 
 def cut(size, *, angle=0.0, shift=(0, 0), perspective=0.0):

@@ -1,10 +1,8 @@
 """Bars and frames that both images of a pair have are noted; dark or bright edges are not."""
 
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
+from camera_files import to_jpeg
 
 from gffusion.cameras.common_frames import note_common_frame
 from gffusion.data import read_pair, write_image
@@ -20,12 +18,6 @@ def make(sides, width=20, value=255, channels=3, dtype=np.uint8):
     return image[..., 0] if channels == 1 else image
 
 
-def to_jpeg(image):
-    content = io.BytesIO()
-    Image.fromarray(image).save(content, "JPEG", quality=80)
-    return np.asarray(Image.open(content))
-
-
 ALL, ROWS, COLUMNS = ("top", "bottom", "left", "right"), ("top", "bottom"), ("left", "right")
 
 
@@ -35,7 +27,7 @@ ALL, ROWS, COLUMNS = ("top", "bottom", "left", "right"), ("top", "bottom"), ("le
 def test_in_both_images(sides, value, is_jpeg):
     visible, infrared = make(sides, 28, value), make(sides, 28, value, channels=1)
     if is_jpeg:
-        visible, infrared = to_jpeg(visible), to_jpeg(infrared)
+        visible, infrared = to_jpeg(visible, 80), to_jpeg(infrared, 80)
     (note,) = note_common_frame(visible, infrared)
     assert f"of value {value}," in note and "crop them in both images" in note
 

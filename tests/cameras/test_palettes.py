@@ -1,22 +1,16 @@
 """Test the recognition of false colors against the maps of matplotlib and OpenCV."""
 
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from camera_files import to_jpeg
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from gffusion.cameras.palettes import load_palettes, recognize_palette, recover_indices
 from gffusion.synthetic.rendering import render_scene
-
-
-def to_jpeg(image, quality, subsampling=2):
-    content = io.BytesIO()
-    Image.fromarray(image).save(content, "JPEG", quality=quality, subsampling=subsampling)
-    return np.asarray(Image.open(content))
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,8 @@
 """Thermal images given as visible: any palette is found, and photographs are not, whatever their light."""
 
-import io
-
 import numpy as np
 import pytest
+from camera_files import to_jpeg
 from PIL import Image
 from scipy import ndimage
 
@@ -23,10 +22,7 @@ PALETTES = load_palettes() | {
 
 def save_as_jpeg(colors: np.ndarray) -> np.ndarray:
     """Return an image as the camera's JPEG file of twice the size has it."""
-    content = io.BytesIO()
-    image = Image.fromarray(colors.astype(np.uint8))
-    image.resize((640, 480), Image.Resampling.BICUBIC).save(content, "JPEG", quality=85)
-    return np.asarray(Image.open(content))
+    return to_jpeg(np.asarray(Image.fromarray(colors.astype(np.uint8)).resize((640, 480), Image.Resampling.BICUBIC)))
 
 
 @pytest.mark.parametrize("name", ["white-hot", "black-hot", "iron", "jet of OpenCV", "rainbow of cameras", "unknown"])

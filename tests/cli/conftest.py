@@ -31,6 +31,14 @@ def pair(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def in_scenes(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put visible/ and infrared/ of three pairs into the current folder."""
+    for kind in ("visible", "infrared"):
+        (tmp_path / kind).symlink_to(scenes / kind)
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three rendered pairs of 160 x 240 pixels."""

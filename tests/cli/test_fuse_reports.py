@@ -20,13 +20,7 @@ from gffusion.cli.printing import print_json
 from gffusion.data.io import write_with_metadata
 from gffusion.inference.files import fuse_files
 
-
-@pytest.fixture(autouse=True)
-def _in_scenes(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "visible").symlink_to(scenes / "visible")
-    (tmp_path / "infrared").symlink_to(scenes / "infrared")
-    monkeypatch.chdir(tmp_path)
-
+pytestmark = pytest.mark.usefixtures("in_scenes")
 
 PAIR = ("visible/rendered_0000.png", "infrared/rendered_0000.png")
 

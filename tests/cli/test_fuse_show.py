@@ -10,13 +10,7 @@ import pytest
 
 from gffusion.cli import fuse_reports
 
-
-@pytest.fixture(autouse=True)
-def _in_scenes(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "visible").symlink_to(scenes / "visible")
-    (tmp_path / "infrared").symlink_to(scenes / "infrared")
-    monkeypatch.chdir(tmp_path)
-
+pytestmark = pytest.mark.usefixtures("in_scenes")
 
 PAIR = ("visible/rendered_0000.png", "infrared/rendered_0000.png")
 

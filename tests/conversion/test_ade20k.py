@@ -1,13 +1,13 @@
 """Converted ADE20K heads of DINOv2 against batch normalization and convolution, and rejected files."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from pickle_trap import PickleTrap
 from safetensors import safe_open
 from torch import nn
 
@@ -64,16 +64,6 @@ def test_state_dict_with_a_backbone(published_head: PublishedHead, tmp_path: Pat
     torch.testing.assert_close(*contents, rtol=0, atol=0)
 
 
-class Command:
-    """An object whose pickle runs code when it is loaded."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __reduce__(self) -> Any:
-        return os.mkdir, (str(self.folder),)
-
-
 class TestErrors:
     @pytest.mark.parametrize(
         ("changes", "message"),
@@ -102,7 +92,7 @@ class TestErrors:
         )
 
     def test_files_that_run_code(self, tmp_path: Path) -> None:
-        torch.save({"state_dict": Command(tmp_path / "executed")}, tmp_path / "head.pth")
+        torch.save({"state_dict": PickleTrap(tmp_path / "executed")}, tmp_path / "head.pth")
         self.assert_rejected(tmp_path / "head.pth", "would run code")
         assert not (tmp_path / "executed").exists()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from camera_files import encode_deep_png, write
 from hostile_images import chunk
 from PIL import Image, ImageFile, PngImagePlugin
 from small_images import COLOR, DEEP_COLOR, DEEP_GRAY, GRAY, assert_same
@@ -24,11 +25,6 @@ from gffusion.data.decoding import decode_image
 def save(path: Path, image: Image.Image, **options: object) -> Path:
     image.save(path, **options)
     return path
-
-
-def deep_png(path: Path, samples: np.ndarray, color_type: int) -> Path:
-    """Write a 16-bit PNG; Pillow writes only gray ones."""
-    return write_png(path, (samples.shape[1], len(samples)), 16, color_type, samples.astype(">u2"))
 
 
 def write_png(path: Path, size: tuple[int, int], bits: int, color_type: int, rows: np.ndarray) -> Path:
@@ -73,7 +69,7 @@ class TestReadImage:
     def test_16_bit_gray(self, tmp_path: Path, byteorder: str) -> None:
         tifffile.imwrite(tmp_path / "deep.tif", DEEP_GRAY, byteorder=byteorder)
         assert_same(read_image(tmp_path / "deep.tif"), DEEP_GRAY)
-        assert_same(read_image(deep_png(tmp_path / "deep.png", DEEP_GRAY, color_type=0)), DEEP_GRAY)
+        assert_same(read_image(write(tmp_path / "deep.png", encode_deep_png(DEEP_GRAY))), DEEP_GRAY)
 
     def test_32_bit_integers_that_fit_16(self, tmp_path: Path) -> None:
         tifffile.imwrite(tmp_path / "wide.tif", DEEP_GRAY.astype(np.int32))
@@ -120,9 +116,9 @@ class TestReadImage:
         assert_same(read_image(tmp_path / "deep.tif"), DEEP_COLOR)
 
     def test_16_bit_color_png_keeps_every_bit(self, tmp_path: Path) -> None:
-        assert_same(read_image(deep_png(tmp_path / "deep.png", DEEP_COLOR, color_type=2)), DEEP_COLOR)
+        assert_same(read_image(write(tmp_path / "deep.png", encode_deep_png(DEEP_COLOR))), DEEP_COLOR)
         alpha = np.full_like(DEEP_GRAY, 65535)
-        assert_same(read_image(deep_png(tmp_path / "la.png", np.dstack([DEEP_GRAY, alpha]), color_type=4)), DEEP_GRAY)
+        assert_same(read_image(write(tmp_path / "la.png", encode_deep_png(np.dstack([DEEP_GRAY, alpha])))), DEEP_GRAY)
 
     @pytest.mark.parametrize(
         ("compression", "predictor"),

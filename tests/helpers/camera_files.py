@@ -38,6 +38,11 @@ def encode(image: NDArray[Any], kind: str, **options: Any) -> bytes:
     return content.getvalue()
 
 
+def to_jpeg(image: NDArray[Any], quality: int = 85) -> NDArray[np.uint8]:
+    """Return an image as a JPEG file has it."""
+    return np.asarray(Image.open(io.BytesIO(encode(image, "JPEG", quality=quality))))
+
+
 def encode_deep_png(samples: NDArray[Any]) -> bytes:
     """Encode a 16-bit PNG with 1 to 4 channels; Pillow writes only gray ones."""
     height, width, channels = np.atleast_3d(samples).shape

@@ -34,6 +34,10 @@ def infrared_frame(index: int, height: int = HEIGHT, width: int = WIDTH) -> NDAr
     return image
 
 
+def frame_pair(index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    return visible_frame(index), infrared_frame(index)
+
+
 def marker_column(index: int, width: int = WIDTH) -> int:
     """Return the first column of the markers in frame `index`."""
     return 2 + 3 * index % (width - 10)

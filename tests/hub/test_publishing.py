@@ -13,6 +13,7 @@ import torch
 from hub_server import HubServer
 from safetensors.torch import load_file, save_file
 from transformers.dynamic_module_utils import custom_object_save
+from without_gffusion import WITHOUT_GFFUSION
 
 from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel, __version__
 from gffusion.hub import FusionCard
@@ -93,17 +94,11 @@ for folder in map(Path, sys.argv[1:]):
     pipeline("image-fusion", model=str(folder))
 """
 
-# Runs where gffusion is not installed.
-REMOTE = """
-import importlib.abc, sys
+REMOTE = (
+    WITHOUT_GFFUSION
+    + """
 from pathlib import Path
 
-class NotInstalled(importlib.abc.MetaPathFinder):
-    def find_spec(self, fullname, path, target=None):
-        if fullname.partition(".")[0] == "gffusion":
-            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
-
-sys.meta_path.insert(0, NotInstalled())
 import torch
 from transformers import AutoImageProcessor, AutoModel
 
@@ -116,6 +111,7 @@ for name in ("slim", "full"):
     with torch.no_grad():
         torch.save(model(**inputs, segment=True).to_tuple(), Path(sys.argv[1]).with_name(f"outputs-{name}.pt"))
 """
+)
 
 
 @pytest.fixture(scope="module")

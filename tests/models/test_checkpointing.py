@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from model_tester import assert_same, parts_in
+from pickle_trap import PickleTrap
 from torch import Tensor
 from transformers import (
     AutoModel,
@@ -315,20 +316,10 @@ class TestUnusableEncoders:
             GFFusionModel.from_pretrained(slim, dinov2_name_or_path=str(tmp_path / "damaged"))
 
 
-class Trap:
-    """An object that creates a file when it is unpickled."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        return Path.touch, (self.path,)
-
-
 class TestUnusableCheckpoints:
     def test_pickles(self, checkpoint: Path, tmp_path: Path) -> None:
         (checkpoint / "model.safetensors").unlink()
-        torch.save({"funet.decoder.0.weight": Trap(tmp_path / "mark")}, checkpoint / "pytorch_model.bin")
+        torch.save({"funet.decoder.0.weight": PickleTrap(tmp_path / "mark")}, checkpoint / "pytorch_model.bin")
         for arguments in ({}, {"use_safetensors": False}, {"weights_only": False}):
             with pytest.raises(OSError, match=r"model.safetensors"):
                 GFFusionModel.from_pretrained(checkpoint, **arguments)
@@ -338,7 +329,7 @@ class TestUnusableCheckpoints:
 
     def test_pickled_encoders(self, slim: Path, backbone_folders: dict[str, str], tmp_path: Path) -> None:
         shutil.copytree(backbone_folders["clip"], tmp_path / "pickled", ignore=shutil.ignore_patterns("*.safetensors"))
-        torch.save({"weight": Trap(tmp_path / "mark")}, tmp_path / "pickled" / "pytorch_model.bin")
+        torch.save({"weight": PickleTrap(tmp_path / "mark")}, tmp_path / "pickled" / "pytorch_model.bin")
         with pytest.raises(OSError, match=r"clip encoder .*model.safetensors"):
             GFFusionModel.from_pretrained(slim, clip_name_or_path=str(tmp_path / "pickled"))
         assert not (tmp_path / "mark").exists()

@@ -8,21 +8,18 @@ import numpy as np
 import pytest
 import torch
 from transformers import AutoImageProcessor, AutoModel
+from without_gffusion import WITHOUT_GFFUSION
 
 from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel
 
 RunScript = Callable[..., subprocess.CompletedProcess[str]]
 
-LOAD = """
-import contextlib, importlib.abc, sys
+LOAD = (
+    WITHOUT_GFFUSION
+    + """
+import contextlib
 from pathlib import Path
 
-class NotInstalled(importlib.abc.MetaPathFinder):
-    def find_spec(self, fullname, path, target=None):
-        if fullname.partition(".")[0] == "gffusion":
-            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
-
-sys.meta_path.insert(0, NotInstalled())
 with contextlib.suppress(ModuleNotFoundError):
     import gffusion
 assert "gffusion" not in sys.modules
@@ -53,6 +50,7 @@ for part in check(target / "slim"):
     part.save_pretrained(target / "again")
 check(target / "again")
 """
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """projects/gffusion_tiny: training on views made on the device, and the comparison of settings."""
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from camera_files import to_jpeg
 from PIL import Image
 
 from gffusion import GFFusionModel
@@ -95,9 +95,7 @@ def test_blocks_are_those_of_jpeg(quality: int) -> None:
     image = np.asarray(
         Image.fromarray(rng.integers(0, 256, (5, 7), np.uint8)).resize((60, 43), Image.Resampling.BICUBIC)
     )
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=quality)
-    expected = np.asarray(Image.open(file)).astype(np.float32)
+    expected = to_jpeg(image, quality).astype(np.float32)
     tensor = torch.from_numpy(image.astype(np.float32) / 255)[None, None]
     found = 255 * device_views.compress(tensor, torch.full((1, 1, 1, 1), float(quality)))[0, 0].numpy()
     assert np.abs(found - expected)[:40, :56].mean() < 1  # padding differs

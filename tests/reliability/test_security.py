@@ -1,28 +1,18 @@
 """Nothing that is read executes code, or makes gffusion write outside of the output folder."""
 
 import json
-import os
 import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pickle_trap import PickleTrap
 
 from gffusion.cli import main
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"paradigm": "cascading", "use_segmenter": False, "stem_channels": 4, "feature_channels": 8}
-
-
-class Payload:
-    """Make a folder when it is unpickled."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __reduce__(self) -> tuple[Callable[..., None], tuple[str]]:
-        return os.mkdir, (str(self.folder),)
 
 
 def test_checkpoints_of_others(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,7 +37,7 @@ def test_checkpoints_of_others(scenes: Path, tmp_path: Path, capsys: pytest.Capt
     assert {"optimizer.bin", "random_states_0.pkl"} <= {file.name for file in files}
     for file in files:
         content = file.read_bytes()
-        file.write_bytes(pickle.dumps(Payload(tmp_path / "executed")))
+        file.write_bytes(pickle.dumps(PickleTrap(tmp_path / "executed")))
         code = train("--num_train_epochs", 2, "--resume_from_checkpoint", "true", "--save_steps", 10**6)
         assert not (tmp_path / "executed").exists(), file.name
         assert code == 2 and "Traceback" not in capsys.readouterr().err, file.name

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from camera_files import encode_deep_png, flir_jpeg
+from interruptions import Stop, stop_after
 from numpy.typing import NDArray
 from video_files import (
     RATE,
@@ -32,10 +33,6 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.video.folders import FrameFolder, open_sources
 from gffusion.video.segments import SegmentEncoder
 from gffusion.zoo import load_image_processor
-
-
-class Stop(BaseException):
-    """As Ctrl-C, but does not end pytest if it is not caught."""
 
 
 def write_folder(folder: Path, frames: Iterable[NDArray[Any]], name: str = "frame_{}.png") -> Path:
@@ -358,13 +355,9 @@ def test_an_interrupted_run_is_continued(tmp_path: Path, fuse: Callable, monkeyp
     options = {"infrared_fps": 25, "infrared_options": {"infrared_range": "percentile", "smooth_range": 10}}
     expected, _ = fuse(visible, infrared, "once/fused.mp4", **options)
 
-    def stop(done: int, _: int | None) -> None:
-        if done >= 12:
-            raise Stop
-
     def interrupt() -> None:
         with pytest.raises(Stop):
-            fuse(visible, infrared, progress=stop, **options)
+            fuse(visible, infrared, progress=stop_after(12), **options)
 
     interrupt()
     path, report = fuse(visible, infrared, **options)

@@ -12,6 +12,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from interruptions import Stop, stop_after
 from video_files import RATE, assert_equal_videos, infrared_frame, visible_frame, write_pair, write_video
 
 from gffusion.cameras.palettes import load_palettes
@@ -27,18 +28,6 @@ from gffusion.video.segments import (
 
 M_PERTURB = -6  # of malloc.h: fill new memory with the complement of a byte
 SMOOTH = {"infrared_range": "percentile", "smooth_range": 30}
-
-
-class Stop(BaseException):
-    """As Ctrl-C, but does not end pytest if it is not caught."""
-
-
-def stop_after(count: int) -> Callable[[int, int | None], None]:
-    def check(done: int, total: int | None) -> None:
-        if done >= count:
-            raise Stop
-
-    return check
 
 
 @pytest.mark.slow

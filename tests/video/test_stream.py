@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from transformers.utils.logging import warning_once
-from video_files import infrared_frame, visible_frame
+from video_files import frame_pair, infrared_frame, visible_frame
 
 from gffusion.data import ReadOptions
 from gffusion.inference.predict import predict
@@ -38,20 +38,16 @@ class Gate:
         monkeypatch.setattr(FrameFuser, "fuse", fuse)
 
 
-def pair(index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    return visible_frame(index), infrared_frame(index)
-
-
 def test_results_are_those_of_predict(funet: GFFusionModel) -> None:
     processor = load_image_processor("gffusion-funet")
     with FusionStream(funet, processor) as stream:
         assert stream.latest() is None
         result = None
         for index in range(3):
-            stream.push(*pair(index), time=index / 25)
+            stream.push(*frame_pair(index), time=index / 25)
             result = stream.latest(timeout=120, after=result)
             assert result is not None and result.time == index / 25
-            assert np.array_equal(result.fused, predict(funet, processor, [pair(index)])[0].fused)
+            assert np.array_equal(result.fused, predict(funet, processor, [frame_pair(index)])[0].fused)
             assert 0 < result.latency < 120
             assert result.labels is None
         assert stream.latest(timeout=0.01, after=result) is result
@@ -68,7 +64,7 @@ def test_the_first_passes_of_a_size_are_not_the_longest(funet: GFFusionModel, mo
     longest = []
     with FusionStream(funet, load_image_processor("gffusion-funet")) as stream:
         for number in range(len(latencies)):
-            images = pair(number) if number < 4 else [image[:32] for image in pair(number)]
+            images = frame_pair(number) if number < 4 else [image[:32] for image in frame_pair(number)]
             stream.push(*images, time=number)
             while stream.statistics.fused <= number:
                 time.sleep(0.001)
@@ -81,10 +77,10 @@ def test_newest_pair_wins(funet: GFFusionModel, monkeypatch: pytest.MonkeyPatch)
     """While the first pair is fused, three come: only the last of them is fused next."""
     gate = Gate(monkeypatch)
     with FusionStream(funet, load_image_processor("gffusion-funet")) as stream:
-        stream.push(*pair(0), time=0)
+        stream.push(*frame_pair(0), time=0)
         assert gate.started.acquire(timeout=120)
         for index in (1, 2, 3):
-            stream.push(*pair(index), time=index)  # returns at once
+            stream.push(*frame_pair(index), time=index)  # returns at once
         gate.open.release()
         results = iter(stream)
         assert next(results).time == 0
@@ -98,17 +94,17 @@ def test_newest_pair_wins(funet: GFFusionModel, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("by_camera", [False, True])
 def test_buffers_can_be_reused(funet: GFFusionModel, monkeypatch: pytest.MonkeyPatch, by_camera: bool) -> None:
     gate, processor, results = Gate(monkeypatch), load_image_processor("gffusion-funet"), []
-    expected = [predict(funet, processor, [pair(index)])[0].fused for index in range(4)]
-    visible, infrared = pair(0)
+    expected = [predict(funet, processor, [frame_pair(index)])[0].fused for index in range(4)]
+    visible, infrared = frame_pair(0)
     with FusionStream(funet, processor) as stream:
         for index in range(4):
-            visible[:], infrared[:] = pair(index)
+            visible[:], infrared[:] = frame_pair(index)
             if by_camera:
                 stream.push_infrared(infrared, time=index)
                 stream.push_visible(visible, time=index)
             else:
                 stream.push(visible, infrared, time=index)
-            visible[:], infrared[:] = pair(9)  # while it waits or is fused
+            visible[:], infrared[:] = frame_pair(9)  # while it waits or is fused
             gate.open.release()
             results.append(stream.latest(timeout=120, after=results[-1] if results else None))
     assert all(np.array_equal(result.fused, image) for result, image in zip(results, expected, strict=True))
@@ -121,9 +117,9 @@ def test_close_fuses_the_waiting_pair_and_ends_iteration(funet: GFFusionModel, m
     times: list[float] = []
     reader = threading.Thread(target=lambda: times.extend(result.time for result in stream))
     reader.start()
-    stream.push(*pair(0), time=0)
+    stream.push(*frame_pair(0), time=0)
     gate.started.acquire(timeout=120)
-    stream.push(*pair(1), time=1)
+    stream.push(*frame_pair(1), time=1)
     gate.open.release(2)
     stream.close()
     reader.join(timeout=120)
@@ -132,12 +128,12 @@ def test_close_fuses_the_waiting_pair_and_ends_iteration(funet: GFFusionModel, m
     assert latest is not None
     assert latest.time == 1
     with pytest.raises(RuntimeError, match="closed"):
-        stream.push(*pair(2))
+        stream.push(*frame_pair(2))
 
 
 def test_an_unused_stream_ends(funet: GFFusionModel) -> None:
     stream = FusionStream(funet, load_image_processor("gffusion-funet"))
-    stream.push(*pair(0))
+    stream.push(*frame_pair(0))
     assert stream.latest(timeout=120) is not None
     thread = stream._thread
     del stream
@@ -168,7 +164,7 @@ def test_a_pair_that_cannot_be_fused_is_reported_once(funet: GFFusionModel) -> N
         stream.push(visible_frame(0), infrared_frame(0)[:20])
         with pytest.raises(ValueError, match="20"):
             stream.latest(timeout=120)
-        stream.push(*pair(1), time=1)
+        stream.push(*frame_pair(1), time=1)
         result = stream.latest(timeout=120)
         assert result is not None
         assert result.time == 1
@@ -183,11 +179,11 @@ def test_dropped_pairs_before_a_failure_count_for_the_next_result(
     stream = FusionStream(funet, load_image_processor("gffusion-funet"))
     with stream._changed:  # the thread takes the newest pair only
         for index in (0, 1):
-            stream.push(*pair(index))
+            stream.push(*frame_pair(index))
         stream.push(visible_frame(2), infrared_frame(2)[:20])
     with pytest.raises(ValueError, match="20"):
         stream.latest(timeout=120)
-    stream.push(*pair(3))
+    stream.push(*frame_pair(3))
     stream.close()
     result = stream.latest()
     assert result is not None and result.dropped == 2
@@ -343,12 +339,12 @@ def test_iteration_goes_on_after_a_pair_that_cannot_be_fused(funet: GFFusionMode
     stream.push(visible_frame(0), infrared_frame(0).astype(float))  # refused, and decides no type
     with pytest.raises(ValueError, match="must have values in"):
         next(results)
-    stream.push(*pair(1), time=1)
+    stream.push(*frame_pair(1), time=1)
     times.append(next(results).time)
     stream.push(visible_frame(2), infrared_frame(2)[:20])
     with pytest.raises(ValueError, match="20"):
         next(results)
-    stream.push(*pair(3), time=3)
+    stream.push(*frame_pair(3), time=3)
     stream.close()
     assert [*times, *(result.time for result in results)] == [1, 3]
 
@@ -360,7 +356,7 @@ def test_many_threads(funet: GFFusionModel) -> None:
     readers = [
         threading.Thread(target=lambda seen=seen: seen.extend(id(result) for result in stream)) for seen in readers_seen
     ]
-    images = [pair(index) for index in range(5)]
+    images = [frame_pair(index) for index in range(5)]
     writers = [
         threading.Thread(target=lambda: [(stream.push(*images[index % 5]), time.sleep(0.002)) for index in range(40)])
         for _ in range(3)

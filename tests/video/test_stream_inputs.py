@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from video_files import infrared_frame, visible_frame
+from video_files import frame_pair, infrared_frame, visible_frame
 
 from gffusion.cameras import Rig
 from gffusion.cameras.palettes import load_palettes
@@ -13,10 +12,6 @@ from gffusion.data import ReadOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.video.stream import FusionStream
 from gffusion.zoo import load_image_processor
-
-
-def pair(index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    return visible_frame(index), infrared_frame(index)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +32,7 @@ def pair(index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 )
 @pytest.mark.parametrize("name", ["visible", "infrared"])
 def test_what_is_no_image_is_refused(funet: GFFusionModel, image: Any, message: str, name: str) -> None:
-    images = dict(zip(("visible", "infrared"), pair(0), strict=True)) | {name: image}
+    images = dict(zip(("visible", "infrared"), frame_pair(0), strict=True)) | {name: image}
     stream = FusionStream(funet, load_image_processor("gffusion-funet"))
     with stream, pytest.raises(ValueError, match=f"`{name}` must be an array .*{message}"):
         stream.push(**images)
@@ -46,7 +41,7 @@ def test_what_is_no_image_is_refused(funet: GFFusionModel, image: Any, message: 
 
 @pytest.mark.parametrize(("name", "advice"), [("visible", "its values"), ("infrared", "values with NaN")])
 def test_masked_arrays_are_refused_with_what_push_takes(funet: GFFusionModel, name: str, advice: str) -> None:
-    images = dict(zip(("visible", "infrared"), pair(0), strict=True))
+    images = dict(zip(("visible", "infrared"), frame_pair(0), strict=True))
     with FusionStream(funet, load_image_processor("gffusion-funet")) as stream:
         with pytest.raises(ValueError, match=f"`{name}` is a masked array, .*: give .*{advice}"):
             stream.push(**images | {name: np.ma.array(images[name], mask=np.arange(images[name].size) == 3)})  # type: ignore[arg-type]
@@ -58,8 +53,8 @@ def test_masked_arrays_are_refused_with_what_push_takes(funet: GFFusionModel, na
 def test_wrong_times(funet: GFFusionModel, time: Any) -> None:
     with FusionStream(funet, load_image_processor("gffusion-funet")) as stream:
         with pytest.raises(ValueError, match="`time` must be a finite number of seconds, got "):
-            stream.push(*pair(0), time=time)
-        stream.push(*pair(0), time=2)
+            stream.push(*frame_pair(0), time=time)
+        stream.push(*frame_pair(0), time=2)
         if time != float("inf"):
             with pytest.raises(ValueError, match="`timeout` must be a number of seconds or None, got "):
                 stream.latest(timeout=time)
