@@ -56,6 +56,22 @@ def test_refinement_reads_the_edges_of_mapped_infrared_values(tiny_model: TinyMo
     assert np.array_equal(found, expected) and not np.array_equal(found, unmapped)
 
 
+def test_missing_pixels_are_no_edges_and_count_in_no_range(tiny_model: TinyModel, pairs: list[Pair]) -> None:
+    model, options = tiny_model(segmenter_refinement=1.0).eval(), InfraredOptions("percentile")
+    visible, infrared, hole = pairs[0][0], pairs[0][1] // 2, np.zeros((40, 56), bool)
+    hole[4:40, 4:48], infrared[0, 0] = True, 255  # one hot pixel, which fewer pixels make a higher percentile
+    measured = InfraredOptions(np.percentile(infrared[~hole], (0.1, 99.9)).tolist())
+
+    def segment(value: int, missing: NDArray[np.bool_] | None, option: InfraredOptions) -> NDArray[np.uint8]:
+        images = PairImages(visible, np.where(hole, np.uint8(value), infrared), missing)
+        return segment_fused(model, GFFusionImageProcessor(), [visible], [images], [option])[0]
+
+    expected = segment(0, hole, measured)
+    for value in (0, 255):
+        assert np.array_equal(segment(value, hole, options), expected)
+        assert not np.array_equal(segment(value, None, options), expected)
+
+
 @pytest.mark.parametrize("color_space", ["ycbcr", "rgb"])
 def test_gray_images_get_the_chroma_of_the_visible_image_and_others_keep_theirs(
     tiny_model: TinyModel, pairs: list[Pair], color_space: str
