@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gffusion.cli.distributed import Outcome
-from gffusion.cli.fuse_runs import run_jobs
+from gffusion.cli.fuse_runs import run_jobs, start_processes
 from gffusion.data import ImagePair, read_image
 from gffusion.inference.file_jobs import FusionJob, FusionResult, WriteJob, write_job
 
@@ -54,3 +54,15 @@ def test_runs_do_not_stay_side_by_side(tmp_path: Path) -> None:
 
     outcome = run_jobs(jobs, {}, fuse, Outcome())
     assert count < 45 and outcome.done > 15 and outcome.done + outcome.skipped == 60
+
+
+@pytest.mark.parametrize(
+    ("device", "pairs", "started"), [("cuda", 100, True), ("cuda", 10, False), ("cpu", 100, False)]
+)
+def test_processes_are_for_many_pairs_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, device: str, pairs: int, started: bool
+) -> None:
+    monkeypatch.setattr("gffusion.cli.fuse_runs.choose_device", lambda name: name)
+    monkeypatch.setattr("gffusion.inference.file_jobs.start_workers", lambda count, processes: (count, processes))
+    monkeypatch.setattr("gffusion.inference.file_jobs.count_cores", lambda: 16)
+    assert start_processes(device, pairs) == ((14, True) if started else None)

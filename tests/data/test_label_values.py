@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gffusion.data.label_values import check_class_values, check_label_files
+from gffusion.data.label_values import check_class_values, check_label_files, replace_values
 
 
 def test_maps_are_read_up_to_the_given_size(tmp_path: Path) -> None:
@@ -20,3 +20,9 @@ def test_maps_are_read_up_to_the_given_size(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.png holds 77"):
         check_class_values([file], ["background", "person"], {}, 100)
     check_class_values([file], ["background", "person"], {}, 99)
+
+
+def test_values_that_need_a_larger_type() -> None:
+    labels = np.array([[0, 1, 9]], np.uint8)
+    assert replace_values(labels, {1: 280, 9: -1}).tolist() == [[0, 280, -1]]
+    assert replace_values(labels, {1: 255}).dtype == np.uint8

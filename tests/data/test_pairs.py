@@ -22,12 +22,17 @@ def match(tmp_path: Path) -> Match:
 
     def match_names(**folders: list[str]) -> PairMatch:
         for kind, names in folders.items():
-            (tmp_path / kind).mkdir()
-            for name in names:
-                (tmp_path / kind / name).touch()
+            touch(tmp_path / kind, *names)
         return match_pairs(**{kind: tmp_path / kind for kind in folders})
 
     return match_names
+
+
+def touch(folder: Path, *names: str) -> None:
+    """Create empty files and their folders."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
 
 
 def files_of(match: PairMatch) -> list[tuple[str, str]]:
@@ -187,8 +192,7 @@ class TestWords:
         for name in (visible, infrared, shared):
             for kind, suffix in (("labels", "png"), ("boxes", "txt")):
                 shutil.rmtree(tmp_path / kind, ignore_errors=True)
-                (tmp_path / kind).mkdir()
-                (tmp_path / kind / f"{name}.{suffix}").touch()
+                touch(tmp_path / kind, f"{name}.{suffix}")
             found = match_pairs(*(tmp_path / kind for kind in ("visible", "infrared", "labels", "boxes"))).pairs
             files = [(tmp_path / "labels" / f"{name}.png", tmp_path / "boxes" / f"{name}.txt")]
             assert [(other.labels, other.boxes) for other in found if other.name == pair.name] == files
@@ -270,9 +274,7 @@ class TestShots:
         names = [f"DJI_2023060112000{second}_000{number}_{letter}.JPG"
                  for number, second in ((1, 0), (2, 2)) for letter in "WZT"] + ["DJI_20230601120009_0003_V.JPG"]  # fmt: skip
         for name in names:
-            folder = tmp_path / ("DCIM" if one_folder else "T" if name.endswith("_T.JPG") else "W")
-            folder.mkdir(exist_ok=True)
-            (folder / name).touch()
+            touch(tmp_path / ("DCIM" if one_folder else "T" if name.endswith("_T.JPG") else "W"), name)
         folders = ("DCIM", "DCIM") if one_folder else ("W", "T")
         found = match_pairs(*(tmp_path / folder for folder in folders))
         assert [(name[-10:-4], other[-10:-4]) for name, other in files_of(found)] == [
@@ -322,16 +324,13 @@ class TestOneFolder:
         ],
     )  # fmt: skip
     def test_given_twice(self, tmp_path: Path, names: list[str], pairs: list[tuple[str, str]]) -> None:
-        for name in names:
-            (tmp_path / name).touch()
+        touch(tmp_path, *names)
         (tmp_path / "link").symlink_to(tmp_path)
         for other in (tmp_path, tmp_path / "link"):
             assert files_of(match_pairs(tmp_path, other)) == pairs
 
     def test_sub_folders_are_named(self, tmp_path: Path) -> None:
-        for file in ("100MEDIA/1.png", "101MEDIA/2.png", "101MEDIA/3.png", ".hidden/4.png", "outdir/drive.mp4"):
-            (tmp_path / file).parent.mkdir(exist_ok=True)
-            (tmp_path / file).touch()
+        touch(tmp_path, "100MEDIA/1.png", "101MEDIA/2.png", "101MEDIA/3.png", ".hidden/4.png", "outdir/drive.mp4")
         message = r"holds no images; .* give one of its sub-folders 100MEDIA \(1 files\), 101MEDIA \(2 files\)$"
         for infrared in (tmp_path, tmp_path / "100MEDIA"):
             with pytest.raises(ValueError, match=message):
@@ -341,15 +340,8 @@ class TestOneFolder:
         ("name", "example"), [("lwir", ", such as {}/set00/V000, or a CSV file"), ("other", ", or a CSV file")]
     )
     def test_deeper_folders_are_named(self, tmp_path: Path, name: str, example: str) -> None:
-        for file in (
-            f"V000/{name}/1.png",
-            "V000/visible/1.jpg",
-            "V001/visible/2.png",
-            "V001/.old/3.png",
-            "V001/x/4.txt",
-        ):
-            (tmp_path / "set00" / file).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / "set00" / file).touch()
+        files = (f"V000/{name}/1.png", "V000/visible/1.jpg", "V001/visible/2.png", "V001/.old/3.png", "V001/x/4.txt")
+        touch(tmp_path / "set00", *files)
         folders = rf"set00/V000/{name} \(1 files\), set00/V000/visible \(1 files\), set00/V001/visible \(1 files\)"
         message = f"give one of the folders in it {folders}; .* takes a folder .*{re.escape(example.format(tmp_path))}"
         with pytest.raises(ValueError, match=message):
@@ -367,8 +359,7 @@ class TestBoxes:
             match(visible=["a.png"], infrared=["a.png"], boxes=["a.txt", "a.xml"])
 
     def test_coco_entries(self, tmp_path: Path) -> None:
-        for name in ("A.png", "b.png"):
-            (tmp_path / name).touch()
+        touch(tmp_path, "A.png", "b.png")
         first, spare = (NamedBoxes(f"all.json ({name})", None, (), ()) for name in ("a", "c"))
         found = match_pairs(tmp_path, tmp_path, boxes={"a": first, "C": spare})
         assert [pair.boxes for pair in found.pairs] == [first, None]
@@ -384,9 +375,7 @@ def test_read_pair_refuses_different_sizes(tmp_path: Path) -> None:
 
 
 def test_partners_in_formats_that_are_not_read(tmp_path: Path) -> None:
-    for name in ("vis/1.png", "vis/2_vis.png", "vis/3.png", "ir/1.png", "ir/2_ir.GIF", "ir/3.heic", "ir/9.gif"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
+    touch(tmp_path, "vis/1.png", "vis/2_vis.png", "vis/3.png", "ir/1.png", "ir/2_ir.GIF", "ir/3.heic", "ir/9.gif")
     found = match_pairs(tmp_path / "vis", tmp_path / "ir")
     assert [file.name for file in found.visible_only] == ["2_vis.png", "3.png"]
     (note,) = found.notes
@@ -399,7 +388,6 @@ def test_partners_in_formats_that_are_not_read(tmp_path: Path) -> None:
 
 
 def test_all_equal_stems_are_counted(tmp_path: Path) -> None:
-    for name in ("1.png", "1.jpg", "2.png", "2.jpg", "3.png"):
-        (tmp_path / name).touch()
+    touch(tmp_path, "1.png", "1.jpg", "2.png", "2.jpg", "3.png")
     with pytest.raises(ValueError, match=r"1\.jpg and 1\.png in .* have the same stem .*, and so have 1 more; remove"):
         match_pairs(tmp_path, tmp_path)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from read_back import read_pixels
 
 from gffusion.data import ReadOptions
-from gffusion.data.label_values import replace_values
 from gffusion.evaluation.label_classes import prepare_classes
 from gffusion.metrics import MeanIoU
 
@@ -222,12 +221,6 @@ def test_label_maps_with_other_numbers(
         run(pairs, **options(pairs))
     swapped = run(pairs, **options(pairs), label_map={40: 1, 1: 2}, output=tmp_path / "out")
     assert swapped.to_dict()["sharp"] == expected
-
-
-def test_values_that_need_a_larger_type() -> None:
-    labels = np.array([[0, 1, 9]], np.uint8)
-    assert replace_values(labels, {1: 280, 9: -1}).tolist() == [[0, 280, -1]]
-    assert replace_values(labels, {1: 255}).dtype == np.uint8
 
 
 def test_names_of_classes_are_text(pairs: Path, maps: MeanIoU, tmp_path: Path) -> None:

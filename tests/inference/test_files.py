@@ -20,7 +20,6 @@ from read_back import read_pixels
 from torch import Tensor
 
 from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionOutput, create_model, load_image_processor
-from gffusion.cli.fuse_runs import start_processes
 from gffusion.data import ImagePair, ReadOptions, read_pair
 from gffusion.inference.file_jobs import FusionJob, FusionResult, read_job, start_workers
 from gffusion.inference.files import fuse_files
@@ -309,15 +308,3 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
         time.sleep(0.1)
     os.kill(child, signal.SIGKILL)
     pytest.fail("the process still runs")
-
-
-@pytest.mark.parametrize(
-    ("device", "pairs", "started"), [("cuda", 100, True), ("cuda", 10, False), ("cpu", 100, False)]
-)
-def test_processes_are_for_many_pairs_on_a_gpu(
-    monkeypatch: pytest.MonkeyPatch, device: str, pairs: int, started: bool
-) -> None:
-    monkeypatch.setattr("gffusion.cli.fuse_runs.choose_device", lambda name: name)
-    monkeypatch.setattr("gffusion.inference.file_jobs.start_workers", lambda count, processes: (count, processes))
-    monkeypatch.setattr("gffusion.inference.file_jobs.count_cores", lambda: 16)
-    assert start_processes(device, pairs) == ((14, True) if started else None)

@@ -76,6 +76,12 @@ def check_nothing_written(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def shorten_one_pair(data: Path) -> None:
+    for kind in ("visible", "infrared", "labels"):
+        path = data / kind / "rendered_0003.png"
+        write_image(path, read_image(path)[:36])
+
+
 class TestData:
     @pytest.mark.parametrize("which", ["training", "evaluation"])
     def test_label_outside_the_classes(self, make: Make, data: Path, tmp_path: Path, which: str) -> None:
@@ -119,15 +125,11 @@ class TestData:
             make()
         assert len(str(error.value)) < 350
 
-    def test_ignored_label_is_no_class(self, make: Make, data: Path) -> None:
+    def test_labels_that_are_ignored(self, make: Make, data: Path) -> None:
         path = data / "labels" / "rendered_0003.png"
-        write_image(path, np.full_like(read_image(path), 255))
-        assert make().labeled
-
-    def test_labels_that_the_model_cannot_use(self, make: Make, data: Path) -> None:
-        path = data / "labels" / "rendered_0003.png"
-        write_image(path, np.full_like(read_image(path), 7))
-        assert not make(model={"use_segmenter": False}).labeled
+        for value, use_segmenter in ((255, True), (7, False)):
+            write_image(path, np.full_like(read_image(path), value))
+            assert make(model={"use_segmenter": use_segmenter}).labeled == use_segmenter
 
     @pytest.mark.parametrize("which", ["training", "evaluation"])
     @pytest.mark.parametrize("kind", ["visible", "infrared"])
@@ -175,18 +177,14 @@ class TestData:
         check_nothing_written(tmp_path)
 
     def test_crop_larger_than_an_image(self, make: Make, data: Path, tmp_path: Path) -> None:
-        for kind in ("visible", "infrared", "labels"):
-            path = data / kind / "rendered_0003.png"
-            write_image(path, read_image(path)[:36])
+        shorten_one_pair(data)
         with pytest.raises(ValueError, match=r"cannot crop 40 x 40 .* from an image of 36 x 64"):
             make(RandomCrop(40))
         check_nothing_written(tmp_path)
         make(RandomCrop(32))
 
     def test_images_of_several_sizes(self, make: Make, data: Path) -> None:
-        for kind in ("visible", "infrared", "labels"):
-            path = data / kind / "rendered_0003.png"
-            write_image(path, read_image(path)[:36])
+        shorten_one_pair(data)
         with pytest.raises(ValueError, match="one size to form batches, got 36 x 64 and 48 x 64"):
             make(RandomFlip(0.5))
         make(Resize(40))
@@ -374,14 +372,10 @@ class TestOptions:
         with pytest.raises(ValueError, match=r"`overwrite_output_dir` deletes the run .*set one of them"):
             FusionTrainingArguments("run", overwrite_output_dir=True, resume_from_checkpoint=True)
 
-    def test_one_pair_is_not_mixed(self) -> None:
+    def test_one_pair_is_not_mixed(self, make: Make, data: Path) -> None:
         with pytest.raises(ValueError, match="`mixed_pairs` mixes the pairs of a batch"):
             FusionTrainingArguments("run", mixed_pairs=0.25, per_device_train_batch_size=1)
-
-    def test_dataset_of_one_pair_is_not_mixed(self, make: Make, data: Path) -> None:
-        with pytest.raises(
-            ValueError, match="`mixed_pairs` mixes the pairs of a batch, but the training dataset has only"
-        ):
+        with pytest.raises(ValueError, match="mixes the pairs of a batch, but the training dataset has only"):
             make([FusionDataset(data, CROP)[0]], mixed_pairs=0.5)
 
     @pytest.mark.parametrize(("share", "batch", "is_refused"), [(0.1, 2, True), (1, 4, True), (0.5, 3, False)])
