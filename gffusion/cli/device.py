@@ -41,9 +41,10 @@ def _find_accelerator() -> "torch.device | None":
 def _take_turn(name: str) -> str:
     import torch
 
-    process, count = int(os.environ.get("LOCAL_RANK") or "0"), torch.accelerator.device_count()
-    accelerator = torch.accelerator.current_accelerator()
-    return f"{name}:{process % count}" if process and accelerator is not None and name == accelerator.type else name
+    process, accelerator = int(os.environ.get("LOCAL_RANK") or "0"), _find_accelerator()
+    if not process or accelerator is None or name != accelerator.type:
+        return name
+    return f"{name}:{process % torch.accelerator.device_count()}"
 
 
 def choose_dtype(name: str | None, device: str) -> "torch.dtype":

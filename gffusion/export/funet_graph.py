@@ -59,7 +59,7 @@ class FunetGraph(FuNet):
             wide = F.interpolate(context, scale_factor=float(self.context.factor), mode="bilinear", align_corners=False)
             hidden = hidden + self.context_scale * _crop(wide, hidden)  # the norm after it is folded
         maps = hidden
-        for layer in list(self.decoder)[1:]:  # torch 2.6 cannot export a slice of modules
+        for layer in list(self.decoder)[1:]:  # torch 2.8 cannot export a slice of modules
             maps = layer(maps)
         return self.finish(
             maps if self.factor == 1 else _crop(F.pixel_shuffle(maps, self.factor), visible), visible, infrared

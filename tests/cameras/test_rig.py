@@ -152,7 +152,7 @@ def test_the_recipe_for_other_programs(tmp_path: Path) -> None:
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )[top : top + window_height, left : left + window_width]
-    assert np.abs(warped.astype(int) - images.infrared).max() <= 8  # OpenCV rounds positions to 1/32 of a pixel
+    assert np.abs(warped.astype(int) - images.infrared).max() <= 12  # OpenCV rounds positions to 1/32 of a pixel
 
 
 HOMOGRAPHY = np.array([[0.4, 0.03, -12], [-0.02, 0.5, 7], [1e-4, -5e-5, 1]])

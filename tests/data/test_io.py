@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from camera_files import encode_deep_png, write
+from camera_files import encode_deep_png, packed_tiff, write
 from hostile_images import chunk
 from PIL import Image, ImageFile, PngImagePlugin
 from small_images import COLOR, DEEP_COLOR, DEEP_GRAY, GRAY, assert_same
@@ -340,7 +340,7 @@ class TestReadLabels:
             packed = np.packbits(np.unpackbits(labels[..., None], axis=-1)[..., 8 - bits :].reshape(3, -1), axis=-1)
             write_png(path, (labels.shape[1], 3), bits, 0, packed)
         else:
-            tifffile.imwrite(path, labels, bitspersample=bits, photometric="minisblack")
+            write(path, packed_tiff(labels, bits))
         assert_same(read_labels(path), labels)
         assert_same(read_image(path), labels * (255 // (2**bits - 1)))
 

@@ -4,8 +4,7 @@ import io
 
 import numpy as np
 import pytest
-import tifffile
-from camera_files import render_pair
+from camera_files import packed_tiff, render_pair
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -98,9 +97,8 @@ def test_the_tag_no_data_names_an_index(palette: NDArray[np.uint8]) -> None:
 
 
 def test_the_tag_no_data_names_a_stored_gray() -> None:
-    content = io.BytesIO()
-    tifffile.imwrite(content, LEVELS >> 4, bitspersample=4, extratags=[(42113, "s", 0, "3", True)])
-    frame = decode_infrared(content.getvalue(), "infrared.tif")
+    content = packed_tiff(LEVELS >> 4, 4, extratags=[(42113, "s", 0, "3", True)])
+    frame = decode_infrared(content, "infrared.tif")
     np.testing.assert_array_equal(frame.missing, LEVELS >> 4 == 3)
 
 

@@ -74,7 +74,7 @@ def test_no_names_of_users(gffusion: Callable[..., Outcome], monkeypatch: pytest
 @pytest.mark.parametrize(
     ("versions", "what", "advice"),
     [
-        ({"torch": "2.1.0"}, "torch 2.1.0 is installed, but gffusion needs >=2.6", 'pip install "torch>=2.6"'),
+        ({"torch": "2.1.0"}, "torch 2.1.0 is installed, but gffusion needs >=2.8", 'pip install "torch>=2.8"'),
         ({"einops": ""}, "einops is not installed", 'pip install "einops'),
         (
             {"torch": "2.13.0", "torchvision": "0.20.0"},
@@ -197,7 +197,7 @@ def test_old_torch(
     monkeypatch.delattr("torch.accelerator")
     installed["torch"] = "2.5.0"
     outcome = gffusion("doctor")
-    assert outcome.exit_code == 1 and "ERROR: torch 2.5.0 is installed, but gffusion needs >=2.6" in outcome.out
+    assert outcome.exit_code == 1 and "ERROR: torch 2.5.0 is installed, but gffusion needs >=2.8" in outcome.out
 
 
 def test_broken_torch(run_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
@@ -196,6 +198,16 @@ def parrot_jpeg(counts: NDArray[np.uint16]) -> bytes:
     """Return a JPEG of Parrot: a TIFF file in APP1."""
     jpeg = screen_jpeg(*counts.shape, "Parrot", "Bebop-Pro Thermal")
     return insert_segments(jpeg, 0xE1, [b"PARROT\0" + encode(counts, "TIFF")])
+
+
+def packed_tiff(values: NDArray[np.uint8], bits: int, **options: Any) -> bytes:
+    """Return a TIFF file of values with fewer than eight bits; skip the test where imagecodecs does not pack them."""
+    content = io.BytesIO()
+    try:
+        tifffile.imwrite(content, values, bitspersample=bits, photometric="minisblack", **options)
+    except (NotImplementedError, TypeError) as error:
+        pytest.skip(f"imagecodecs is too old: {error}")
+    return content.getvalue()
 
 
 def write(path: Path, content: bytes) -> Path:

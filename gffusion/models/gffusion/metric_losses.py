@@ -84,9 +84,10 @@ def _edges(planes: Tensor) -> tuple[Tensor, Tensor]:
     # Flat pixels have no direction, and gradients that are not finite.
     flat = square < 1e-6
     strength = square.masked_fill(flat, 1).sqrt().masked_fill(flat, 0)
-    # Adding 0 turns -0, whose angle is pi, into 0.
-    orientation = torch.atan2(x.abs().masked_fill(flat, 1), (y * x.sign() + 0.0).masked_fill(flat, 0))
-    return strength, orientation
+    # Only gradients up or down have x = 0, and their orientation is 0; atan2(0, 0) has no finite derivative in every torch.
+    opposite = x.abs().masked_fill(flat, 1)
+    adjacent = (y * x.sign()).masked_fill(x == 0, 1).masked_fill(flat, 0)
+    return strength, torch.atan2(opposite, adjacent)
 
 
 __all__ = ["qabf_loss", "vif_loss"]
