@@ -50,7 +50,7 @@ def write_clip(folder: Path) -> tuple[Path, Path]:
     Raises:
         ImportError: If PyAV is not installed.
     """
-    from gffusion.video.reading import import_av  # saves start-up time
+    from gffusion.video.opening import import_av  # saves start-up time
 
     av = import_av()
     height, width = 240, 320

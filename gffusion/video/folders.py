@@ -32,7 +32,8 @@ from gffusion.utils.notes import name_in_errors
 
 from .filled_frames import FilledFrames
 from .jobs import check_fps
-from .reading import TimedFrame, VideoFile, import_av, to_infrared, to_visible
+from .opening import import_av
+from .reading import TimedFrame, VideoFile, to_infrared, to_visible
 
 _NANOSECONDS = 10**9
 _TIME_BASE = Fraction(1, 90_000)  # of times in names, as in broadcasts: file formats hold no long times in nanoseconds

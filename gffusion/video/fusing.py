@@ -40,8 +40,9 @@ from .jobs import VideoJob, VideoReport, check_time_offset
 from .joining import check_audio, join_segments
 from .matching import FramePair, VideoPair, describe_counts
 from .narrow_ranges import NarrowRanges
+from .opening import import_av
 from .probing import check_frames, describe_files, find_common_border, probe_infrared
-from .reading import VideoFile, find_aspect, import_av
+from .reading import VideoFile, find_aspect
 from .recording import MAX_ERRORS, FrameItem, Recorder
 from .segments import SEGMENT_FRAMES, SegmentFolder, SegmentState, VideoSettings, has_plan
 from .semantics import check_refresh

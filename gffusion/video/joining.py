@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from gffusion.utils.atomic import replacing
 
 from .formats import OUTPUT_FORMATS, OutputFormat
-from .reading import VideoFile, import_av, open_media
+from .opening import import_av, open_media
+from .reading import VideoFile
 from .segments import explain_write_error
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from contextlib import suppress
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from gffusion.utils.regular_files import check_regular
 from .cut_off import lacks_index
 from .filled_frames import FilledFrames, prepare_decoder
 from .formats import HD_HEIGHT
+from .opening import find_playlist, import_av, open_media
 
 if TYPE_CHECKING:
     import av
@@ -40,28 +40,6 @@ _MEASURED_FRAMES = 100  # whose times give the rate of a file that does not name
 _STEP = 4  # rows and columns between pixels that are tested for color
 # By which durations of complete files differ, as they are rounded, and formats hold no duration of the last frame.
 _SPARE_FRAMES, _SPARE_SECONDS = 3, Fraction(1)
-
-
-def import_av() -> ModuleType:
-    """Return PyAV.
-
-    Raises:
-        ImportError: If it is not installed.
-    """
-    try:
-        import av
-    except ImportError as error:
-        raise ImportError('videos need PyAV: pip install "gffusion[video]", or pip install av') from error
-    return av
-
-
-def open_media(path: Path) -> "InputContainer":
-    """Open a file for reading. Its name can have colons, and its metadata need not be UTF-8.
-
-    Raises:
-        av.error.FFmpegError: If it cannot be read.
-    """
-    return import_av().open(str(path.absolute()), metadata_errors="replace")
 
 
 class TimedFrame(NamedTuple):
@@ -249,6 +227,11 @@ class VideoFile:
         try:
             return open_media(self.path)
         except av.error.FFmpegError as error:
+            if playlist := find_playlist(self.path):
+                raise ValueError(
+                    f"{self.path} is a playlist ({playlist}), not a video: give the video that it names; of several, make one "
+                    "(ffmpeg -c copy)"
+                ) from error
             reason = _CUT_OFF if lacks_index(self.path) else error.strerror
             raise OSError(f"cannot read the video {self.path}: {reason}") from error
 

@@ -20,7 +20,7 @@ from gffusion.utils.locks import FolderLock
 
 from .folders import FrameSource
 from .formats import HD_HEIGHT, OutputFormat
-from .reading import import_av
+from .opening import import_av
 
 if TYPE_CHECKING:
     from av.container import OutputContainer

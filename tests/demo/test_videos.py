@@ -51,11 +51,16 @@ def test_frames_are_counted_if_the_file_declares_none(tmp_path: Path, monkeypatc
 
 @pytest.mark.parametrize(
     ("infrared", "segment", "message"),
-    [("damaged.mp4", False, "cannot read the video"), ("infrared.mp4", True, "no segmenter")],
+    [
+        ("damaged.mp4", False, "cannot read the video"),
+        ("list.mp4", False, "is a playlist"),
+        ("infrared.mp4", True, "no segmenter"),
+    ],
 )
 def test_refused(tmp_path: Path, infrared: str, segment: bool, message: str) -> None:
     visible, _ = write_pair(tmp_path, count=3)
     (tmp_path / "damaged.mp4").write_bytes(b"no video")
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile infrared.mp4\n")
     request = VideoRequest(visible, tmp_path / infrared, "gffusion-live", segment=segment)
     with pytest.raises((ValueError, OSError), match=message):
         fuse_clip(request, tmp_path, DemoSettings(choose_models()))

@@ -4,6 +4,7 @@ import json
 import pickle
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,40 @@ def test_names_in_lists(gffusion: Callable, scenes: Path, tmp_path: Path) -> Non
     done = gffusion("fuse", tmp_path / "pairs.csv", "-o", tmp_path / "out" / "fused", "-m", "gffusion-funet")
     assert done.exit_code == 2 and "below the output folder" in done.err
     assert sorted(file.name for file in tmp_path.rglob("*")) == ["pairs.csv"]
+
+
+_HLS = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.4,\n{}\n#EXT-X-ENDLIST\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("list.mp4", "ffconcat version 1.0\nfile visible.mp4\n", "ffconcat"),
+        ("list.mp4", "ffconcat version 1.0\nfile list.mp4\nfile list.mp4\n", "ffconcat"),
+        ("chain.mp4", "ffconcat version 1.0\nfile private.m3u8\nduration 0.4\n", "ffconcat"),
+        ("private.m3u8", _HLS, "HLS or M3U"),
+        ("list.mp4", _HLS, "HLS or M3U"),
+        ("list.mp4", "v=0\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 96\na=rtpmap:96 H264/90000\n", "SDP"),
+        ("list.mp4", '<?xml version="1.0"?>\n<MPD type="static"><BaseURL>visible.mp4</BaseURL></MPD>', "DASH"),
+    ],
+)
+def test_playlists_named_as_videos(gffusion: Callable, tmp_path: Path, name: str, content: str, kind: str) -> None:
+    """The videos that they name, which exist, are not fused."""
+    pytest.importorskip("av", reason='videos need PyAV: pip install "gffusion[video]"')
+    from video_files import visible_frame, write_pair, write_video
+
+    from gffusion.video.reading import VideoFile
+
+    _, infrared = write_pair(tmp_path)
+    private = write_video(tmp_path / "private.ts", map(visible_frame, range(10)), time_base=Fraction(1, 90000))
+    (tmp_path / "private.m3u8").write_text(_HLS.format(private))
+    (tmp_path / name).write_text(content.format(private))
+    with pytest.raises(ValueError, match=f"{name} is a playlist \\({kind}\\), not a video"):
+        VideoFile(tmp_path / name)
+    if name.endswith(".mp4"):  # read as a video by the command
+        done = gffusion("fuse", tmp_path / name, infrared, "-o", tmp_path / "out.mp4", "-m", "gffusion-live")
+        assert done.exit_code == 2 and f"is a playlist ({kind})" in done.err and done.err.count("\n") == 1
+        assert not (tmp_path / "out.mp4").exists()
 
 
 @pytest.mark.parametrize("kind", ["file", "dangling"])

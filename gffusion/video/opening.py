@@ -1,0 +1,70 @@
+"""Open videos without the files that they name."""
+
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+
+# Formats of FFmpeg that are lists of files or addresses, or scripts, or find more files by the name of the first one.
+_NAMING_OTHERS = frozenset(
+    {
+        "avisynth", "concat", "dash", "hls", "image2", "imf", "lavfi", "rtp", "rtsp", "sap", "sdp", "vapoursynth", "vobsub",
+        "webm_dash_manifest",
+    }
+)  # fmt: skip
+_KINDS = {
+    b"ffconcat": "ffconcat",
+    b"#EXTM3U": "HLS or M3U",
+    b"<MPD": "DASH",
+    b"v=0": "SDP",
+    b"<asx": "ASX",
+    b"[playlist]": "PLS",
+}
+_HEAD = 1024  # bytes, in which the first tag of XML stands
+
+
+def import_av() -> ModuleType:
+    """Return PyAV.
+
+    Raises:
+        ImportError: If it is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise ImportError('videos need PyAV: pip install "gffusion[video]", or pip install av') from error
+    return av
+
+
+def open_media(path: Path) -> "InputContainer":
+    """Open a file for reading, and no file that it names. Its name can have colons, and its metadata need not be UTF-8.
+
+    Raises:
+        av.error.FFmpegError: If it cannot be read, or is a playlist.
+    """
+    av = import_av()
+    limits = {"format_whitelist": ",".join(sorted(av.formats_available - _NAMING_OTHERS)), "protocol_whitelist": "file"}
+    return av.open(str(path.absolute()), metadata_errors="replace", container_options=limits)
+
+
+def find_playlist(path: Path) -> str | None:
+    """Return the kind of a playlist, `None` if the file starts as none.
+
+    Raises:
+        OSError: If the file cannot be read.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     _ = Path(root, "drive.mp4").write_text("#EXTM3U")
+        ...     find_playlist(Path(root, "drive.mp4"))
+        'HLS or M3U'
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if start.startswith(b"<?xml"):
+        start = start[max(0, start.find(b"<MPD")) :]
+    return next((kind for mark, kind in _KINDS.items() if start.startswith(mark)), None)
