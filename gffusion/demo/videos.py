@@ -53,11 +53,14 @@ def fuse_clip(
     job = VideoJob(request.visible, request.infrared, fused, *((labels, overlay) if request.segment else ()))
     stop = time.monotonic() + settings.max_seconds
 
-    def check(done: int, total: int | None) -> None:
-        if done > settings.max_frames:  # of a file that declares fewer
-            raise ValueError(f"the video has more than {settings.max_frames} frames: {_ADVICE}")
+    def check_time() -> None:
         if time.monotonic() > stop:
             raise ValueError(f"the fusion took more than {settings.max_seconds} seconds: {_ADVICE}")
+
+    def check(done: int, total: int | None) -> None:
+        check_time()
+        if done > settings.max_frames:  # of a file that declares fewer
+            raise ValueError(f"the video has more than {settings.max_frames} frames: {_ADVICE}")
         if progress is not None:
             progress(min(1.0, done / (total or settings.max_frames)))
 
@@ -67,6 +70,7 @@ def fuse_clip(
         load_image_processor(request.model),
         ReadOptions(align="auto" if request.align else "none", max_pixels=settings.max_pixels),
         progress=check,
+        on_read=check_time,
     )
     failed = (f"{report.failures} frames failed and are left out: {report.errors[0]}",) if report.failures else ()
     return tuple(path for path, _ in job.outputs.values()), (*report.notes, *failed)

@@ -3,7 +3,7 @@
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -90,6 +90,7 @@ class FrameFolder:
     def __init__(self, path: Path, kind: Kind, fps: float | None = None, options: ReadOptions = ReadOptions()) -> None:
         suffixes = IMAGE_SUFFIXES + (options.raw_suffixes if kind == "infrared" else ())
         self.path, self._kind, self._options = path, kind, options
+        self.on_read: Callable[[], None] = lambda: None
         self._files = list(list_folder(path, suffixes, "images").values())
         self._refuse_two_of_a_scene()
         self.start, self.damaged = Fraction(0), 0
@@ -155,6 +156,7 @@ class FrameFolder:
         self.damaged, self.errors = 0, []
         first = 0 if start is None else max(0, bisect_right(self._times, start - self.start) - 1)
         for file, time in zip(self._files[first:], self._times[first:], strict=True):
+            self.on_read()
             try:
                 frame = self._decode(file)
             except (OSError, ValueError) as error:

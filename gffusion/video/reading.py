@@ -1,7 +1,7 @@
 """Read the frames of a video with their time stamps."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from itertools import islice
@@ -40,6 +40,8 @@ _MEASURED_FRAMES = 100  # whose times give the rate of a file that does not name
 _STEP = 4  # rows and columns between pixels that are tested for color
 # By which durations of complete files differ, as they are rounded, and formats hold no duration of the last frame.
 _SPARE_FRAMES, _SPARE_SECONDS = 3, Fraction(1)
+# Frames between two used ones that are not later than the frame before. A clock that is set back gives one.
+_MAX_REPEATS = 1000
 
 
 class TimedFrame(NamedTuple):
@@ -66,6 +68,7 @@ class VideoFile:
         filled: Frames that were used then, although their data are damaged.
         found: Seconds from `start` to the end of the last frame, 0 unless the file was read to its end.
         spare: Seconds by which the duration of a complete file can exceed `found`; `None` if it may be that of the sound.
+        on_read: Called for every packet that is read; errors that it raises end the reading.
 
     Raises:
         ImportError: If PyAV is not installed.
@@ -78,6 +81,7 @@ class VideoFile:
 
     def __init__(self, path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
         self.path = path
+        self.on_read: Callable[[], None] = lambda: None
         self.damaged, self.filled, self.found = 0, FilledFrames(), Fraction(0)
         self._max_pixels = max_pixels
         self._delay: int | None = None
@@ -148,7 +152,7 @@ class VideoFile:
         if start is not None and self._has_no_pts and self._delay is None:
             next(self._read(None), None)
         self.damaged, self.filled, self.found = 0, FilledFrames(), Fraction(0)
-        last = None
+        last, previous, repeats = None, Fraction(0), 0
         end = duration = longest = Fraction(0)
         with self._open() as container:
             stream = self._find_stream(container)
@@ -157,8 +161,8 @@ class VideoFile:
             )  # so that errors are of the packet that is sent
             options = prepare_decoder(stream.codec_context)
             stream.codec_context.options = options | {"max_pixels": str(self._max_pixels)}  # for frames that grow
-            if start is not None:
-                container.seek(max(0, int((start + self.shift) / self.time_base)), stream=stream)
+            if start is not None and not self._seek(container, stream, start):
+                return
             for frame in self._decode(container, stream):
                 unit = Fraction(frame.time_base or self.time_base)
                 stamp = frame.dts if frame.pts is None and last is None else frame.pts
@@ -173,7 +177,11 @@ class VideoFile:
                     )
                 if last is not None and time <= last:  # left by damaged packets
                     self.damaged += 1
+                    repeats += time <= previous
+                    self._check_repeats(repeats, last)
+                    previous = time
                     continue
+                repeats, previous = 0, time
                 self.filled.add_frame(frame, time)
                 longest = max(longest, time - (time if last is None else last))
                 last = time
@@ -184,12 +192,28 @@ class VideoFile:
         if self.spare is not None and not duration:  # the last frames may last as long as any other one
             self.spare = max(self.spare, _SPARE_FRAMES * longest)
 
+    def _seek(self, container: "InputContainer", stream: "VideoStream", start: Fraction) -> bool:
+        """Return whether a key frame before `start` is read next; some formats cannot tell where one is."""
+        try:
+            container.seek(max(0, int((start + self.shift) / self.time_base)), stream=stream)
+        except (import_av().error.FFmpegError, OverflowError):
+            return False
+        return True
+
+    def _check_repeats(self, repeats: int, last: Fraction) -> None:
+        if repeats > _MAX_REPEATS:
+            raise ValueError(
+                f"{self.path} has more than {_MAX_REPEATS} frames after {float(last):.3f} s whose time stamps do not increase: give it "
+                f"a frame rate (ffmpeg -r RATE -i {self.path.name} -c:v ffv1 timed.mkv)"
+            )
+
     def _decode(self, container: "InputContainer", stream: "VideoStream") -> "Iterator[av.VideoFrame]":
         """Yield the frames, with `pts` from their order where the file stores only the order of decoding."""
         av = import_av()
         first, is_lost = None, False
         try:
             for packet in container.demux(stream):
+                self.on_read()
                 if first is None or (is_lost and packet.is_keyframe):
                     first, is_lost = packet.dts, False
                 self.filled.add_packet(packet)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from outcomes import Outcome
 
 pytest.importorskip("av", reason='videos need PyAV: pip install "gffusion[video]"')
 
-from video_files import read_frames, write_pair
+from video_files import read_frames, write_pair, write_repeats
 
 from gffusion.demo.samples import CLIP_FRAMES, write_clip
 from gffusion.demo.settings import DemoSettings, choose_models
@@ -64,6 +65,17 @@ def test_refused(tmp_path: Path, infrared: str, segment: bool, message: str) -> 
     request = VideoRequest(visible, tmp_path / infrared, "gffusion-live", segment=segment)
     with pytest.raises((ValueError, OSError), match=message):
         fuse_clip(request, tmp_path, DemoSettings(choose_models()))
+
+
+def test_time_is_limited_while_videos_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames that are left out come to no fusion, after which `progress` is called."""
+    monkeypatch.setattr("gffusion.demo.videos.time", SimpleNamespace(monotonic=iter(range(10**6)).__next__))
+    visible, _ = write_pair(tmp_path, count=6)
+    request = VideoRequest(visible, write_repeats(tmp_path / "repeats.webm", [0] * 900), "gffusion-live")
+    shares: list[float] = []
+    with pytest.raises(ValueError, match="the fusion took more than 500 seconds"):
+        fuse_clip(request, tmp_path, DemoSettings(choose_models(), max_seconds=500), shares.append)
+    assert shares == []
 
 
 def test_sample(tmp_path: Path) -> None:

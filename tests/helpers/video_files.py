@@ -114,6 +114,21 @@ def write_pair(folder: Path, count: int = 10, **options: Any) -> tuple[Path, Pat
     return visible, write_video(folder / "infrared.mp4", map(infrared_frame, range(count)))
 
 
+def write_repeats(path: Path, milliseconds: Iterable[int]) -> Path:
+    """Write a WebM file of one VP9 frame at time 0, which is shown again at other times by packets of one byte."""
+    with av.open(str(path), "w", format="webm") as container:
+        stream = container.add_stream("libvpx-vp9", rate=RATE)
+        stream.height, stream.width = HEIGHT, WIDTH
+        encoded = stream.encode(av.VideoFrame.from_ndarray(visible_frame(0), "rgb24")) + stream.encode(None)
+        for packet in encoded:
+            container.mux(packet)
+        for time in milliseconds:
+            packet = av.Packet(bytes([0x88]))  # show_existing_frame
+            packet.stream, packet.time_base, packet.pts, packet.dts = stream, Fraction(1, 1000), time, time
+            container.mux(packet)
+    return path
+
+
 def read_frames(path: Path) -> tuple[list[NDArray[Any]], list[Fraction]]:
     """Return the decoded frames as RGB or gray images, and their times."""
     images, times = [], []

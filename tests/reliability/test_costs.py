@@ -201,3 +201,15 @@ def test_headers_of_weights(tmp_path: Path) -> None:
     file.write_bytes(struct.pack("<Q", len(header)) + header)
     with limit_cost(file.stat().st_size):
         read_headers([file])
+
+
+def test_frames_of_one_time(tmp_path: Path) -> None:
+    """A frame of a video that is shown again takes seven bytes of the file."""
+    pytest.importorskip("av", reason='videos need PyAV: pip install "gffusion[video]"')
+    from video_files import write_repeats
+
+    from gffusion.video.reading import VideoFile
+
+    path = write_repeats(tmp_path / "repeats.webm", [0] * 140_000)
+    with limit_cost(path.stat().st_size), pytest.raises(ValueError, match=r"repeats\.webm has more than 1000 frames"):
+        list(VideoFile(path).read())

@@ -8,7 +8,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from video_files import RATE, find_marker, infrared_frame, marker_column, visible_frame, write_video
+from video_files import RATE, find_marker, infrared_frame, marker_column, visible_frame, write_repeats, write_video
 
 from gffusion.video.matching import VideoPair, describe_counts
 from gffusion.video.reading import VideoFile, to_infrared, to_visible
@@ -200,6 +200,35 @@ def test_a_stream_without_time_stamps_is_refused_with_a_command(suffix: str, tmp
         container.mux(stream.encode(None))
     with pytest.raises(ValueError, match=rf"without time stamps.*ffmpeg -r RATE -i {path.name} -c:v ffv1 timed\.mkv"):
         next(VideoFile(path).read())
+
+
+def test_frames_of_one_time_are_left_out_or_refused(tmp_path: Path) -> None:
+    file = VideoFile(write_repeats(tmp_path / "some.webm", [0] * 900 + [40] * 900 + [80]))
+    assert [item.time for item in file.read()] == [0, Fraction(40, 1000), Fraction(80, 1000)]
+    assert file.damaged == 1799
+    file = VideoFile(write_repeats(tmp_path / "many.webm", [0] * 1100 + [40]))
+    with pytest.raises(ValueError, match=r"many\.webm has more than 1000 frames after 0\.000 s.*-r RATE -i many\.webm"):
+        list(file.read())
+
+
+def test_a_clock_that_is_set_back_is_not_refused(tmp_path: Path) -> None:
+    """Two recordings in one file, as `cat` joins them: the times of the second one increase, too."""
+    count = 1200
+    single = write_video(tmp_path / "a.ts", map(visible_frame, range(count)), time_base=Fraction(1, 90000))
+    (tmp_path / "two.ts").write_bytes(2 * single.read_bytes())
+    file = VideoFile(tmp_path / "two.ts")
+    assert len(list(file.read())) == count and file.damaged == count
+
+
+def test_files_without_an_index_are_read_from_the_start(tmp_path: Path) -> None:
+    """FFmpeg cannot find a time in SWF files; a crafted duration leads to times that no file has."""
+    frames = [visible_frame(index) for index in range(RATE)]
+    flash = write_video(tmp_path / "clip.swf", frames, codec="flv", time_base=Fraction(1, RATE))
+    matroska = write_video(tmp_path / "clip.mkv", frames, time_base=Fraction(1, 1000))
+    for path, start in ((flash, Fraction(1, 2)), (matroska, Fraction(10**30))):
+        file = VideoFile(path)
+        assert [item.time for item in file.read(start)] == [item.time for item in file.read()]
+        assert [find_number(item.frame) for item in file.read(start)] == [marker_column(index) for index in range(RATE)]
 
 
 @pytest.mark.parametrize(("suffix", "start"), [(".mkv", 0), (".mkv", 2), (".flv", 0), (".nut", 0)])
