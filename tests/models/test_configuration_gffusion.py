@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from transformers import CLIPVisionConfig, Dinov2Config
+from transformers import CLIPVisionConfig, Dinov2Config, Trainer, TrainingArguments
 
-from gffusion import GFFusionConfig
+from gffusion import GFFusionConfig, GFFusionModel
 
 TinyConfig = Callable[..., GFFusionConfig]
 
@@ -247,3 +247,29 @@ class TestFiles:
         path.write_text(json.dumps(json.loads(path.read_text()) | {"color_space": "lab"}))
         with pytest.raises(ValueError, match="color_space"):
             GFFusionConfig.from_pretrained(tmp_path)
+
+
+def test_trainer_of_transformers(
+    tiny_model: Callable[..., GFFusionModel],
+    make_inputs: Callable[..., Any],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Predictions are the images and logits, and what it sets in the configuration is no surprise in its checkpoints."""
+    batch = make_inputs(height=48, width=48, labels=True)
+    items = [{name: values[index] for name, values in batch.items()} for index in range(2)]
+    arguments = TrainingArguments(str(tmp_path), max_steps=1, report_to=[], use_cpu=True, disable_tqdm=True)
+    shapes = []
+
+    def measure(results: Any) -> dict[str, float]:
+        shapes.extend(values.shape for values in results.predictions)
+        return {}
+
+    model = tiny_model(vif_weight=1.0, qabf_weight=1.0)
+    trainer = Trainer(model, arguments, train_dataset=items, eval_dataset=items, compute_metrics=measure)
+    trainer.train()
+    assert "eval_loss" in trainer.evaluate()
+    assert shapes == [(2, 1, 48, 48), (2, 4, 48, 48)]
+    trainer.save_model()
+    assert "no such arguments" not in caplog.text
+    assert "use_cache" not in (tmp_path / "config.json").read_text()

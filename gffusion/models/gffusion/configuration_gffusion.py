@@ -45,8 +45,8 @@ _BASE_ARGUMENTS = {
     "torch_dtype",
 }
 
-# `label2id` follows from id2label; transformers writes `custom_pipelines` when it saves a pipeline.
-_NOT_READ = {"label2id", "custom_pipelines"}
+# `label2id` follows from id2label; transformers writes `custom_pipelines` when it saves a pipeline, and its Trainer sets `use_cache`.
+_NOT_READ = {"label2id", "custom_pipelines", "use_cache"}
 
 _WEIGHTS = [f"{term}_weight" for term in ("gradient", "intensity", "vif", "qabf", "segmentation")]
 _TARGET = ("intensity_contrast", "intensity_floor", "intensity_undershoot")
@@ -153,6 +153,11 @@ class GFFusionConfig(PreTrainedConfig):
         "clip_config": SubConfigSpec(CLIPVisionConfig, optional=True),
         "dinov2_config": SubConfigSpec(Dinov2Config, optional=True),
     }
+
+    # Terms of the loss are no predictions, which the Trainer of transformers gives to `compute_metrics`.
+    keys_to_ignore_at_inference = [
+        f"loss_{term}" for term in ("structural", "ssim", "gradient", "intensity", "vif", "qabf", "segmentation")
+    ]
 
     clip_config: dict[str, Any] | CLIPVisionConfig | None = None
     dinov2_config: dict[str, Any] | Dinov2Config | None = None
