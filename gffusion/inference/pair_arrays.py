@@ -12,7 +12,7 @@ from gffusion.cameras.cleaning import remove_colors
 from gffusion.cameras.missing import fill_missing
 from gffusion.data.reading import PairImages
 from gffusion.data.visible_range import count_used_bits
-from gffusion.models.gffusion.image_arrays import to_array
+from gffusion.models.gffusion.image_arrays import refuse_lists_of_one_modality, to_array
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 
@@ -21,6 +21,7 @@ logger = logging.get_logger(__name__)
 
 def list_pairs(pairs: Any) -> list[Any]:
     """Return the pairs as a list; raise ValueError if an item is not a pair."""
+    refuse_lists_of_one_modality(pairs)
     is_one = isinstance(pairs, PairImages | np.ndarray | Tensor)
     items = [pairs] if is_one else list(pairs)
     wrong = items if is_one else [item for item in items if not _is_pair(item)]

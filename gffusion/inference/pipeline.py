@@ -23,7 +23,7 @@ from gffusion.data.reading import clean, complete_pair, decode_both, decode_infr
 from gffusion.data.rigs import find_rig, parse_align
 from gffusion.data.urls import is_url, read_url
 from gffusion.data.visible_range import VisibleFrame, map_visible
-from gffusion.models.gffusion.image_arrays import IMAGE_TYPES, Image, to_array
+from gffusion.models.gffusion.image_arrays import IMAGE_TYPES, Image, refuse_lists_of_one_modality, to_array
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions
 from gffusion.utils.notes import name_first
@@ -156,6 +156,7 @@ class ImageFusionPipeline(Pipeline):
                 inputs = (inputs, inputs)
         if _is_pair(inputs):
             return next(self._stream([inputs], 1, timeout, kwargs))
+        refuse_lists_of_one_modality(inputs)
         if is_content(inputs) or isinstance(inputs, str | Mapping) or not isinstance(inputs, (Iterable, Dataset)):
             raise ValueError(
                 "Expected a visible and an infrared path, URL or image, such as fuse('visible.png', 'infrared.png'), or several "

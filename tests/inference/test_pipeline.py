@@ -222,7 +222,7 @@ class TestSeveralPairs:
             assert_same(images, [direct(pair) for pair in pairs])
         assert len(fuse(pairs[:1])) == 1
         assert fuse([]) == []
-        assert len(fuse(pairs[:2])) == len(fuse(tuple(list(pair) for pair in pairs[:2]))) == 2  # not one pair
+        assert len(fuse(pairs[:2])) == len(fuse([list(pair) for pair in pairs[:2]])) == 2  # not one pair
 
     def test_mixed_sizes(self, fuse: ImageFusionPipeline, direct: Direct) -> None:
         sizes = [(40, 48), (40, 48), (48, 40), *[(20, 27)] * 5, (40, 48)]

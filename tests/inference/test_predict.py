@@ -165,11 +165,12 @@ def test_pairs_that_were_read_keep_ranges_and_holes(tiny_model: TinyModel) -> No
         lambda a, b: np.stack([a, a]),
         lambda a, b: [np.stack([a, a])],
         lambda a, b: [PairImages(a, b), None],
+        lambda a, b: ([a, a], [b, b]),
     ],
 )
 def test_what_are_no_pairs_is_refused(tiny_model: TinyModel, make: Callable[..., Any]) -> None:
     images = np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), np.uint8)
-    with pytest.raises(ValueError, match=r"list of pairs.* put a single pair in brackets"):
+    with pytest.raises(ValueError, match=r"list of pairs.* put a single pair in brackets|`list\(zip\(visible_images"):
         predict(tiny_model().eval(), GFFusionImageProcessor(), make(*images))
 
 

@@ -364,3 +364,17 @@ def test_images_are_one_argument() -> None:
         ValueError, match=r"got 2: pass the images of a pair together, `processor\(\(visible, infrared\)\)`"
     ):
         GFFusionImageProcessor()(visible, infrared)
+
+
+def test_lists_of_one_modality() -> None:
+    """They would be read as pairs, which nothing reveals if all images are gray."""
+    images = [np.full((48, 64), level, np.uint8) for level in range(4)]
+    processor = GFFusionImageProcessor()
+    for count in (1, 2):
+        with pytest.raises(ValueError, match=r"pass `list\(zip\(visible_images, infrared_images\)\)`"):
+            processor((images[:count], images[2 : 2 + count]))
+    pairs = list(zip(images[:2], images[2:], strict=True))
+    for same in (tuple(pairs), [list(pair) for pair in pairs]):
+        assert [len(values) for values in processor(same).values()] == [2, 2]
+        for values, level in zip(processor(same)["infrared_values"], (2, 3), strict=True):
+            np.testing.assert_allclose(values, level / 255)

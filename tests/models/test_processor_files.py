@@ -38,9 +38,25 @@ class TestFiles:
         loaded = loader.from_pretrained(tmp_path, invert=True, agc="clahe", size_divisor=4, infrared_range=None)
         assert (loaded.size_divisor, loaded.infrared_options) == (4, InfraredOptions(invert=True, agc="clahe"))
         assert not caplog.text
-        for wrong in ({"size_divisor": 0}, {"agc": "loud"}, {"infrared_range": [5, 5]}):
+        for wrong in (
+            {"size_divisor": 0},
+            {"agc": "loud"},
+            {"infrared_range": [5, 5]},
+            {"infrared_rage": "percentile"},
+        ):
             with pytest.raises(ValueError, match=next(iter(wrong))):
                 loader.from_pretrained(tmp_path, **wrong)
+
+    @pytest.mark.parametrize("loader", [GFFusionImageProcessor, AutoImageProcessor])
+    def test_arguments_that_are_no_options(self, tmp_path: Path, loader: Any) -> None:
+        """Those of the loaders, and of the model that the same call loads, are allowed; others are returned on request."""
+        GFFusionImageProcessor(size_divisor=8).save_pretrained(tmp_path)
+        of_loaders = {"trust_remote_code": False, "use_fast": False, "code_revision": "main", "local_files_only": True}
+        assert loader.from_pretrained(tmp_path, **of_loaders).size_divisor == 8
+        processor, unused = loader.from_pretrained(tmp_path, infrared_rage="type", return_unused_kwargs=True)
+        assert (processor.size_divisor, unused["infrared_rage"]) == (8, "type")
+        of_model = {"attn_implementation": "eager", "invert": True}
+        assert loader.from_pretrained(tmp_path, _from_pipeline="image-fusion", **of_model).invert
 
     @pytest.mark.parametrize(
         ("name", "value"), [("size_divisor", -1), ("size_divisor", np.int64(32)), ("plateau_limit", 2), ("my_note", 1)]

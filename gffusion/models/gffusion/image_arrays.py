@@ -1,4 +1,4 @@
-"""Convert images of any library to arrays (H, W) or (H, W, 3)."""
+"""Tell pairs of images from lists of pairs, and convert images of any library to arrays (H, W) or (H, W, 3)."""
 
 from typing import Any
 
@@ -13,6 +13,30 @@ from .infrared_values import unmask
 
 Image = PIL.Image.Image | NDArray[Any] | Tensor
 IMAGE_TYPES = (PIL.Image.Image, np.ndarray, Tensor)
+
+
+def refuse_lists_of_one_modality(images: Any) -> None:
+    """Raise ValueError for `(visible_images, infrared_images)`, of which the items would be read as pairs."""
+    if isinstance(images, tuple) and any(isinstance(item, list) for item in images):
+        raise ValueError(
+            f"Expected a pair (visible, infrared) or a list of such pairs, got a tuple of {len(images)} with lists: pass "
+            "`list(zip(visible_images, infrared_images))`; pairs that are lists must be in a list."
+        )
+
+
+def as_pairs(images: Any) -> list[tuple[Image, Image]]:
+    """Return one pair of images, or a sequence of pairs, as a list of pairs; raise ValueError for anything else."""
+    refuse_lists_of_one_modality(images)
+    if isinstance(images, (tuple, list)) and images:
+        if all(isinstance(item, IMAGE_TYPES) for item in images) and len(images) == 2:
+            return [(images[0], images[1])]
+        if all(isinstance(item, (tuple, list)) and len(item) == 2 for item in images):
+            return [(visible, infrared) for visible, infrared in images]
+    kind = f"{type(images).__name__} of {len(images)}" if isinstance(images, (tuple, list)) else type(images).__name__
+    raise ValueError(
+        f"Expected a pair (visible, infrared) of images or a list of such pairs, got a {kind}. Images are PIL images, "
+        "arrays or tensors; gffusion.data.read_image reads files."
+    )
 
 
 def to_array(image: Image, name: str) -> NDArray[Any]:

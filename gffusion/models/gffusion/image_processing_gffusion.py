@@ -15,9 +15,9 @@ from transformers.image_processing_base import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import TensorType, logging
 
-from .image_arrays import IMAGE_TYPES, Image, to_array
+from .image_arrays import Image, as_pairs, to_array
 from .image_ops import restore_color, rgb_to_luma
-from .image_sizes import ALIGN_FIRST, MIN_SIZE, check_same_size
+from .image_sizes import ALIGN_FIRST, MIN_SIZE, check_same_size, check_size_divisor
 from .infrared_options import OPTION_NAMES, Agc, InfraredOptions, InfraredRange, check_options
 from .infrared_values import to_infrared_values, to_visible_values
 
@@ -27,6 +27,9 @@ Pair = tuple[Image, Image] | list[Image]
 
 # Keys of a saved processor's JSON besides its options.
 _SAVED_KEYS = {"auto_map", "feature_extractor_type", "image_processor_type", "processor_class"}
+
+# Arguments of `from_pretrained` that choose a class or code, which are no options.
+_LOADER_ARGUMENTS = {"_commit_hash", "backend", "code_revision", "repo_type", "trust_remote_code", "use_fast"}
 
 
 class GFFusionImageProcessor(BaseImageProcessor):
@@ -88,9 +91,19 @@ class GFFusionImageProcessor(BaseImageProcessor):
     ) -> None:
         _refuse_unknown(kwargs.keys() - _SAVED_KEYS)
         super().__init__(**kwargs)
-        _check_size_divisor(size_divisor)
+        check_size_divisor(size_divisor)
         self.size_divisor = size_divisor
         self.infrared_options = InfraredOptions(infrared_range, invert, agc, plateau_limit, smooth_range)
+
+    @classmethod
+    def get_image_processor_dict(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the saved options and the arguments that are none of the loader."""
+        saved, others = super().get_image_processor_dict(pretrained_model_name_or_path, **kwargs)
+        if "_from_pipeline" in kwargs:  # `pipeline` also passes the arguments of the model
+            others = {name: value for name, value in others.items() if name in ("size_divisor", *OPTION_NAMES)}
+        return saved, others
 
     @classmethod
     def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs: Any) -> Any:
@@ -105,6 +118,8 @@ class GFFusionImageProcessor(BaseImageProcessor):
                 f"`image_processor_type` is {saved_type!r}, not {cls.__name__!r}: save the image processor of the model there."
             )
         given = {name: kwargs.pop(name) for name in ("size_divisor", *OPTION_NAMES) if name in kwargs}
+        if not kwargs.get("return_unused_kwargs"):
+            _refuse_unknown(kwargs.keys() - {"return_unused_kwargs"} - _LOADER_ARGUMENTS)
         options, size_divisor = dict(image_processor_dict), given.pop("size_divisor", None)
         if size_divisor is not None:
             options["size_divisor"] = size_divisor
@@ -119,7 +134,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
         Raises:
             ValueError: If attributes were set with which the file could not be loaded.
         """
-        _check_size_divisor(self.size_divisor)
+        check_size_divisor(self.size_divisor)
         self.from_dict(json.loads(self.to_json_string()))
         return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
 
@@ -174,8 +189,8 @@ class GFFusionImageProcessor(BaseImageProcessor):
                 "`processor((visible, infrared))`, and options by name."
             )
         size_divisor = self.size_divisor if size_divisor is None else size_divisor
-        _check_size_divisor(size_divisor)
-        pairs = _as_pairs(images)
+        check_size_divisor(size_divisor)
+        pairs = as_pairs(images)
         options_of_pairs = self._choose_options(infrared_options, overrides, len(pairs))
         visible_values, infrared_values = [], []
         masks = [None] * len(pairs) if missing is None else list(missing)
@@ -243,7 +258,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
         """
         if output_type not in ("pil", "np", "pt"):
             raise ValueError(f'`output_type` must be "pil", "np" or "pt", got {output_type!r}.')
-        pairs = _as_pairs(images)
+        pairs = as_pairs(images)
         fused_values = outputs.fused_values.detach().float()  # colored and rounded where it is, on a GPU or CPU
         if len(pairs) != len(fused_values):
             raise ValueError(f"`outputs` holds {len(fused_values)} pairs, but `images` holds {len(pairs)}.")
@@ -288,7 +303,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
             raise ValueError("The output has no logits: call the model with `segment=True`.")
         logits = list(outputs.logits)  # (B, num_labels, H, W) -> B times (num_labels, H, W)
         if images is not None:
-            pairs = _as_pairs(images)
+            pairs = as_pairs(images)
             if len(pairs) != len(logits):
                 raise ValueError(f"`outputs` holds {len(logits)} pairs, but `images` holds {len(pairs)}.")
             shapes = [to_array(visible, "visible").shape for visible, _ in pairs]
@@ -303,7 +318,6 @@ class GFFusionImageProcessor(BaseImageProcessor):
 _BLOCK_PIXELS = 2**16
 # Of the brightest value, in levels of 8 bits at least, and of the pixels.
 _COLOR_NOISE, _COLOR_LEVELS, _COLOR_SHARE = 1 / 16, 4, 0.05
-_MAX_DIVISOR = 4096  # images are padded to multiples of it
 _COMMON_DIVISORS = range(1, 33)  # which `preprocess` may have had instead of the processor's own
 
 
@@ -311,24 +325,6 @@ def _refuse_unknown(names: Collection[str]) -> None:
     if names:
         allowed = ", ".join(sorted(("size_divisor", *OPTION_NAMES)))
         raise ValueError(f"Unknown options {sorted(names)}. Allowed: {allowed}.")
-
-
-def _check_size_divisor(size_divisor: int) -> None:
-    if isinstance(size_divisor, bool) or not isinstance(size_divisor, int) or not 1 <= size_divisor <= _MAX_DIVISOR:
-        raise ValueError(f"`size_divisor` must be an integer from 1 to {_MAX_DIVISOR}, got {size_divisor!r}.")
-
-
-def _as_pairs(images: Any) -> list[tuple[Image, Image]]:
-    if isinstance(images, (tuple, list)) and images:
-        if all(isinstance(item, IMAGE_TYPES) for item in images) and len(images) == 2:
-            return [(images[0], images[1])]
-        if all(isinstance(item, (tuple, list)) and len(item) == 2 for item in images):
-            return [(visible, infrared) for visible, infrared in images]
-    kind = f"{type(images).__name__} of {len(images)}" if isinstance(images, (tuple, list)) else type(images).__name__
-    raise ValueError(
-        f"Expected a pair (visible, infrared) of images or a list of such pairs, got a {kind}. Images are PIL images, "
-        "arrays or tensors; gffusion.data.read_image reads files."
-    )
 
 
 def _has_colors(array: NDArray[Any]) -> bool:

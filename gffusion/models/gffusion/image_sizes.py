@@ -1,4 +1,4 @@
-"""The smallest image size of the model, and the check that the images of a pair have one size. Does not import torch."""
+"""The smallest image size of the model, and checks of sizes and of the divisor of padding. Does not import torch."""
 
 from collections.abc import Mapping
 
@@ -9,6 +9,8 @@ ALIGN_FIRST = (
     'Align them first: the pipeline takes align="auto" or a rig, and `read_pair` takes ReadOptions(align="auto").'
 )
 """Advice of functions that do not align."""
+
+_MAX_DIVISOR = 4096
 
 _ALIGN = (
     'Pass align="auto" (--align auto) to find the position of the infrared image, align="resize" (--align resize) if '
@@ -44,3 +46,9 @@ def check_same_size(sizes: Mapping[str, tuple[int, ...]], advice: str | None = N
                 f"{words}: the images of a pair must be aligned pixel by pixel. {_ROTATED * is_rotated}{advice or _ALIGN}"
             )
     return height, width
+
+
+def check_size_divisor(size_divisor: int) -> None:
+    """Raise ValueError unless this is an integer from 1 to 4096, to multiples of which images are padded."""
+    if isinstance(size_divisor, bool) or not isinstance(size_divisor, int) or not 1 <= size_divisor <= _MAX_DIVISOR:
+        raise ValueError(f"`size_divisor` must be an integer from 1 to {_MAX_DIVISOR}, got {size_divisor!r}.")
