@@ -269,6 +269,10 @@ def locate(name: str | os.PathLike[str]) -> str:
             hint = f" Did you mean {' or '.join(models)}?" if models else ""
             pickles = sorted(file.name for file in path.iterdir() if file.suffix.lower() in PICKLE_SUFFIXES)
             found = f" It contains {pickles[0]}{_PICKLES}." if pickles else ""
+            if (path / "adapter_config.json").is_file():
+                found = (
+                    " It contains an adapter: load the model that it was trained with, then call `model.load_adapter`."
+                )
             raise OSError(f"The folder {name} contains no model: it has no config.json.{hint}{found}")
         return name
     if path.suffix.lower() in _WEIGHT_SUFFIXES:

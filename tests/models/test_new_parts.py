@@ -1,15 +1,16 @@
-"""Warnings about parts of a checkpoint that a model does not use, and FINet of another paradigm."""
+"""Warnings about parts of a checkpoint that a model does not use, adapters, and FINet of another paradigm."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from gffusion import GFFusionConfig, GFFusionModel
+from gffusion import GFFusionConfig, GFFusionModel, create_model
 
 TinyModel = Callable[..., GFFusionModel]
 
@@ -94,3 +95,41 @@ def test_adapters_that_were_not_merged(tiny_model: TinyModel, tmp_path: Path, ca
     model.save_pretrained(tmp_path)
     GFFusionModel.from_pretrained(tmp_path)
     assert not caplog.messages
+
+
+def test_adapters_of_transformers(
+    tiny_model: TinyModel, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only they are saved, as by other models of transformers; beside the model, they are not overlooked."""
+    model, inputs = tiny_model().eval(), {"visible_values": torch.rand(1, 3, 32, 32)}
+    inputs["infrared_values"] = torch.rand(1, 1, 32, 32)
+    model.save_pretrained(tmp_path / "model")
+    plain = model(**inputs).fused_values
+    layer = model.finet.feature_projection
+    layer.lora_A = torch.nn.Linear(4, 4)  # as PEFT adds it
+    saved = {"finet.feature_projection.lora_A.weight": layer.lora_A.weight}
+    config = SimpleNamespace(save_pretrained=lambda folder: Path(folder, "adapter_config.json").write_text("{}"))
+    monkeypatch.setattr(model, "_hf_peft_config_loaded", True)
+    monkeypatch.setattr(model, "get_adapter_state_dict", lambda state_dict=None: saved)
+    monkeypatch.setattr(model, "active_adapters", lambda: ["default"])
+    monkeypatch.setattr(model, "peft_config", {"default": config}, raising=False)
+    for folder in ("adapter", "model"):
+        model.save_pretrained(tmp_path / folder)
+    assert {file.name for file in (tmp_path / "adapter").iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    }
+    assert load_file(tmp_path / "adapter" / "adapter_model.safetensors").keys() == {
+        f"base_model.model.{name}" for name in saved
+    }
+    modes = {file.stat().st_mode for file in (tmp_path / "adapter").iterdir()}
+    assert len(modes) == 1  # others can read both
+    assert not caplog.messages
+
+    loaded = GFFusionModel.from_pretrained(tmp_path, subfolder="model")
+    torch.testing.assert_close(loaded(**inputs).fused_values, plain)
+    folder = str(tmp_path / "model")
+    assert "has an adapter (adapter_config.json), which is not loaded with the model: load" in caplog.text
+    assert f"then call `model.load_adapter({folder!r})`" in caplog.text
+    with pytest.raises(OSError, match="It contains an adapter: load the model that it was trained with"):
+        create_model(tmp_path / "adapter")

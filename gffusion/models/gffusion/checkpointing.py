@@ -13,7 +13,7 @@ from typing import Any, Self
 import torch
 from safetensors import SafetensorError
 from transformers import CLIPVisionModel, Dinov2Model, PreTrainedModel
-from transformers.utils import CONFIG_NAME, logging
+from transformers.utils import ADAPTER_CONFIG_NAME, CONFIG_NAME, logging
 
 from .config_changes import check_network_fields, copy_network_fields
 from .config_limits import names_repository
@@ -39,6 +39,7 @@ from .weight_files import (
     locate_weights,
     read_weights,
     replaced_weights,
+    warn_about_adapter,
 )
 
 logger = logging.get_logger(__name__)
@@ -170,6 +171,7 @@ class FrozenBackboneModel(PreTrainedModel):
         variant = kwargs.pop("variant", None)
         source = pretrained_model_name_or_path
         if source is not None:
+            warn_about_adapter(source, location.get("subfolder") or "")
             hub_arguments = limit_to_cache(source, hub_arguments)
         other_encoders = {name: kwargs.get(f"{name}_name_or_path") for name in BACKBONE_CLASSES}
         kwargs.update({f"{name}_name_or_path": locate_source(other) for name, other in other_encoders.items() if other})
@@ -233,7 +235,7 @@ class FrozenBackboneModel(PreTrainedModel):
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], include_backbones: bool | None = None, **kwargs: Any
     ) -> None:
-        """Save a slim or a full checkpoint.
+        """Save a slim or a full checkpoint, or only the adapter of a model to which `add_adapter` added one.
 
         Args:
             save_directory: Folder, created if needed.
@@ -251,6 +253,10 @@ class FrozenBackboneModel(PreTrainedModel):
             self._refuse_local_sources()
         if os.path.isfile(save_directory):  # transformers only logs an error and saves nothing
             raise NotADirectoryError(f"{os.fspath(save_directory)!r} is a file: pass a folder.")
+        if self._hf_peft_config_loaded:
+            super().save_pretrained(save_directory, **kwargs)
+            _copy_mode(ADAPTER_CONFIG_NAME, save_directory)
+            return
         if layers := find_adapters(self):
             logger.warning(
                 f"Saving a model with adapters ({layers[0]!r}, ...), so that `from_pretrained` cannot load it: merge them first (`merge_and_unload()` "
@@ -279,9 +285,7 @@ class FrozenBackboneModel(PreTrainedModel):
             raise OSError(f"Cannot write the weights to {os.fspath(save_directory)}: {error}") from error
         finally:
             self.config.backbone_weights, self._keys_to_ignore_on_save = previous
-        # safetensors files are created without read permission for others
-        for weights in Path(save_directory).glob("*.safetensors"):
-            shutil.copymode(Path(save_directory) / CONFIG_NAME, weights)
+        _copy_mode(CONFIG_NAME, save_directory)
 
     def push_to_hub(self, *args: Any, **kwargs: Any) -> str:
         """Publish weights and configuration as [`~transformers.PreTrainedModel.push_to_hub`] does.
@@ -311,6 +315,13 @@ class FrozenBackboneModel(PreTrainedModel):
                         f"`push_to_hub` would publish {source!r}, the local path of the {name} encoder, from which others cannot load "
                         "it. Use `gffusion.hub.push_model(model, repo_id, full=True)`, which publishes the encoder instead."
                     )
+
+
+def _copy_mode(name: str, folder: str | os.PathLike[str]) -> None:
+    """Give weights the permissions of a file: safetensors files are created without read permission for others."""
+    if (file := Path(folder, name)).is_file():  # only the main process writes it
+        for weights in Path(folder).glob("*.safetensors"):
+            shutil.copymode(file, weights)
 
 
 def _warn_about_dtypes(given: Iterable[Any]) -> None:

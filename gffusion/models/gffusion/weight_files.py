@@ -24,7 +24,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import get_session
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file, logging
+from transformers.utils import ADAPTER_CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file, logging
 
 from .json_files import describe_type, read_json_object
 from .weight_checks import MisfitError
@@ -89,6 +89,16 @@ def can_reach_hub() -> bool:
         time.sleep(1 - attempt)
     _answers[endpoint] = time.monotonic(), answer
     return answer
+
+
+def warn_about_adapter(source: str | os.PathLike[str], subfolder: str) -> None:
+    """Warn if a folder has an adapter of PEFT, which is not loaded with a model."""
+    folder = str(Path(source, subfolder))
+    if os.path.isfile(os.path.join(folder, ADAPTER_CONFIG_NAME)):
+        logger.warning(
+            f"{folder} has an adapter ({ADAPTER_CONFIG_NAME}), which is not loaded with the model: load the model that it was "
+            f"trained with, then call `model.load_adapter({folder!r})`."
+        )
 
 
 def read_weights(paths: Sequence[str]) -> dict[str, Tensor]:
