@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from transformers import CLIPVisionConfig, Dinov2Config, Trainer, TrainingArguments
+from transformers import CLIPVisionConfig, Dinov2Config, Trainer, TrainingArguments, default_data_collator
 
 from gffusion import GFFusionConfig, GFFusionModel
 
@@ -273,3 +273,15 @@ def test_trainer_of_transformers(
     trainer.save_model()
     assert "no such arguments" not in caplog.text
     assert "use_cache" not in (tmp_path / "config.json").read_text()
+
+
+def test_trainer_of_transformers_without_labels(
+    tiny_model: Callable[..., GFFusionModel], make_inputs: Callable[..., Any], tmp_path: Path
+) -> None:
+    """The way that the guide describes."""
+    batch, model = make_inputs(), tiny_model()
+    items = [{name: values[index] for name, values in batch.items()} for index in range(2)]
+    arguments = TrainingArguments(str(tmp_path), report_to=[], use_cpu=True, disable_tqdm=True, label_names=[])
+    trainer = Trainer(model, arguments, lambda items: {**default_data_collator(items), "return_loss": True})
+    expected = model.eval()(**batch, return_loss=True).loss.item()
+    assert trainer.evaluate(items)["eval_loss"] == pytest.approx(expected, rel=1e-5)
