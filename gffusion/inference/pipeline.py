@@ -222,9 +222,11 @@ def _check_num_workers(number: int | None) -> None:
 
 def _is_pair(inputs: Any) -> bool:
     if isinstance(inputs, Mapping):
-        return set(inputs) == {"visible", "infrared"}
-    is_two = isinstance(inputs, (tuple, list)) and len(inputs) == 2
-    return is_two and all(isinstance(item, (str, os.PathLike, *IMAGE_TYPES)) or is_content(item) for item in inputs)
+        items = list(inputs.values()) if set(inputs) == {"visible", "infrared"} else []
+    else:
+        items = list(inputs) if isinstance(inputs, (tuple, list)) else []
+    is_source = (isinstance(item, (str, os.PathLike, *IMAGE_TYPES)) or is_content(item) for item in items)
+    return len(items) == 2 and all(is_source)
 
 
 def _iterate(inputs: Any) -> Iterator[Any]:

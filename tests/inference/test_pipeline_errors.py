@@ -28,6 +28,8 @@ PAIR = np.full((40, 48, 3), 90, np.uint8), np.full((40, 48), 160, np.uint8)
         (PIL.Image.new("L", (48, 40)), "Expected a pair .* got Image"),
         (None, "Expected a pair .* got NoneType"),
         ({"visible": "visible.png"}, "Expected a pair .* got dict"),
+        ({"visible": [PAIR[0]], "infrared": [PAIR[1]]}, "Expected a pair .* got dict"),
+        ([{"visible": PAIR[0], "infrared": None}], "Expected a pair .* got dict"),
         (["visible.png"], "Expected a pair .* got str"),
         (["visible.png", "infrared.png", "more.png"], "Expected a pair .* got str"),
         ([("visible.png", None)], "Expected a pair .* got tuple"),
