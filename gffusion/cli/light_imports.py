@@ -114,10 +114,12 @@ def _replaced_parts() -> Iterator[None]:
         return sys.modules["transformers"]  # which is deferred, instead of a second copy that runs
 
     indexing = "torch._dynamo._trace_wrapped_higher_order_op"
+    shapes = "torch.fx.experimental.symbolic_shapes"
     parts: dict[str, dict[str, Any]] = {
         # Decorators that only concern compiled functions.
         "torch._dynamo": dict.fromkeys(("allow_in_graph", "assume_constant_result", "disable"), _decorate_nothing),
         indexing: stand_for(indexing, "TransformGetItemToIndex"),
+        shapes: stand_for(shapes, "has_free_unbacked_symbols"),  # used by flex attention; imports SymPy
     }
     is_available = torch.distributed.is_available
     copies = [
