@@ -100,7 +100,7 @@ def check_model(model: GFFusionModel, name: str, segment: bool, dtype: str) -> N
     check_model_object(model)
     if model.training:
         raise ValueError(f"the model {name} is in training mode: call `model.eval()` first")
-    if model.device.type != "cpu" or any(value.dtype != torch.float32 for value in model.parameters()):
+    if any((value.device.type, value.dtype) != ("cpu", torch.float32) for value in model.parameters()):
         raise ValueError(
             f"the model {name} must be on the CPU and in float32, got {model.dtype} on {model.device}: call "
             "`model.cpu().float()` first; `dtype` (--dtype) chooses the precision of the file"

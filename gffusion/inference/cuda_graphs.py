@@ -207,8 +207,7 @@ def _make_compute(model: GFFusionModel) -> Compute:
         projections = None
         if encode is not None and finet is not None:
             tokens = encode(visible, infrared) if tokens is None else tokens
-            grid = config.clip_grid
-            projections = finet.project(finet.merge(tokens.to(finet.gate_projection.weight.dtype), grid), grid)
+            _, projections = finet(tokens, config.clip_grid)
         if kernels is not None and infrared.shape[-2] * infrared.shape[-1] <= kernels.maximum_pixels:
             return kernels(visible, infrared, projections)
         source = (rgb_to_luma(visible) if is_luma else visible).to(dtype)

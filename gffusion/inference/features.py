@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import align_module_device
 from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
@@ -92,13 +93,12 @@ def get_layer_weights(model: GFFusionModel) -> dict[str, float]:
     layers = [str(layer) for layer in config.semantic_layers or ()]
     if config.merging == "mean":
         return dict.fromkeys(layers, 1 / len(layers))
-    if config.merging == "weighted_sum":
-        shares = model.finet.layer_weights
-        names = layers
-    else:
-        shares, groups = model.finet.group_weights, iter(layers)
+    names, groups = layers, iter(layers)
+    if config.merging == "group_conv":
         names = ["+".join(next(groups) for _ in range(size)) for size in model.finet.group_sizes]
-    return dict(zip(names, shares.detach().float().softmax(dim=0).tolist(), strict=True))
+    with align_module_device(model.finet):  # of an offloaded model
+        shares = model.finet.group_weights if config.merging == "group_conv" else model.finet.layer_weights
+        return dict(zip(names, shares.detach().float().softmax(dim=0).tolist(), strict=True))
 
 
 def _encode(model: GFFusionModel, images: Tensor, names: list[str]) -> dict[str, dict[str, NDArray[np.float32]]]:

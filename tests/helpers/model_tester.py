@@ -7,13 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
+from accelerate import cpu_offload, disk_offload
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModel
 
-from gffusion import GFFusionConfig, GFFusionModel, GFFusionOutput
+from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel, GFFusionOutput
+from gffusion.inference.predict import predict
 
 CHANGES: dict[str, Callable[[GFFusionModel], GFFusionModel]] = {
     "nothing": lambda model: model,
@@ -122,6 +125,29 @@ class ModelTester:
         assert type(loaded) is GFFusionModel
         torch.testing.assert_close(dict(self.infer(loaded)), dict(self.infer(model)))
         assert_same(loaded, model)
+
+    @pytest.mark.parametrize("place", ["cpu", "disk", "file"])
+    def test_offloaded(self, tmp_path: Path, place: str) -> None:
+        """Weights that are brought for the call of the module that has them."""
+        model = self.make_model().eval()
+        expected, processor = self.infer(model), GFFusionImageProcessor()
+        pair = tuple(np.random.default_rng(0).integers(0, 256, (2, 40, 48), dtype=np.uint8))
+        expected_prediction = predict(model, processor, [pair], segment=self.has_segmenter)[0]
+        if place == "file":
+            model.save_pretrained(tmp_path / "model")
+            weights = {"device_map": "auto", "max_memory": {"cpu": 2000}, "offload_folder": tmp_path}
+            model = GFFusionModel.from_pretrained(tmp_path / "model", **weights)
+        elif place == "cpu":
+            cpu_offload(model, execution_device="cpu", offload_buffers=True)
+        else:
+            disk_offload(model, tmp_path, execution_device="cpu")
+        assert any(value.is_meta for value in model.parameters()) and model.device.type == "cpu"
+        torch.testing.assert_close(dict(self.infer(model)), dict(expected), rtol=0, atol=0)
+        prediction = predict(model, processor, [pair], segment=self.has_segmenter)[0]
+        np.testing.assert_allclose(
+            prediction.fused.astype(int), expected_prediction.fused, atol=1
+        )  # without the form of FuNet for CPUs
+        np.testing.assert_array_equal(prediction.labels, expected_prediction.labels)
 
     def test_meta_device(self) -> None:
         with torch.device("meta"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from accelerate import cpu_offload
 from torch import Tensor
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
@@ -71,6 +72,15 @@ def test_gate_is_that_of_the_image_without_its_padding(
 ) -> None:
     features = extract_features(tiny_model(pixel_unshuffle=factor).eval(), load_image_processor("gffusion-tiny"), pair)
     assert features.gate is not None and features.gate.shape[1:] == size
+
+
+@pytest.mark.parametrize("merging", ["weighted_sum", "group_conv"])
+def test_weights_of_an_offloaded_model(tiny_model: Callable[..., GFFusionModel], merging: str) -> None:
+    model = tiny_model(merging=merging)
+    torch.nn.init.normal_(model.finet.layer_weights if merging == "weighted_sum" else model.finet.group_weights)
+    expected = get_layer_weights(model)
+    assert len(set(expected.values())) > 1
+    assert get_layer_weights(cpu_offload(model, execution_device="cpu")) == expected
 
 
 def test_of_a_model_without_encoders(pair: PairImages) -> None:

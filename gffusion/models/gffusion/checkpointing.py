@@ -62,6 +62,16 @@ class FrozenBackboneModel(PreTrainedModel):
         """The frozen encoders of this model by attribute name (`"clip"`, `"dinov2"`)."""
         return {name: getattr(self, name) for name in BACKBONE_CLASSES if hasattr(self, name)}
 
+    @property
+    def device(self) -> torch.device:
+        """Device on which the model computes: that of its weights or, if they are offloaded, where Accelerate brings them."""
+        device = super().device
+        if device.type != "meta":
+            return device
+        hooks = (getattr(module, "_hf_hook", None) for module in self.modules())
+        used = (getattr(hook, "execution_device", None) for hook in hooks)
+        return next((torch.device(place) for place in used if place is not None), device)
+
     def freeze_backbones(self) -> None:
         """Disable gradients of the encoders and set them to evaluation mode."""
         for backbone in self.backbones.values():

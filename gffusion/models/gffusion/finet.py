@@ -41,6 +41,12 @@ class FINet(nn.Module):
         self.gate_projection = nn.Conv2d(hidden_size, config.spatial_channels, kernel_size=1)
         self.feature_projection = nn.Linear(hidden_size, config.spatial_channels)
 
+    def forward(self, tokens: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Merge tokens and project them: f_l (B, L, N, D) -> z_c (B, N, D), projections (B, 2 C, h, w)."""
+        # The encoders can have another dtype.
+        merged = self.merge(tokens.to(self.gate_projection.weight.dtype), grid)
+        return merged, self.project(merged, grid)
+
     def merge(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         """Return z_c: f_l (B, L, N, D) -> (B, N, D), N = grid height x grid width."""
         if self.merging == "mean":

@@ -280,9 +280,8 @@ class GFFusionModel(GFFusionPreTrainedModel):
             if semantic_tokens is None:
                 semantic_tokens = self.encode_semantics(visible_values, infrared_values)
             grid = self.config.clip_grid
-        dtype = self.finet.gate_projection.weight.dtype  # the encoders can have another one
-        merged = self.finet.merge(semantic_tokens.to(dtype), grid)
-        return ProjectedSemantics(merged, self.finet.project(merged, grid), source_tokens)
+        merged, projections = self.finet(semantic_tokens, grid)
+        return ProjectedSemantics(merged, projections, source_tokens)
 
     def predict_logits(
         self,
