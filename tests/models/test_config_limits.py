@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from transformers import AutoConfig, CLIPVisionConfig, Dinov2Config
 
-from gffusion import GFFusionConfig
+from gffusion import GFFusionConfig, GFFusionModel
 
 TOO_LARGE: list[tuple[dict[str, Any], str]] = [
     ({"stem_channels": 5000}, "stem_channels.* 4096, got 5000"),
@@ -79,3 +79,12 @@ class TestFiles:
     def test_local_files_may_name_folders(self, write: Callable[..., Path], source: str) -> None:
         for load in (GFFusionConfig.from_pretrained, AutoConfig.from_pretrained):
             assert load(write(clip_name_or_path=source)).clip_name_or_path == source
+
+
+@pytest.mark.parametrize("make", [dict, list, CLIPVisionConfig, Dinov2Config])
+def test_objects_of_other_classes(tiny_model: Callable, tmp_path: Path, make: Callable[[], Any]) -> None:
+    tiny_model().save_pretrained(tmp_path)
+    message = f"`config` must be a GFFusionConfig, or the folder or Hub id of one when loading, got a {make.__name__}"
+    for build in (GFFusionModel, lambda config: GFFusionModel.from_pretrained(tmp_path, config=config)):
+        with pytest.raises(ValueError, match=message):
+            build(make())

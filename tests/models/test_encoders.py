@@ -4,9 +4,12 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from model_tester import assert_same
+from torch import Tensor, nn
 
 from gffusion import GFFusionModel
 
@@ -40,6 +43,51 @@ def test_without_effect(tiny_model: Callable, tmp_path: Path, caplog: pytest.Log
     tiny_model().save_pretrained(tmp_path / "slim")
     GFFusionModel.from_pretrained(tmp_path / "slim", dinov2_name_or_path="gone", use_segmenter=False)
     assert "`dinov2_name_or_path` has no effect: the model has no dinov2 encoder" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"use_safetensors": False}, {"output_attentions": True}, {"output_hidden_states": True}]
+)
+def test_options_without_effect(
+    tiny_model: Callable, tmp_path: Path, caplog: pytest.LogCaptureFixture, arguments: dict[str, bool]
+) -> None:
+    tiny_model().save_pretrained(tmp_path)
+    ((name, value),) = arguments.items()
+    GFFusionModel.from_pretrained(tmp_path, **{name: not value})
+    assert not caplog.text
+    GFFusionModel.from_pretrained(tmp_path, **arguments)
+    assert f"`{name}{'' if value else '=False'}` has no effect" in caplog.text
+
+
+def test_included_encoders_are_found_in_the_file(tiny_model: Callable, tiny_config: Callable, tmp_path: Path) -> None:
+    """Also if a configuration is given that has them in their repositories."""
+    tiny_model().save_pretrained(tmp_path, include_backbones=True)
+    config = tiny_config()
+    assert config.backbone_weights == "external"
+    assert_same(GFFusionModel.from_pretrained(tmp_path, config=config), tiny_model())
+
+
+class QuantizedTensor(Tensor):
+    """Tensor without a sum, as those of torchao."""
+
+    def dequantize(self) -> Tensor:
+        return self.as_subclass(Tensor)
+
+    def sum(self, *args: Any, **kwargs: Any) -> Tensor:
+        raise NotImplementedError("aten.sum")
+
+
+def test_quantized_encoders_are_not_saved(tiny_model: Callable, tmp_path: Path) -> None:
+    tiny_model().save_pretrained(tmp_path / "slim")
+    model = GFFusionModel.from_pretrained(tmp_path / "slim")
+    layer = model.clip.encoder.layers[0].mlp.fc1
+    layer.weight = nn.Parameter(layer.weight.detach().as_subclass(QuantizedTensor), requires_grad=False)
+    assert model.find_unsourced() == ["clip"]
+    with pytest.raises(
+        ValueError, match=r"quantized model cannot be saved.*`quantization_config` to `from_pretrained`"
+    ):
+        model.save_pretrained(tmp_path / "quantized")
+    assert not (tmp_path / "quantized").exists()
 
 
 @pytest.mark.parametrize("argument", ["dtype", "torch_dtype"])

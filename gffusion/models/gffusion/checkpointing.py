@@ -16,7 +16,7 @@ from transformers import CLIPVisionModel, Dinov2Model, PreTrainedModel
 from transformers.utils import ADAPTER_CONFIG_NAME, CONFIG_NAME, logging
 
 from .config_changes import check_network_fields, copy_network_fields
-from .config_limits import names_repository
+from .config_limits import check_config_class, names_repository
 from .encoders import (
     BACKBONE_CLASSES,
     WeightSums,
@@ -31,9 +31,10 @@ from .encoders import (
     sum_weights,
 )
 from .new_parts import NEW_PART_FIELDS, find_new_weights, leave_out_other_parts, refuse_new_parts, warn_about_parts
-from .weight_checks import check_finite, check_loaded, describe_tensors, find_adapters, read_headers
+from .weight_checks import check_finite, check_loaded, describe_tensors, find_adapters, is_quantized, read_headers
 from .weight_files import (
     HUB_ARGUMENTS,
+    NO_PICKLES,
     explained,
     limit_to_cache,
     locate_weights,
@@ -54,6 +55,7 @@ class FrozenBackboneModel(PreTrainedModel):
     _built_with: dict[str, Any] = {}  # fields of the configuration
 
     def __init__(self, config: Any) -> None:
+        check_config_class(config, self.config_class)
         super().__init__(config)
         self._built_with = copy_network_fields(config)
 
@@ -178,6 +180,7 @@ class FrozenBackboneModel(PreTrainedModel):
         # Only the loader of weights accepts dtype="auto"; the configuration does not.
         dtype: dict[str, Any] = {name: kwargs.pop(name) for name in ("dtype", "torch_dtype") if name in kwargs}
         _warn_about_dtypes(dtype.values())
+        _warn_about_options(kwargs)
         variant = kwargs.pop("variant", None)
         source = pretrained_model_name_or_path
         if source is not None:
@@ -191,6 +194,7 @@ class FrozenBackboneModel(PreTrainedModel):
                 config, kwargs = cls.config_class.from_pretrained(
                     config_source, return_unused_kwargs=True, **hub_arguments, **location, **kwargs
                 )
+        check_config_class(config, cls.config_class)
         kwargs.update(dtype)
         for name, other in other_encoders.items():
             if other and not getattr(config, f"needs_{name}"):
@@ -211,7 +215,7 @@ class FrozenBackboneModel(PreTrainedModel):
         with explained("the weights", source):
             paths = [] if given is not None else locate_weights(source, variant, **hub_arguments, **location)
             in_file = describe_tensors(given) if given is not None else read_headers(paths)
-            included = find_included_backbones(config, given or {})
+            included = find_included_backbones(config, in_file)
             found = leave_out_other_parts(in_file, config, asked_by, source, hub_arguments | location)
             if asked_by and not may_have_new_parts:
                 refuse_new_parts(cls, config, found, included, asked_by)
@@ -254,11 +258,12 @@ class FrozenBackboneModel(PreTrainedModel):
             kwargs: Further arguments of [`~transformers.PreTrainedModel.save_pretrained`].
 
         Raises:
-            ValueError: If encoders without a known source were to be left out, `push_to_hub=True` would publish a local path, or
+            ValueError: If the model is quantized, encoders without a known source were to be left out, `push_to_hub=True` would publish a local path, or
                 the configuration was changed to an invalid one, or to one that contradicts the networks.
             OSError: If `save_directory` is a file, or a file cannot be written.
         """
         self._check_config()
+        self._refuse_quantized()
         if kwargs.get("push_to_hub"):
             self._refuse_local_sources()
         if os.path.isfile(save_directory):  # transformers only logs an error and saves nothing
@@ -314,6 +319,14 @@ class FrozenBackboneModel(PreTrainedModel):
         check_network_fields(self, self.config, self._built_with)
         self.config.validate()
 
+    def _refuse_quantized(self) -> None:
+        """Raise ValueError if a saved model could not be loaded: files may not choose how weights are quantized."""
+        if getattr(self, "hf_quantizer", None) is not None or any(map(is_quantized, self.parameters())):
+            raise ValueError(
+                "A quantized model cannot be saved: save it before it is quantized, and pass `quantization_config` to "
+                "`from_pretrained` to quantize it whenever it is loaded."
+            )
+
     def _refuse_local_sources(self) -> None:
         """Raise ValueError if a published configuration would name a folder, with which it cannot be loaded from the Hub."""
         for name in BACKBONE_CLASSES:
@@ -339,3 +352,12 @@ def _warn_about_dtypes(given: Iterable[Any]) -> None:
         logger.warning(
             'Of `dtype` as a dict, only the entry "" is used, for the whole model. Convert parts after loading: `model.clip.half()`.'
         )
+
+
+def _warn_about_options(options: dict[str, Any]) -> None:
+    """Warn about arguments of transformers that have no effect here, and remove them."""
+    for name in ("output_attentions", "output_hidden_states"):
+        if options.pop(name, None):
+            logger.warning(f"`{name}` has no effect: call the model with `output_features=True` for its features.")
+    if options.pop("use_safetensors", None) is False:
+        logger.warning(f"`use_safetensors=False` has no effect. {NO_PICKLES}")

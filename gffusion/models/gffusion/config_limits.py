@@ -78,6 +78,15 @@ def _describe_refusal(error: StrictDataclassError) -> str:
     return re.sub(r"<class '([\w.]+)'>", r"\1", text)
 
 
+def check_config_class(config: Any, config_class: type[PreTrainedConfig]) -> None:
+    """Raise ValueError if an object is no configuration of a model; classes of remote code have the same `model_type`."""
+    if not isinstance(config, PreTrainedConfig) or config.model_type != config_class.model_type:
+        raise ValueError(
+            f"`config` must be a {config_class.__name__}, or the folder or Hub id of one when loading, got a {type(config).__name__}. "
+            "To change single fields when loading, pass them as arguments."
+        )
+
+
 def check_field_types(config_dict: dict[str, Any]) -> None:
     """Raise ValueError if fields that transformers does not check have a wrong type, or too many classes."""
     if not isinstance(config_dict, dict):

@@ -12,7 +12,7 @@ from transformers.utils import CONFIG_NAME, cached_file, logging
 
 from .config_limits import check_encoder_sizes
 from .json_files import name_file_in_errors, read_json_object
-from .weight_checks import LOADING, check_encoder_files, check_finite
+from .weight_checks import LOADING, check_encoder_files, check_finite, is_quantized
 from .weight_files import NO_PICKLES, explained, limit_to_cache, locate_weights
 
 BACKBONE_CLASSES: dict[str, type[PreTrainedModel]] = {"clip": CLIPVisionModel, "dinov2": Dinov2Model}
@@ -52,10 +52,10 @@ WeightSums = dict[str, WeightSum]
 
 
 def sum_weights(encoder: nn.Module) -> WeightSums:
-    """Return the sum and norm of each weight of an encoder, for [`have_same_weights`]."""
+    """Return the sum and norm of each weight of an encoder that is not quantized, for [`have_same_weights`]."""
     sums = {}
     for name, value in getattr(encoder, "_orig_mod", encoder).state_dict().items():  # also of a compiled one
-        if not value.is_floating_point():
+        if not value.is_floating_point() or is_quantized(value):
             continue
         rounded = value.numel() ** 0.5 * torch.finfo(torch.float16).tiny  # smaller values lose digits in float16
         total = norm = float("nan")
@@ -147,11 +147,11 @@ def check_encoder(name: str, source: str, config: PreTrainedConfig | None, reque
         check_encoder_files(paths, BACKBONE_CLASSES[name], found if config is None else config)
 
 
-def find_included_backbones(config: Any, given: Iterable[str]) -> set[str]:
-    """Return the encoders whose weights are in the file of a full checkpoint, or among those that are given instead, by name."""
+def find_included_backbones(config: Any, weights: Iterable[str]) -> set[str]:
+    """Return the encoders that are among the weights of a checkpoint, by name, or that its configuration says it includes."""
     if config.backbone_weights == "included":
         return set(BACKBONE_CLASSES)
-    return BACKBONE_CLASSES.keys() & {name.partition(".")[0] for name in given}
+    return BACKBONE_CLASSES.keys() & {name.partition(".")[0] for name in weights}
 
 
 def load_external_backbones(

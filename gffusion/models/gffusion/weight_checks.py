@@ -159,6 +159,11 @@ def check_loaded(lost: Collection[str]) -> None:
         raise OSError(f"weights are missing or have another shape: {_list(sorted(map(repr, lost)))}")
 
 
+def is_quantized(weight: Tensor) -> bool:
+    """Return whether a weight is a quantized tensor of torchao, quanto or alike, which lack operations such as sums."""
+    return type(weight).dequantize is not Tensor.dequantize
+
+
 def _compare(value: Tensor, found: Stored | None) -> str | None:
     """Return what is wrong with a stored weight."""
     if found is None:
