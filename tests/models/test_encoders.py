@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from model_tester import assert_same
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gffusion import GFFusionModel
@@ -65,6 +66,28 @@ def test_included_encoders_are_found_in_the_file(tiny_model: Callable, tiny_conf
     config = tiny_config()
     assert config.backbone_weights == "external"
     assert_same(GFFusionModel.from_pretrained(tmp_path, config=config), tiny_model())
+
+
+@pytest.mark.parametrize("is_part", [False, True])
+def test_weights_of_a_file_are_loaded_by_their_names_in_it(
+    tiny_config: Callable, tmp_path: Path, paradigm: str, is_part: bool
+) -> None:
+    """As the Trainer of transformers does; names of DINOv2's attention in files are not those of its modules."""
+    saved, model = (GFFusionModel(tiny_config(paradigm=paradigm)) for _ in range(2))
+    saved.save_pretrained(tmp_path, include_backbones=True)
+    weights = load_file(tmp_path / "model.safetensors")
+    assert any("attention.attention.query" in name for name in weights)
+    if is_part:
+        nn.ModuleDict({"model": model}).load_state_dict({f"model.{name}": value for name, value in weights.items()})
+    else:
+        model.load_state_dict(weights)
+    torch.testing.assert_close(model.state_dict(), saved.state_dict(), rtol=0, atol=0)
+    model.load_state_dict(saved.state_dict())
+    del weights["dinov2.encoder.layer.0.attention.attention.query.bias"]
+    with pytest.raises(
+        RuntimeError, match=r'Missing key\(s\) in state_dict: "dinov2.encoder.layer.0.attention.q_proj.bias"\.'
+    ):
+        model.load_state_dict(weights)
 
 
 class QuantizedTensor(Tensor):

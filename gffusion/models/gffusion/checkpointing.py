@@ -28,6 +28,7 @@ from .encoders import (
     load_external_backbones,
     locate_source,
     quiet_loading,
+    restore_names,
     sum_weights,
 )
 from .new_parts import NEW_PART_FIELDS, find_new_weights, leave_out_other_parts, refuse_new_parts, warn_about_parts
@@ -85,6 +86,12 @@ class FrozenBackboneModel(PreTrainedModel):
         for backbone in self.backbones.values():
             backbone.eval()
         return self
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        """Let `load_state_dict`, with which the Trainer of transformers resumes, take the weights of a saved file."""
+        for name, backbone in self.backbones.items():
+            restore_names(backbone, state_dict, f"{prefix}{name}.")
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _remember_sources(self, names: Iterable[str]) -> None:
         """Note that these encoders have the weights of the source in the configuration."""

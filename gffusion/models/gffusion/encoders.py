@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from transformers import CLIPVisionModel, Dinov2Model, PreTrainedConfig, PreTrainedModel
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import WeightRenaming
 from transformers.utils import CONFIG_NAME, cached_file, logging
 
 from .config_limits import check_encoder_sizes
@@ -103,6 +105,26 @@ def locate_source(source: str | os.PathLike[str]) -> str:
 def collect_weights(encoders: dict[str, PreTrainedModel]) -> dict[str, Tensor]:
     """Return the weights of encoders, by their names in a [`GFFusionModel`]."""
     return {f"{name}.{key}": value for name, model in encoders.items() for key, value in model.state_dict().items()}
+
+
+def restore_names(encoder: nn.Module, weights: dict[str, Tensor], prefix: str) -> None:
+    """Rename weights of an encoder that `save_pretrained` wrote to the names of its modules, as transformers does when it loads them.
+
+    Args:
+        encoder: The encoder.
+        weights: Weights of a model, changed in place.
+        prefix: Start of the names of the encoder's weights.
+    """
+    own = {f"{prefix}{name}" for name in encoder.state_dict()}
+    saved = [name for name in weights if name.startswith(prefix) and name not in own]
+    renamings = get_model_conversion_mapping(encoder) if saved else []  # type: ignore[arg-type]
+    for name in saved:
+        renamed = name.removeprefix(prefix)
+        for renaming in renamings:
+            if isinstance(renaming, WeightRenaming):
+                renamed, _ = renaming.rename_source_key(renamed)
+        if f"{prefix}{renamed}" in own - weights.keys():
+            weights[f"{prefix}{renamed}"] = weights.pop(name)
 
 
 def explain_move(name: str) -> str:
