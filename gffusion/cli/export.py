@@ -126,9 +126,7 @@ def _read_pairs(visible: Path, infrared: Path) -> list[Any]:
 
 def _find_license(name: str, folder: str) -> str:
     """Return the license of a listed model, or those of the card in its folder."""
-    from huggingface_hub import metadata_load
-    from yaml import YAMLError
-
+    from gffusion.utils.yaml_text import read_front_matter
     from gffusion.zoo.registry import find_entry
 
     entry, card = find_entry(name), Path(folder, "README.md")
@@ -137,8 +135,8 @@ def _find_license(name: str, folder: str) -> str:
     found: Any = None
     if card.is_file():
         try:
-            found = (metadata_load(card) or {}).get("license")
-        except (OSError, ValueError, YAMLError) as error:
+            found = read_front_matter(card).get("license")
+        except (OSError, ValueError) as error:
             print_note(f"{card} cannot be read, so no license is stated in the file: {error}")
     licenses = found if isinstance(found, list) else [found]
     return ", ".join(str(license) for license in licenses if license) or "not stated"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -13,6 +14,10 @@ from typing import Any
 from gffusion.utils.atomic import synchronize_entries
 
 _START = b'{"key": "'
+# Its value is a matrix of pixel counts, row = class in the labels, column = predicted class.
+CONFUSION = "confusion"
+# What is odd about a fused image, recorded so that later runs tell it, too.
+NOTES = "notes"
 _INTERVAL = 1.0  # seconds whose values a power failure can lose; they are measured again
 
 
@@ -52,12 +57,13 @@ class Records:
         self._values: dict[str, dict[str, Any]] = defaultdict(dict)
         if path is None or not path.exists():
             return
-        text = path.read_text(encoding="utf-8", errors="replace")
-        for line in text.splitlines():
-            with suppress(ValueError, KeyError, TypeError):
-                record = json.loads(line)
-                self._values[record["key"]].update(record["values"])
-        if text and not text.endswith("\n"):  # an interrupted write left an incomplete line
+        line = "\n"
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                record = _parse(line)
+                if record is not None:
+                    self._values[record["key"]].update(record["values"])
+        if not line.endswith("\n"):  # an interrupted write left an incomplete line
             with path.open("a", encoding="utf-8") as file:
                 file.write("\n")
 
@@ -97,3 +103,28 @@ class Records:
         if self._path is not None and self._path.exists():
             synchronize_entries(self._path)
             synchronize_entries(self._path.parent)
+
+
+def _parse(line: str) -> dict[str, Any] | None:
+    """Return the record in a line, or `None` if it is damaged."""
+    record: Any = None
+    with suppress(ValueError, RecursionError):
+        record = json.loads(line)
+    if not isinstance(record, dict) or not isinstance(record.get("key"), str):
+        return None
+    values = record.get("values")
+    is_whole = isinstance(values, dict) and all(_is_value(name, value) for name, value in values.items())
+    return record if is_whole else None
+
+
+def _is_value(name: str, value: Any) -> bool:
+    """Return whether a value has the type of those that are recorded under its name."""
+    if name == NOTES:
+        return isinstance(value, list) and all(isinstance(note, str) for note in value)
+    if name != CONFUSION:
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max  # false for NaN
+    rows = value if isinstance(value, list) and value else [None]
+    return all(
+        isinstance(row, list) and len(row) == len(rows) and all(type(n) is int and 0 <= n < 1 << 53 for n in row)
+        for row in rows
+    )

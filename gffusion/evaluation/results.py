@@ -8,7 +8,8 @@ import numpy as np
 from gffusion.data import PairMatch
 
 from .methods import Method
-from .scoring import CONFUSION, NOTES, PairScores, Plan
+from .records import CONFUSION, NOTES
+from .scoring import PairScores, Plan
 from .table import EvaluationTable
 
 

@@ -26,12 +26,8 @@ from gffusion.zoo.digest import digest_file, digest_sources
 
 from .inputs import FilesByMethod
 from .methods import Method, Model, Sources
-from .records import Records
+from .records import CONFUSION, NOTES, Records
 
-# Its value is a matrix of pixel counts, row = class in the labels, column = predicted class.
-CONFUSION = "confusion"
-# What is odd about a fused image, recorded so that later runs tell it, too.
-NOTES = "notes"
 # All of the package, because a list of the modules that change values would go stale. It takes about 20 ms.
 SOURCES = digest_sources(files("gffusion"))
 _ERRORS = (OSError, ValueError, MemoryError)
@@ -154,7 +150,10 @@ def _score(plan: Plan, method: Method, sources: Sources, records: Records) -> tu
     if plan.segmenter is not None and label_files:
         parts.append(f"segmented by {plan.segmenter.fingerprint(pair)}")
     key = hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
-    missing = [name for name in wanted if name not in records.get(key)]
+    known = records.get(key)
+    missing = [name for name in wanted if name not in known]
+    if CONFUSION in known and len(known[CONFUSION]) != len(plan.class_names):  # written by another program
+        missing.append(CONFUSION)
     if not missing:
         return key, {}, label_error
     values, cause = _measure(plan, method, sources, missing, label_files)

@@ -81,11 +81,15 @@ class OnnxModel(nn.Module):
         """Return the image processor that is stored in the file, with other options of [`GFFusionImageProcessor`].
 
         Raises:
-            ValueError: If an option is unknown or invalid.
+            ValueError: If an option is unknown or invalid, or the file has no image processor.
         """
         allowed = ("size_divisor", *OPTION_NAMES)
         if unknown := sorted(set(options) - set(allowed)):
             raise ValueError(f"Unknown options {unknown}. Allowed: {', '.join(allowed)}.")
+        if "gffusion.image_processor" not in self.metadata:
+            raise ValueError(
+                f"{self.path} has no metadata `gffusion.image_processor`, without which images cannot be prepared: export it again"
+            )
         with name_file_in_errors(str(self.path), options):
             saved = json.loads(self.metadata["gffusion.image_processor"])
             processor: GFFusionImageProcessor = GFFusionImageProcessor.from_dict(saved, **options)
@@ -156,7 +160,7 @@ def _start(path: Path, device: str) -> Any:
     index = device.partition(":")[2]
     options = [{} if name == _PROVIDERS["cpu"] or not index else {"device_id": index} for name in providers]
     settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 3
+    settings.log_severity_level = 4  # errors are raised, too
     settings.intra_op_num_threads = torch.get_num_threads()
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other processes need the cores, too
     try:

@@ -9,8 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, constants
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCardData, constants
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
 from huggingface_hub.utils import validate_repo_id
 from transformers import BaseImageProcessor
@@ -25,6 +24,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_checks import build_on_meta
 from gffusion.models.gffusion.weight_files import can_reach_hub
 from gffusion.utils.atomic import temporary_folder
+from gffusion.utils.yaml_text import read_front_matter
 from gffusion.zoo import load_image_processor
 from gffusion.zoo.checks import check_can_be_saved
 from gffusion.zoo.registry import is_on_hub
@@ -273,8 +273,8 @@ def _remove_local_paths(config: GFFusionConfig, full: bool) -> None:
 def _check_metadata(card: Path) -> None:
     """Raise ValueError for metadata that the Hub would reject, before a repository is created."""
     try:
-        ModelCard(card.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
+        ModelCardData(**read_front_matter(card))
+    except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{card} was not published: its metadata, between the lines '---', is not valid YAML for the Hub: {error}"
         ) from None

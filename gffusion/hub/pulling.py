@@ -5,14 +5,18 @@ import filecmp
 import logging
 import os
 import shutil
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError
+from huggingface_hub.hf_api import RepoFile
 from transformers.utils import CONFIG_NAME, IMAGE_PROCESSOR_NAME
 
 from gffusion.models.gffusion.weight_files import find_file, limit_to_cache
 from gffusion.utils.atomic import remove_leftovers, synchronize, temporary_folder
+from gffusion.utils.yaml_text import MAX_CARD_BYTES
 from gffusion.zoo import create_model, load_image_processor, locate
 from gffusion.zoo.registry import find_revision
 
@@ -23,6 +27,9 @@ from .publishing import CARD
 logger = logging.getLogger(__name__)
 
 _FIRST = IMAGE_PROCESSOR_NAME  # of the files that are moved to the folder
+_MAX_IMAGES, _MAX_IMAGE_BYTES = 100, 1 << 24
+_MAX_ENTRIES = 10_000  # of a repository; the Hub lists 1,000 in a request
+_NAME_ERRORS = (FileExistsError, NotADirectoryError, IsADirectoryError)
 LICENSES = ("LICENSE", "LICENSE.md", "LICENSE.txt")
 
 
@@ -36,7 +43,7 @@ def pull(
     """Save a model with its frozen encoders to one folder that loads on any machine, without network, and return the folder.
 
     The configuration is written last, so that the folder is a model only when it is complete; after a kill, the same call
-    finishes, with the same versions of gffusion and transformers. Model card, its images and the license are saved as well.
+    finishes, with the same versions of gffusion and transformers. Model card, license, and up to 100 images of the card are saved as well.
     Files in the cache of the Hub client are not downloaded again.
 
     Args:
@@ -68,6 +75,7 @@ def pull(
         check_downloads([(locate(name), revision)])  # a changed file would stay in the cache
         raise
     config = model.config
+    config.__dict__.pop("auto_map", None)  # the code that it names is not saved
     encoders = [
         (getattr(config, f"{part}_name_or_path"), getattr(config, f"{part}_revision")) for part in model.backbones
     ]
@@ -122,16 +130,52 @@ def _holds_parts_of(staging: Path, folder: Path) -> bool:
 def _save_documents(source: str, folder: Path, options: dict[str, Any]) -> None:
     """Copy the model card, the images that it shows, and the license of a model, as far as they can be found."""
     options = limit_to_cache(source, options)
-    names, found = [CARD, *LICENSES], []
     try:
-        for name in names:
-            if (path := find_file(source, name, **options)) is None:
-                continue
-            found.append(name)
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, folder / name)
-            if name == CARD:
-                names += find_shown_images(Path(path).read_text(encoding="utf-8", errors="replace"))
-    except (LocalEntryNotFoundError, HTTPError):
-        missing = ", ".join(name for name in names if name not in found)
-        logger.warning("Not in the cache, and the Hub does not send them, so not saved: %s of %s.", missing, source)
+        sizes = _list_sizes(source, options)
+    except HTTPError:
+        logger.warning("The Hub does not list the files of %s, so card, images and license are not saved.", source)
+        return
+    missing = _copy_files(source, folder, dict.fromkeys((CARD, *LICENSES), MAX_CARD_BYTES), sizes, options)
+    card = folder / CARD
+    if card.is_file():
+        missing -= set(LICENSES)  # they were looked for when the card was downloaded
+        shown = find_shown_images(card.read_text(encoding="utf-8", errors="replace"))
+        images = shown if sizes is None else [name for name in shown if name in sizes]
+        if len(images) > _MAX_IMAGES:
+            logger.warning("Of %d images in the card of %s, %d are saved.", len(images), source, _MAX_IMAGES)
+        limits = dict.fromkeys(images[:_MAX_IMAGES], _MAX_IMAGE_BYTES)
+        missing |= _copy_files(source, folder, limits, sizes, options)
+    if missing:
+        names = ", ".join(sorted(missing))
+        logger.warning("Not in the cache, and the Hub does not send them, so not saved: %s of %s.", names, source)
+
+
+def _list_sizes(source: str, options: dict[str, Any]) -> dict[str, int] | None:
+    """Return the sizes of the files of a repository by name, or `None` if the Hub cannot be asked and for folders."""
+    if os.path.isdir(source) or constants.HF_HUB_OFFLINE or options.get("local_files_only"):
+        return None
+    entries = HfApi(token=options.get("token")).list_repo_tree(source, recursive=True, revision=options.get("revision"))
+    return {entry.path: entry.size for entry in islice(entries, _MAX_ENTRIES) if isinstance(entry, RepoFile)}
+
+
+def _copy_files(
+    source: str, folder: Path, limits: dict[str, int], sizes: dict[str, int] | None, options: dict[str, Any]
+) -> set[str]:
+    """Copy files of at most these sizes, those that exist, and return the names of those that cannot be downloaded."""
+    missing: set[str] = set()
+    for name, limit in limits.items():
+        try:
+            size, path = 0 if sizes is None else sizes.get(name), None
+            if size is not None and size <= limit:
+                path = find_file(source, name, **options)
+                size = os.path.getsize(path) if path else None
+            if size is not None and size > limit:
+                logger.warning("Not saved: %s of %s has more than %s bytes.", name, source, f"{limit:,}")
+            elif path is not None:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, folder / name)
+        except (LocalEntryNotFoundError, HTTPError):
+            missing.add(name)
+        except _NAME_ERRORS as error:  # such as `a.png` and `a.png/b.png`
+            logger.warning("Not saved: %s of %s (%s).", name, source, error.strerror)
+    return missing

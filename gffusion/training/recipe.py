@@ -9,10 +9,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gffusion.utils.cores import count_cores
 from gffusion.utils.regular_files import read_regular
+from gffusion.utils.yaml_text import load_yaml
 
 from .arguments import FusionTrainingArguments
 from .options import OptionParser, convert, make
@@ -248,9 +247,9 @@ def read_recipe(name: str | Path) -> dict[str, Any]:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        options = yaml.safe_load(read_regular(path, _MAX_BYTES).decode("utf-8"))
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        options = load_yaml(read_regular(path, _MAX_BYTES).decode("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not YAML: {error}") from error
     if not isinstance(options, dict) or not all(isinstance(name, str) for name in options):
         raise ValueError(f"{path} must hold options such as `num_train_epochs: 80`.")
     if _count_values(options, _MAX_VALUES) >= _MAX_VALUES:

@@ -43,6 +43,8 @@ def test_saves_a_model_of_the_hub(
     files = {path.name: path.read_bytes() for path in bundled.iterdir()}
     files |= {"README.md": files["README.md"] + b"\n![](sheets/night.png)\n", "LICENSE": b"CC BY 4.0"}
     files |= {"sheets/night.png": b"shown", "other.png": b"not shown"}
+    for name in ("config.json", "preprocessor_config.json"):
+        files[name] = files[name].replace(b"{", b'{"auto_map": {"AutoModel": "evil--net.Net"},', 1)
     revision = hub.add_repository("lab/net", files)
     command = "from gffusion.cli import main; main()"
     arguments = ("pull", "lab/net", "-o", tmp_path / "net", "--revision", revision)
@@ -52,11 +54,42 @@ def test_saves_a_model_of_the_hub(
     for name in ("README.md", "LICENSE", "sheets/night.png"):
         assert (tmp_path / "net" / name).read_bytes() == files[name]
     assert not (tmp_path / "net" / "other.png").exists()
+    assert not [file for file in (tmp_path / "net").glob("*.json") if "auto_map" in file.read_text()]
 
     pair = [scenes / kind / "rendered_0000.png" for kind in ("visible", "infrared")]
     for name, model in (("pulled", tmp_path / "net"), ("bundled", "gffusion-funet")):
         assert gffusion("fuse", *pair, "-o", tmp_path / f"{name}.png", "--model", model).exit_code == 0
     assert (tmp_path / "pulled.png").read_bytes() == (tmp_path / "bundled.png").read_bytes()
+
+
+def test_cards_that_would_cost_much(hub: HubServer, fork_script: Callable, tmp_path: Path) -> None:
+    """The Hub is asked for files that exist, of limited number and size; without network, the cache has the same files."""
+    bundled = {path.name: path.read_bytes() for path in Path(locate("gffusion-funet")).iterdir()}
+    shown = [f"{index:04d}.png" for index in range(1500)]
+    links = " ".join(f"![]({name})" for name in ["0000.png/a.png", "model.safetensors/a.png", *shown])
+    images = dict.fromkeys([*shown[:3], "0000.png/a.png"], b"image") | {"0001.png": bytes((1 << 24) + 1)}
+    hub.add_repository("lab/few", bundled | images | {"README.md": links.encode()})
+    hub.add_repository("lab/many", bundled | dict.fromkeys(shown, b"image") | {"README.md": links.encode()})
+    hub.add_repository("lab/large", bundled | {"README.md": bytes((1 << 22) + 1)})
+    environment = hub.environment(tmp_path / "home")
+    kept = {"few": [shown[0], shown[2], "README.md"], "many": [*shown[:100], "README.md"], "large": []}
+    notes = {
+        "few": ["0001.png of lab/few has more than 16,777,216 bytes", "Not saved: 0000.png/a.png of lab/few ("],
+        "many": ["Of 1500 images in the card of lab/many, 100 are saved"],
+        "large": ["README.md of lab/large has more than 4,194,304 bytes"],
+    }
+    for name, files in kept.items():
+        before = len(hub.requests)
+        ((messages, code),) = pull(fork_script, environment, (f"lab/{name}", tmp_path / name, ""))
+        assert code == 0 and all(note in messages for note in notes[name]), messages
+        assert sorted(path.name for path in (tmp_path / name).iterdir() if path.suffix in (".png", ".md")) == files
+        paths = [request.path for request in hub.requests[before:]]
+        assert len([path for path in paths if "/resolve/" in path and path.endswith(".png")]) <= 2 * len(files)
+        assert not [path for path in paths if "LICENSE" in path or ("0001.png" in path and name == "few")]
+    again = environment | {"HF_HUB_OFFLINE": "1"}
+    ((messages, code),) = pull(fork_script, again, ("lab/few", tmp_path / "again", ""))
+    assert code == 0 and "LICENSE" not in messages
+    assert (tmp_path / "again" / "0002.png").read_bytes() == b"image"
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,27 @@ def test_values_are_read_back_from_the_file(tmp_path: Path) -> None:
 def test_damaged_lines_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     Records(path).add("whole", "average", "a", {"EN": 1.0})
-    path.write_bytes(path.read_bytes() + b'[1]\n{"key": "x"}\n\xff\n{"key": "cut", "values": {"EN": 2')
+    values = [
+        '"abc"',
+        "[[1]]",
+        '{"EN": "1"}',
+        '{"EN": NaN}',
+        '{"EN": 1e999}',
+        '{"EN": true}',
+        '{"EN": null}',
+        '{"EN": [1]}',
+    ]
+    values += [f'{{"EN": {10**400}}}', '{"notes": "odd"}', '{"notes": [1]}', '{"confusion": 1}', '{"confusion": []}']
+    values += [
+        f'{{"confusion": {matrix}}}' for matrix in ("[[1, 2]]", "[[1], [2]]", "[[-1]]", "[[1.5]]", f"[[{10**30}]]")
+    ]
+    lines = [f'{{"key": "x", "values": {{}}, "values": {value}}}' for value in values]
+    lines += ["[1]", '{"key": "x"}', '{"key": [1], "values": {}}', "[" * 100_000, "9" * 10_000, '"abc"']
+    damaged = "\n".join(lines).encode() + b'\n\xff\n{"key": "cut", "values": {"EN": 2'
+    path.write_bytes(path.read_bytes() + damaged)
+    whole = {"EN": -1, "SCD": 1e300, "confusion": [[1, 0], [2, 3]], "notes": ["odd"]}
+    Records(path).add("all", "average", "a", whole)
+    assert Records(path).get("all") == whole
     records = Records(path)
     assert (records.get("whole"), records.get("x"), records.get("cut")) == ({"EN": 1.0}, {}, {})
     records.add("next", "average", "b", {"EN": 3.0})

@@ -26,6 +26,7 @@ TOO_LARGE: list[tuple[dict[str, Any], str]] = [
     ({"clip_config": {"intermediate_size": 10**10}}, "encoder of `clip_config` .* parameters"),
     ({"dinov2_config": {"mlp_ratio": 10**7}}, "encoder of `dinov2_config` .* parameters"),
     ({"dinov2_config": {"hidden_size": 16384, "num_hidden_layers": 100}}, "of `dinov2_config` .* 3e.11 parameters"),
+    ({"dinov2_config": {"layer_norm_eps": float("nan")}}, r"`dinov2_config\.layer_norm_eps` must be finite, got nan"),
 ]
 
 
@@ -70,6 +71,17 @@ class TestFiles:
         encoder = json.loads((folder / "config.json").read_text())["clip_config"] | {name: "someone/kernel"}
         with pytest.raises(ValueError, match=f"may not set .*{name}"):
             GFFusionConfig.from_pretrained(write(clip_config=encoder))
+
+    def test_code_of_other_repositories_is_not_saved(self, write: Callable[..., Path], tmp_path: Path) -> None:
+        own, other = {"AutoModel": "net.Net"}, {"AutoConfig": "evil/net--net.Config"}
+        for code, saved in ((own | other, own), (other, None), ({}, None)):
+            GFFusionConfig.from_pretrained(write(auto_map=code)).save_pretrained(tmp_path / "saved")
+            assert json.loads((tmp_path / "saved" / "config.json").read_text()).get("auto_map") == saved
+
+    def test_a_deep_file(self, tmp_path: Path) -> None:
+        (tmp_path / "config.json").write_text('{"id2label": ' + '{"0": ' * 200_000 + "0" + "}" * 200_001)
+        with pytest.raises(OSError, match=r"config\.json is damaged: it is nested too deep$"):
+            GFFusionConfig.from_pretrained(tmp_path)
 
     def test_choices_of_the_loader(self, write: Callable[..., Path]) -> None:
         config = GFFusionConfig.from_pretrained(write(), attn_implementation="eager")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,16 @@ REFUSED = [
     ({"segmenter_refinement": -0.5}, "`segmenter_refinement` must be between 0 and 8 tokens, got -0.5"),
     ({"segmenter_refinement": float("nan")}, "`segmenter_refinement` .* got nan"),
     ({"segmenter_refinement": 9}, "`segmenter_refinement` .* got 9"),
+    *(
+        ({"use_segmenter": False, name: value}, f"`{name}` must be .*got .*{value}")
+        for name, value in [
+            ("segmenter_refinement", nan),
+            ("segmenter_refinement", inf),
+            ("segmenter_scales", [1, inf]),
+            ("intensity_contrast", nan),
+            ("leaky_relu_slope", nan),
+        ]
+    ),
     ({"gradient_weight": -1.0}, "`gradient_weight` must be finite and non-negative, got -1.0"),
     ({"intensity_weight": float("nan")}, "`intensity_weight` must be finite"),
     ({"segmentation_weight": float("inf")}, "`segmentation_weight` must be finite"),

@@ -73,7 +73,9 @@ class TestFiles:
         with pytest.raises(ValueError, match="`image_processor_type` is 'CLIPImageProcessor'"):
             GFFusionImageProcessor.from_pretrained(tmp_path)
 
-    def test_files_from_before_other_options_existed(self, tmp_path: Path) -> None:
+    def test_files_with_code_and_without_options(self, tmp_path: Path) -> None:
         saved = {"image_processor_type": "GFFusionImageProcessor", "infrared_range": "type", "size_divisor": 1}
+        saved["auto_map"] = {"AutoImageProcessor": "evil/net--processing.Processor"}
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(saved))
-        assert GFFusionImageProcessor.from_pretrained(tmp_path).infrared_options == InfraredOptions("type")
+        loaded = GFFusionImageProcessor.from_pretrained(tmp_path)
+        assert loaded.infrared_options == InfraredOptions("type") and not hasattr(loaded, "auto_map")

@@ -1,6 +1,7 @@
 """Validate configuration files: size limits, no code selection, no local paths."""
 
 import functools
+import math
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -160,6 +161,17 @@ def check_class_weights(config: Any) -> None:
             f"`class_weights` must be {len(config.id2label)} finite non-negative numbers, one per class of "
             f"`id2label` and not all 0, got {weights}."
         )
+
+
+def check_finite_numbers(name: str, value: Any) -> None:
+    """Raise ValueError for NaN and infinities in the field `name` of a configuration, or in its parts."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"`{name}` must be finite, got {value}.")
+    if isinstance(value, PreTrainedConfig):
+        for key, part in vars(value).items():
+            check_finite_numbers(f"{name}.{key}", part)
+    for part in value if isinstance(value, list | tuple) else ():
+        check_finite_numbers(name, part)
 
 
 def check_encoder_sizes(name: str, encoder: CLIPVisionConfig | Dinov2Config) -> None:

@@ -14,6 +14,7 @@ from .config_limits import (
     check_classes,
     check_encoder_sizes,
     check_field_types,
+    check_finite_numbers,
     check_image_sizes,
     check_label_numbers,
     check_segmenter,
@@ -291,6 +292,9 @@ class GFFusionConfig(PreTrainedConfig):
             logger.warning(
                 f"Not saved, because GFFusionConfig has no such arguments: {unknown}. Keep notes of your own in another file."
             )
+        code = self.__dict__.pop("auto_map", None) or {}
+        if own := {name: place for name, place in code.items() if "--" not in str(place)}:  # others name a repository
+            self.auto_map = own
         super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
 
     def to_dict(self) -> dict[str, Any]:
@@ -355,6 +359,8 @@ class GFFusionConfig(PreTrainedConfig):
                 raise ValueError(f"`{name}` must be finite and non-negative, got {getattr(self, name)}.")
         number_classes(self.id2label)
         check_class_weights(self)
+        for name, value in vars(self).items():
+            check_finite_numbers(name, value)
 
     def _find_unknown(self, names: Iterable[str]) -> list[str]:
         public = {name for name in names if not name.startswith("_")}

@@ -120,8 +120,8 @@ class GFFusionImageProcessor(BaseImageProcessor):
         given = {name: kwargs.pop(name) for name in ("size_divisor", *OPTION_NAMES) if name in kwargs}
         if not kwargs.get("return_unused_kwargs"):
             _refuse_unknown(kwargs.keys() - {"return_unused_kwargs"} - _LOADER_ARGUMENTS)
-        options, size_divisor = dict(image_processor_dict), given.pop("size_divisor", None)
-        if size_divisor is not None:
+        options = {name: value for name, value in image_processor_dict.items() if name != "auto_map"}
+        if (size_divisor := given.pop("size_divisor", None)) is not None:
             options["size_divisor"] = size_divisor
         if given:
             saved = InfraredOptions(**{name: value for name, value in options.items() if name in OPTION_NAMES})

@@ -20,8 +20,10 @@ def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise OSError(f"{os.fspath(path)} has {size:,} bytes, more than {MAX_JSON_BYTES:,}")
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise OSError(f"{os.fspath(path)} is damaged: it is not JSON ({error})") from error
+    except RecursionError as error:
+        raise OSError(f"{os.fspath(path)} is damaged: it is nested too deep") from error
     if not isinstance(content, dict):
         raise OSError(f"{os.fspath(path)} must hold a JSON object, got {describe_type(content)}")
     return content
@@ -55,4 +57,6 @@ def name_file_in_errors(file: str, given: Collection[str] = ()) -> Iterator[None
         if isinstance(error, ValueError) and (file in text or any(name in text for name in given)):
             raise ValueError(text) from error
         cause = text if isinstance(error, ValueError) else f"a field has a wrong type ({text})"
+        if isinstance(error, RecursionError):
+            cause = "it is nested too deep"
         raise ValueError(f"{file}: {cause}") from error
