@@ -90,7 +90,7 @@ class FrameFolder:
     def __init__(self, path: Path, kind: Kind, fps: float | None = None, options: ReadOptions = ReadOptions()) -> None:
         suffixes = IMAGE_SUFFIXES + (options.raw_suffixes if kind == "infrared" else ())
         self.path, self._kind, self._options = path, kind, options
-        self.on_read: Callable[[], None] = lambda: None
+        self.on_read: Callable[[], None] | None = None
         self._files = list(list_folder(path, suffixes, "images").values())
         self._refuse_two_of_a_scene()
         self.start, self.damaged = Fraction(0), 0
@@ -156,7 +156,8 @@ class FrameFolder:
         self.damaged, self.errors = 0, []
         first = 0 if start is None else max(0, bisect_right(self._times, start - self.start) - 1)
         for file, time in zip(self._files[first:], self._times[first:], strict=True):
-            self.on_read()
+            if self.on_read is not None:
+                self.on_read()
             try:
                 frame = self._decode(file)
             except (OSError, ValueError) as error:

@@ -90,7 +90,7 @@ def fuse_video(
         keep_audio: Whether to copy the audio of the visible file.
         overwrite: Whether to replace files that exist. If not, only those of the interrupted run that is continued are.
         progress: Called after every batch.
-        on_read: Called for every packet of a file and every image of a folder, from the first look at the videos on. An error
+        on_read: Called for every packet of a file and every image of a folder after they were opened. An error
             that it raises ends the call, also while many frames are left out.
 
     Raises:
@@ -107,8 +107,7 @@ def fuse_video(
     read_options = read_options or ReadOptions()
     sources = open_sources((job.visible, job.infrared), (visible_fps, infrared_fps), read_options)
     pair = VideoPair(*sources, Fraction(str(time_offset)))
-    if on_read is not None:
-        pair.visible.on_read = pair.infrared.on_read = on_read
+    pair.visible.on_read = pair.infrared.on_read = on_read
     for kind, (path, output) in job.outputs.items():
         if keep_audio and kind != "labels" and isinstance(pair.visible, VideoFile):
             check_audio(pair.visible, path, output)

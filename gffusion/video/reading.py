@@ -40,8 +40,9 @@ _MEASURED_FRAMES = 100  # whose times give the rate of a file that does not name
 _STEP = 4  # rows and columns between pixels that are tested for color
 # By which durations of complete files differ, as they are rounded, and formats hold no duration of the last frame.
 _SPARE_FRAMES, _SPARE_SECONDS = 3, Fraction(1)
-# Frames between two used ones that are not later than the frame before. A clock that is set back gives one.
-_MAX_REPEATS = 1000
+# Frames in a row of which none is later than the one before, and how many times as many as the frames before them, from which
+# on a file is refused. A clock that is set back gives one such frame, one that stands still for a while fewer.
+_MAX_REPEATS, _REPEATS_PER_FRAME = 1000, 100
 
 
 class TimedFrame(NamedTuple):
@@ -81,7 +82,7 @@ class VideoFile:
 
     def __init__(self, path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
         self.path = path
-        self.on_read: Callable[[], None] = lambda: None
+        self.on_read: Callable[[], None] | None = None
         self.damaged, self.filled, self.found = 0, FilledFrames(), Fraction(0)
         self._max_pixels = max_pixels
         self._delay: int | None = None
@@ -152,7 +153,7 @@ class VideoFile:
         if start is not None and self._has_no_pts and self._delay is None:
             next(self._read(None), None)
         self.damaged, self.filled, self.found = 0, FilledFrames(), Fraction(0)
-        last, previous, repeats = None, Fraction(0), 0
+        last, previous, used, repeats = None, Fraction(0), 0, 0
         end = duration = longest = Fraction(0)
         with self._open() as container:
             stream = self._find_stream(container)
@@ -177,11 +178,11 @@ class VideoFile:
                     )
                 if last is not None and time <= last:  # left by damaged packets
                     self.damaged += 1
-                    repeats += time <= previous
-                    self._check_repeats(repeats, last)
+                    repeats = repeats + 1 if time <= previous else 0
+                    self._check_repeats(repeats, used, last)
                     previous = time
                     continue
-                repeats, previous = 0, time
+                repeats, used, previous = 0, used + 1, time
                 self.filled.add_frame(frame, time)
                 longest = max(longest, time - (time if last is None else last))
                 last = time
@@ -200,11 +201,12 @@ class VideoFile:
             return False
         return True
 
-    def _check_repeats(self, repeats: int, last: Fraction) -> None:
-        if repeats > _MAX_REPEATS:
+    def _check_repeats(self, repeats: int, used: int, last: Fraction) -> None:
+        limit = max(_MAX_REPEATS, _REPEATS_PER_FRAME * used)
+        if repeats > limit:
             raise ValueError(
-                f"{self.path} has more than {_MAX_REPEATS} frames after {float(last):.3f} s whose time stamps do not increase: give it "
-                f"a frame rate (ffmpeg -r RATE -i {self.path.name} -c:v ffv1 timed.mkv)"
+                f"{self.path} has more than {limit} frames in a row after {float(last):.3f} s whose time stamps do not increase: "
+                f"give it a frame rate (ffmpeg -r RATE -i {self.path.name} -c:v ffv1 timed.mkv)"
             )
 
     def _decode(self, container: "InputContainer", stream: "VideoStream") -> "Iterator[av.VideoFrame]":
@@ -213,7 +215,8 @@ class VideoFile:
         first, is_lost = None, False
         try:
             for packet in container.demux(stream):
-                self.on_read()
+                if self.on_read is not None:
+                    self.on_read()
                 if first is None or (is_lost and packet.is_keyframe):
                     first, is_lost = packet.dts, False
                 self.filled.add_packet(packet)
