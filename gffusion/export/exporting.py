@@ -100,6 +100,8 @@ def check_model(model: GFFusionModel, name: str, segment: bool, dtype: str) -> N
     check_model_object(model)
     if model.training:
         raise ValueError(f"the model {name} is in training mode: call `model.eval()` first")
+    if any(value.is_meta for value in model.parameters()):
+        raise ValueError(f"the weights of the model {name} are offloaded: load it without `device_map`")
     if any((value.device.type, value.dtype) != ("cpu", torch.float32) for value in model.parameters()):
         raise ValueError(
             f"the model {name} must be on the CPU and in float32, got {model.dtype} on {model.device}: call "

@@ -163,7 +163,7 @@ class ImageFusionPipeline(Pipeline):
                 f"such pairs, got only {inputs!r}."
                 if isinstance(inputs, str)
                 else "Expected a pair (visible, infrared) of paths, URLs, file contents or images, or several such pairs, "
-                f"got {type(inputs).__name__}."
+                f"got {_describe(inputs)}."
             )
         stream = self._stream(inputs, batch_size, timeout, kwargs)
         return list(stream) if isinstance(inputs, (list, tuple)) else stream
@@ -229,6 +229,14 @@ def _is_pair(inputs: Any) -> bool:
     return len(items) == 2 and all(is_source)
 
 
+def _describe(inputs: Any) -> str:
+    """Return the type of inputs that are no pair, with the types in a mapping."""
+    kind = type(inputs).__name__
+    if not isinstance(inputs, Mapping):
+        return kind
+    return f"a {kind} of {', '.join(f'{name!r} ({type(value).__name__})' for name, value in inputs.items())}"
+
+
 def _iterate(inputs: Any) -> Iterator[Any]:
     """Yield the items of an iterable, or of a dataset that only has a length and items."""
     return iter(inputs) if isinstance(inputs, Iterable) else (inputs[index] for index in range(len(inputs)))
@@ -281,7 +289,7 @@ def _decode_pair(
     """Return the visible image, the infrared image before it is aligned, notes, and the names of the images."""
     if not _is_pair(pair):
         raise ValueError(
-            f"Expected a pair (visible, infrared) of paths, URLs, file contents or images, got {type(pair).__name__}."
+            f"Expected a pair (visible, infrared) of paths, URLs, file contents or images, got {_describe(pair)}."
         )
     visible, infrared = (pair["visible"], pair["infrared"]) if isinstance(pair, Mapping) else pair
     names = name_source(visible, "visible"), name_source(infrared, "infrared")

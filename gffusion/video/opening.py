@@ -16,8 +16,8 @@ _NAMING_OTHERS = frozenset(
 )  # fmt: skip
 _KINDS = {
     b"ffconcat": "ffconcat",
-    b"#EXTM3U": "HLS or M3U",
-    b"<MPD": "DASH",
+    b"#extm3u": "HLS or M3U",
+    b"<mpd": "DASH",
     b"v=0": "SDP",
     b"<asx": "ASX",
     b"[playlist]": "PLS",
@@ -64,7 +64,7 @@ def find_playlist(path: Path) -> str | None:
     """
     with path.open("rb") as file:
         head = file.read(_HEAD)
-    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith(b"<?xml"):
-        start = start[max(0, start.find(b"<MPD")) :]
+        start = start[max(0, start.find(b"<mpd")) :]
     return next((kind for mark, kind in _KINDS.items() if start.startswith(mark)), None)

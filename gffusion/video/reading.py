@@ -256,8 +256,8 @@ class VideoFile:
         except av.error.FFmpegError as error:
             if playlist := find_playlist(self.path):
                 raise ValueError(
-                    f"{self.path} is a playlist ({playlist}), not a video: give the video that it names; of several, make one "
-                    "(ffmpeg -c copy)"
+                    f"{self.path} is a playlist ({playlist}), not a video: give the video that it names; of several or a stream, "
+                    f"make one (ffmpeg -i {self.path.name} -c copy joined.mkv)"
                 ) from error
             reason = _CUT_OFF if lacks_index(self.path) else error.strerror
             raise OSError(f"cannot read the video {self.path}: {reason}") from error

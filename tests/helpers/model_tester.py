@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from transformers import AutoModel
 
 from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel, GFFusionOutput
+from gffusion.export.exporting import check_model
 from gffusion.inference.predict import predict
+from gffusion.zoo.digest import digest_weights
 
 CHANGES: dict[str, Callable[[GFFusionModel], GFFusionModel]] = {
     "nothing": lambda model: model,
@@ -130,7 +132,7 @@ class ModelTester:
     def test_offloaded(self, tmp_path: Path, place: str) -> None:
         """Weights that are brought for the call of the module that has them."""
         model = self.make_model().eval()
-        expected, processor = self.infer(model), GFFusionImageProcessor()
+        expected, processor, digest = self.infer(model), GFFusionImageProcessor(), digest_weights(model)
         pair = tuple(np.random.default_rng(0).integers(0, 256, (2, 40, 48), dtype=np.uint8))
         expected_prediction = predict(model, processor, [pair], segment=self.has_segmenter)[0]
         if place == "file":
@@ -148,6 +150,14 @@ class ModelTester:
             prediction.fused.astype(int), expected_prediction.fused, atol=1
         )  # without the form of FuNet for CPUs
         np.testing.assert_array_equal(prediction.labels, expected_prediction.labels)
+        assert digest_weights(model) == digest
+        with pytest.raises(ValueError, match="the weights of the model m are offloaded: load it without `device_map`"):
+            check_model(model, "m", False, "fp32")
+        if place == "file":
+            model.save_pretrained(tmp_path / "again")
+        else:
+            with pytest.raises(ValueError, match="offloaded, so that they cannot be saved"):
+                model.save_pretrained(tmp_path / "again")
 
     def test_meta_device(self) -> None:
         with torch.device("meta"):

@@ -374,6 +374,7 @@ def test_lists_of_one_modality() -> None:
         with pytest.raises(ValueError, match=r"pass `list\(zip\(visible_images, infrared_images\)\)`"):
             processor((images[:count], images[2 : 2 + count]))
     pairs = list(zip(images[:2], images[2:], strict=True))
+    assert len(processor(3 * ([images[0], images[2]],))["visible_values"]) == 3  # no two lists
     for same in (tuple(pairs), [list(pair) for pair in pairs]):
         assert [len(values) for values in processor(same).values()] == [2, 2]
         for values, level in zip(processor(same)["infrared_values"], (2, 3), strict=True):

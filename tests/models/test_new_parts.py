@@ -106,6 +106,7 @@ def test_adapters_of_transformers(
     model.save_pretrained(tmp_path / "model")
     plain = model(**inputs).fused_values
     layer = model.finet.feature_projection
+    model.requires_grad_(False)
     layer.lora_A = torch.nn.Linear(4, 4)  # as PEFT adds it
     saved = {"finet.feature_projection.lora_A.weight": layer.lora_A.weight}
     config = SimpleNamespace(save_pretrained=lambda folder: Path(folder, "adapter_config.json").write_text("{}"))
@@ -125,6 +126,13 @@ def test_adapters_of_transformers(
     modes = {file.stat().st_mode for file in (tmp_path / "adapter").iterdir()}
     assert len(modes) == 1  # others can read both
     assert not caplog.messages
+    model.funet.requires_grad_(True)
+    quantizer = SimpleNamespace(get_state_dict_and_metadata=lambda model: (None, {}))
+    monkeypatch.setattr(model, "hf_quantizer", quantizer, raising=False)  # as for QLoRA, whose base is not saved
+    model.save_pretrained(tmp_path / "trained")
+    (message,) = caplog.messages
+    assert message.startswith("Only the adapter is saved, without") and "'funet." in message
+    caplog.clear()
 
     loaded = GFFusionModel.from_pretrained(tmp_path, subfolder="model")
     torch.testing.assert_close(loaded(**inputs).fused_values, plain)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from transformers import AutoImageProcessor
+from transformers import AutoImageProcessor, AutoProcessor
 
 from gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions
@@ -47,11 +47,12 @@ class TestFiles:
             with pytest.raises(ValueError, match=next(iter(wrong))):
                 loader.from_pretrained(tmp_path, **wrong)
 
-    @pytest.mark.parametrize("loader", [GFFusionImageProcessor, AutoImageProcessor])
+    @pytest.mark.parametrize("loader", [GFFusionImageProcessor, AutoImageProcessor, AutoProcessor])
     def test_arguments_that_are_no_options(self, tmp_path: Path, loader: Any) -> None:
         """Those of the loaders, and of the model that the same call loads, are allowed; others are returned on request."""
         GFFusionImageProcessor(size_divisor=8).save_pretrained(tmp_path)
         of_loaders = {"trust_remote_code": False, "use_fast": False, "code_revision": "main", "local_files_only": True}
+        of_loaders |= {"device_map": "cpu", "processor_class": None}
         assert loader.from_pretrained(tmp_path, **of_loaders).size_divisor == 8
         processor, unused = loader.from_pretrained(tmp_path, infrared_rage="type", return_unused_kwargs=True)
         assert (processor.size_divisor, unused["infrared_rage"]) == (8, "type")

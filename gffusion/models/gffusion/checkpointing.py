@@ -32,7 +32,15 @@ from .encoders import (
     sum_weights,
 )
 from .new_parts import NEW_PART_FIELDS, find_new_weights, leave_out_other_parts, refuse_new_parts, warn_about_parts
-from .weight_checks import check_finite, check_loaded, describe_tensors, find_adapters, is_quantized, read_headers
+from .weight_checks import (
+    build_on_meta,
+    check_finite,
+    check_loaded,
+    describe_tensors,
+    find_adapters,
+    is_quantized,
+    read_headers,
+)
 from .weight_files import (
     HUB_ARGUMENTS,
     NO_PICKLES,
@@ -191,7 +199,10 @@ class FrozenBackboneModel(PreTrainedModel):
         variant = kwargs.pop("variant", None)
         source = pretrained_model_name_or_path
         if source is not None:
-            warn_about_adapter(source, location.get("subfolder") or "")
+            adapter = (kwargs.get("adapter_kwargs") or {}).get(
+                "_adapter_model_path"
+            )  # by which AutoModel found the source
+            warn_about_adapter(adapter or source, location.get("subfolder") or "")
             hub_arguments = limit_to_cache(source, hub_arguments)
         other_encoders = {name: kwargs.get(f"{name}_name_or_path") for name in BACKBONE_CLASSES}
         kwargs.update({f"{name}_name_or_path": locate_source(other) for name, other in other_encoders.items() if other})
@@ -270,15 +281,20 @@ class FrozenBackboneModel(PreTrainedModel):
             OSError: If `save_directory` is a file, or a file cannot be written.
         """
         self._check_config()
-        self._refuse_quantized()
         if kwargs.get("push_to_hub"):
             self._refuse_local_sources()
         if os.path.isfile(save_directory):  # transformers only logs an error and saves nothing
             raise NotADirectoryError(f"{os.fspath(save_directory)!r} is a file: pass a folder.")
         if self._hf_peft_config_loaded:
+            self._warn_about_trained_parts()
             super().save_pretrained(save_directory, **kwargs)
             _copy_mode(ADAPTER_CONFIG_NAME, save_directory)
             return
+        self._refuse_quantized()
+        if any(weight.is_meta for weight in self.parameters()) and not hasattr(self, "hf_device_map"):
+            raise ValueError(
+                "The weights are offloaded, so that they cannot be saved: save the model before `cpu_offload` or `disk_offload`."
+            )
         if layers := find_adapters(self):
             logger.warning(
                 f"Saving a model with adapters ({layers[0]!r}, ...), so that `from_pretrained` cannot load it: merge them first (`merge_and_unload()` "
@@ -325,6 +341,16 @@ class FrozenBackboneModel(PreTrainedModel):
         """Raise ValueError if the configuration was changed to an invalid one, or to one that contradicts the networks."""
         check_network_fields(self, self.config, self._built_with)
         self.config.validate()
+
+    def _warn_about_trained_parts(self) -> None:
+        """Warn about weights that were trained beside an adapter, which is saved without them."""
+        own = build_on_meta(type(self), self.config).state_dict()
+        left_out = [name for name, weight in self.named_parameters() if weight.requires_grad and name in own]
+        if left_out:
+            logger.warning(
+                f"Only the adapter is saved, without {len(left_out)} other trained weights ({left_out[0]!r}, ...): name their layers in "
+                "`modules_to_save` of the adapter, or merge it and save the whole model."
+            )
 
     def _refuse_quantized(self) -> None:
         """Raise ValueError if a saved model could not be loaded: files may not choose how weights are quantized."""

@@ -17,9 +17,9 @@ IMAGE_TYPES = (PIL.Image.Image, np.ndarray, Tensor)
 
 def refuse_lists_of_one_modality(images: Any) -> None:
     """Raise ValueError for `(visible_images, infrared_images)`, of which the items would be read as pairs."""
-    if isinstance(images, tuple) and any(isinstance(item, list) for item in images):
+    if isinstance(images, tuple) and len(images) == 2 and all(isinstance(item, list) for item in images):
         raise ValueError(
-            f"Expected a pair (visible, infrared) or a list of such pairs, got a tuple of {len(images)} with lists: pass "
+            "Expected a pair (visible, infrared) or a list of such pairs, got a tuple of two lists: pass "
             "`list(zip(visible_images, infrared_images))`; pairs that are lists must be in a list."
         )
 

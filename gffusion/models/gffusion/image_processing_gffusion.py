@@ -4,6 +4,7 @@ import json
 import math
 import os
 from collections.abc import Collection, Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -27,9 +28,6 @@ Pair = tuple[Image, Image] | list[Image]
 
 # Keys of a saved processor's JSON besides its options.
 _SAVED_KEYS = {"auto_map", "feature_extractor_type", "image_processor_type", "processor_class"}
-
-# Arguments of `from_pretrained` that choose a class or code, which are no options.
-_LOADER_ARGUMENTS = {"_commit_hash", "backend", "code_revision", "repo_type", "trust_remote_code", "use_fast"}
 
 
 class GFFusionImageProcessor(BaseImageProcessor):
@@ -110,7 +108,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
         """Create a processor from saved options; those in `kwargs` that are not `None` override them, and are checked.
 
         Raises:
-            ValueError: If an option is unknown or invalid, or the options are those of a processor of another type.
+            ValueError: If an option is misspelt or invalid, or the options are those of a processor of another type.
         """
         saved_type = image_processor_dict.get("image_processor_type")
         if saved_type not in (None, cls.__name__, GFFusionImageProcessor.__name__):
@@ -119,7 +117,9 @@ class GFFusionImageProcessor(BaseImageProcessor):
             )
         given = {name: kwargs.pop(name) for name in ("size_divisor", *OPTION_NAMES) if name in kwargs}
         if not kwargs.get("return_unused_kwargs"):
-            _refuse_unknown(kwargs.keys() - {"return_unused_kwargs"} - _LOADER_ARGUMENTS)
+            _refuse_unknown(
+                [name for name in kwargs if get_close_matches(name, ("size_divisor", *OPTION_NAMES), cutoff=0.75)]
+            )
         options = {name: value for name, value in image_processor_dict.items() if name != "auto_map"}
         if (size_divisor := given.pop("size_divisor", None)) is not None:
             options["size_divisor"] = size_divisor
