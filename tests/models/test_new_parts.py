@@ -130,6 +130,8 @@ def test_adapters_of_transformers(
     quantizer = SimpleNamespace(get_state_dict_and_metadata=lambda model: (None, {}))
     monkeypatch.setattr(model, "hf_quantizer", quantizer, raising=False)  # as for QLoRA, whose base is not saved
     model.save_pretrained(tmp_path / "trained")
+    with pytest.raises(ValueError, match="omit `include_backbones`"):
+        model.save_pretrained(tmp_path / "trained", include_backbones=True)
     (message,) = caplog.messages
     assert message.startswith("Only the adapter is saved, without") and "'funet." in message
     caplog.clear()

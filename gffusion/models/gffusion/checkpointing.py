@@ -276,7 +276,7 @@ class FrozenBackboneModel(PreTrainedModel):
             kwargs: Further arguments of [`~transformers.PreTrainedModel.save_pretrained`].
 
         Raises:
-            ValueError: If the model is quantized, encoders without a known source were to be left out, `push_to_hub=True` would publish a local path, or
+            ValueError: If the model is quantized or offloaded, encoders without a known source were to be left out, `push_to_hub=True` would publish a local path, or
                 the configuration was changed to an invalid one, or to one that contradicts the networks.
             OSError: If `save_directory` is a file, or a file cannot be written.
         """
@@ -286,9 +286,7 @@ class FrozenBackboneModel(PreTrainedModel):
         if os.path.isfile(save_directory):  # transformers only logs an error and saves nothing
             raise NotADirectoryError(f"{os.fspath(save_directory)!r} is a file: pass a folder.")
         if self._hf_peft_config_loaded:
-            self._warn_about_trained_parts()
-            super().save_pretrained(save_directory, **kwargs)
-            _copy_mode(ADAPTER_CONFIG_NAME, save_directory)
+            self._save_adapter(save_directory, include_backbones, **kwargs)
             return
         self._refuse_quantized()
         if any(weight.is_meta for weight in self.parameters()) and not hasattr(self, "hf_device_map"):
@@ -342,8 +340,12 @@ class FrozenBackboneModel(PreTrainedModel):
         check_network_fields(self, self.config, self._built_with)
         self.config.validate()
 
-    def _warn_about_trained_parts(self) -> None:
-        """Warn about weights that were trained beside an adapter, which is saved without them."""
+    def _save_adapter(self, folder: str | os.PathLike[str], include_backbones: bool | None, **kwargs: Any) -> None:
+        """Save the adapter alone, and warn about weights that were trained beside it."""
+        if include_backbones:
+            raise ValueError(
+                "Only the adapter is saved: omit `include_backbones`, and save the whole model before `add_adapter`."
+            )
         own = build_on_meta(type(self), self.config).state_dict()
         left_out = [name for name, weight in self.named_parameters() if weight.requires_grad and name in own]
         if left_out:
@@ -351,6 +353,8 @@ class FrozenBackboneModel(PreTrainedModel):
                 f"Only the adapter is saved, without {len(left_out)} other trained weights ({left_out[0]!r}, ...): name their layers in "
                 "`modules_to_save` of the adapter, or merge it and save the whole model."
             )
+        super().save_pretrained(folder, **kwargs)
+        _copy_mode(ADAPTER_CONFIG_NAME, folder)
 
     def _refuse_quantized(self) -> None:
         """Raise ValueError if a saved model could not be loaded: files may not choose how weights are quantized."""
