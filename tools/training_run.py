@@ -1,4 +1,4 @@
-"""Run the training of docs/guides/training.md: `python tools/training_run.py DATA OUTPUT [--resume_from_checkpoint]`.
+"""Run the training of docs/guides/training-research.md: `python tools/training_run.py DATA OUTPUT [--resume_from_checkpoint]`.
 
 DATA contains `train/msrs` and `val/msrs` with `visible/`, `infrared/`, `boxes/` and `classes.txt`. Small encoders with random
 weights (seed 0) replace CLIP and DINOv2, so that all of Algorithm 1 runs on a laptop.

@@ -1,4 +1,4 @@
-"""The ablations that the guide of trainings lists are those that its options make."""
+"""The ablations that the guide lists are those that its options make."""
 
 import re
 import shlex
@@ -9,7 +9,7 @@ import pytest
 from gffusion.training.building import build_model
 from gffusion.training.recipe import Recipe
 
-GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "training.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "training-research.md"
 SECTION = GUIDE.read_text(encoding="utf-8").partition("\n## Ablations\n")[2].partition("\n## ")[0]
 ROWS = re.findall(r"^\| (.+?) \| `(--config .+?)` \| (needed|not used) \|$", SECTION, re.MULTILINE)
 

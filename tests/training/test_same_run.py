@@ -21,7 +21,7 @@ from gffusion.data.transforms import RandomCrop, RandomFlip
 from gffusion.training.same_run import check_same_run, describe_run, warn_about_changed_files
 
 NEW = ("has labels", "trained parameters", "weights of the encoders")  # which earlier versions did not describe
-GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "training.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "training-runs.md"
 
 
 class TestSameRun:
