@@ -1,7 +1,7 @@
 """Measure defects of fused images that metrics hardly show, on rendered pairs: `python tools/defects_table.py MODEL ...`.
 
-MODEL is a name or a folder. Prints the tables of docs/models/tiny.md and tiny-history.md, in gray levels (0 to 255); 0 is perfect. With
-`--figure FILE`, also writes crops: a column for each image of the sources and each model.
+MODEL is a name or a folder. Prints the tables of docs/models/tiny.md and projects/gffusion_tiny/HISTORY.md, in gray levels (0 to 255);
+0 is perfect. With `--figure FILE`, also writes crops: a column for each image of the sources and each model.
 
 - gray sky: 255 minus the mean of a white sky over which the infrared image shows cold clouds
 - clouds: standard deviation in that sky

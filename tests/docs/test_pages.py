@@ -11,7 +11,11 @@ from gffusion.evaluation.baselines import BASELINES
 from gffusion.metrics import METRICS, PROTOCOLS
 
 ROOT = Path(__file__).parents[2]
-PAGES = [page for pattern in ("*.md", "docs/**/*.md", "model_cards/*.md") for page in sorted(ROOT.glob(pattern))]
+PAGES = [
+    page
+    for pattern in ("*.md", "docs/**/*.md", "model_cards/*.md", "projects/**/*.md")
+    for page in sorted(ROOT.glob(pattern))
+]
 REPOSITORY = re.compile(r"https://(?:github.com|raw.githubusercontent.com)/gffusion/gffusion/(?:(?:blob|tree)/)?main/")
 SITE = "https://gffusion.github.io/gffusion/"
 LINK = re.compile(r"\]\(([^)\s#]*)(?:#([^)\s]+))?\)")
