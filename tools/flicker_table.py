@@ -1,4 +1,4 @@
-"""Measure whether fused videos are stable: `python tools/flicker_table.py` prints the tables of docs/guides/video.md.
+"""Measure whether fused videos are stable: `python tools/flicker_table.py` prints the tables of docs/benchmarks/video.md.
 
 Values are mean absolute changes of a pixel from one frame to the next, and the metric `Flicker`, in gray levels, for
 

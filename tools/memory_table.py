@@ -1,4 +1,4 @@
-"""Write the tables of memory in docs/guides/robustness.md from docs/benchmarks/memory.json; measure them with --measure. Linux only.
+"""Write the tables of memory in docs/benchmarks/reliability.md from docs/benchmarks/memory.json; measure them with --measure. Linux only.
 
     python tools/memory_table.py                                           # the tables only
     python tools/memory_table.py --measure peaks --models gffusion-tiny    # replaces these rows
@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from page_tables import GUIDES, RECORDS, format_table, import_from, update
+from page_tables import RECORDS, format_table, import_from, update
 from PIL import Image
 
 from gffusion import list_models
 from gffusion.synthetic.rendering import render_scene
 
-TOOL, RECORD, PAGE = "memory_table", "memory.json", GUIDES / "robustness.md"
+TOOL, RECORD, PAGE = "memory_table", "memory.json", RECORDS / "reliability.md"
 MEGAPIXELS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 SIZES = ((48, 64), (240, 320))
 MEBIBYTE = 2**20

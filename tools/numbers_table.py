@@ -1,4 +1,4 @@
-"""Write the table of numerical differences in docs/guides/robustness.md from docs/benchmarks/numbers.json; measure it with --measure.
+"""Write the table of numerical differences in docs/benchmarks/reliability.md from docs/benchmarks/numbers.json; measure it with --measure.
 
     python tools/numbers_table.py                                   # the table only
     python tools/numbers_table.py --measure                         # on the CPU, and on an NVIDIA GPU if there is one
@@ -24,7 +24,7 @@ from unittest import mock
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from page_tables import GUIDES, RECORDS, format_table, import_from, update
+from page_tables import RECORDS, format_table, import_from, update
 
 from gffusion import GFFusionModel, create_model, list_models
 from gffusion.inference import large_images
@@ -33,7 +33,7 @@ from gffusion.synthetic.rendering import render_scene
 from gffusion.synthetic.samples import write_scenes
 from gffusion.zoo import load_image_processor
 
-TOOL, RECORD, PAGE = "numbers_table", "numbers.json", GUIDES / "robustness.md"
+TOOL, RECORD, PAGE = "numbers_table", "numbers.json", RECORDS / "reliability.md"
 DTYPES = ("float32", "bfloat16", "float16")
 SIZE, SCENES = (192, 256), 8
 

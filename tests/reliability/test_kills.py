@@ -1,6 +1,6 @@
 """SIGKILL and power failures at any moment of every command that writes: the same command finishes, with the same bytes.
 
-`GFFUSION_RELIABILITY=all pytest tests/reliability/test_kills.py` runs all kills, and writes the table of docs/guides/robustness.md.
+`GFFUSION_RELIABILITY=all pytest tests/reliability/test_kills.py` runs all kills, and writes the table of docs/benchmarks/reliability.md.
 """
 
 import fcntl
@@ -15,7 +15,7 @@ from crash_runs import KILL_AFTER, KILL_BEFORE, KILL_INSIDE, Done, lose_unsynced
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "guides" / "robustness.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmarks" / "reliability.md"
 AT_CHANGES, AT_TIMES, POWER_FAILURES = (32, 12, 8) if IS_WHOLE else (2, 0, 1)
 SLOW = ("evaluate", "export")  # without power failures in the sample
 

@@ -1,4 +1,4 @@
-"""Numbers by precision, form, threads and batches, as docs/guides/robustness.md says, and the same bytes for the same command."""
+"""Numbers by precision, form, threads and batches, as docs/benchmarks/reliability.md says, and the same bytes for the same command."""
 
 import json
 from collections.abc import Callable
