@@ -6,7 +6,6 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import torch
-from accelerate.utils.modeling import get_state_dict_offloaded_model
 from torch import nn
 
 
@@ -21,8 +20,11 @@ def digest_weights(module: nn.Module, *settings: str) -> str:
     """
     digest = hashlib.blake2b("\0".join(settings).encode(), digest_size=16)
     module = getattr(module, "_orig_mod", module)
-    is_offloaded = any(value.is_meta for value in module.parameters())
-    values = get_state_dict_offloaded_model(module) if is_offloaded else module.state_dict()
+    values = module.state_dict()
+    if any(value.is_meta for value in module.parameters()):
+        from accelerate.utils.modeling import get_state_dict_offloaded_model  # here to save start-up time
+
+        values = get_state_dict_offloaded_model(module)
     for name, value in sorted(values.items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
