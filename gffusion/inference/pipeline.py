@@ -117,7 +117,8 @@ class ImageFusionPipeline(Pipeline):
         Args:
             inputs: A pair `(visible, infrared)` or `{"visible": ..., "infrared": ...}` of local paths, URLs, contents of image
                 files (bytes, or file objects that are open in binary mode, such as uploads), PIL images, arrays or tensors; or
-                a list, a generator or a dataset of pairs. Pairs can differ in size.
+                a list, a generator or a dataset of pairs, such as `list(zip(visible_images, infrared_images))`. Pairs can
+                differ in size.
                 With `infrared`, the visible image of one pair. A local file that holds both images, such as a
                 radiometric JPEG or a four-channel PNG, is a pair alone, and so is its content.
             infrared: The infrared image of one pair: `fuse("visible.png", "infrared.png")`.
@@ -162,8 +163,8 @@ class ImageFusionPipeline(Pipeline):
                 "Expected a visible and an infrared path, URL or image, such as fuse('visible.png', 'infrared.png'), or several "
                 f"such pairs, got only {inputs!r}."
                 if isinstance(inputs, str)
-                else "Expected a pair (visible, infrared) of paths, URLs, file contents or images, or several such pairs, "
-                f"got {_describe(inputs)}."
+                else "Expected a pair (visible, infrared) of paths, URLs, file contents or images, or several such pairs as "
+                f"`list(zip(visible_images, infrared_images))`, got {_describe(inputs)}."
             )
         stream = self._stream(inputs, batch_size, timeout, kwargs)
         return list(stream) if isinstance(inputs, (list, tuple)) else stream

@@ -74,7 +74,8 @@ def predict(
         model: The model, in evaluation mode, on its device.
         image_processor: Processor that prepares the images and restores size, color and depth.
         pairs: Pairs as [`read_pair`] returns them, whose missing pixels and ranges of radiometric files are considered; or
-            visible and infrared images in any form that [`GFFusionImageProcessor`] accepts.
+            visible and infrared images in any form that [`GFFusionImageProcessor`] accepts, such as
+            `zip(visible_images, infrared_images)`.
         segment: Whether to predict label maps. Needs a model with a segmenter.
         infrared_options: Options of the infrared image of every pair, instead of those of the processor.
         output_type: Type of the fused images, see [`GFFusionImageProcessor.post_process_fusion`].

@@ -134,6 +134,8 @@ class VideoFile:
     def read(self, start: Fraction | None = None) -> Iterator[TimedFrame]:
         """Yield the frames in order, from a key frame before `start` if it is given. Holds one frame in memory.
 
+        With `start`, reading ends where too many time stamps in a row do not increase.
+
         Raises:
             OSError: If the file cannot be read.
             ValueError: If frames have no time stamps.
@@ -179,7 +181,10 @@ class VideoFile:
                 if last is not None and time <= last:  # left by damaged packets
                     self.damaged += 1
                     repeats = repeats + 1 if time <= previous else 0
-                    self._check_repeats(repeats, used, last)
+                    if repeats > max(_MAX_REPEATS, _REPEATS_PER_FRAME * used):
+                        if start is not None:  # how many frames lie before is unknown
+                            return
+                        raise ValueError(self._describe_repeats(repeats, last))
                     previous = time
                     continue
                 repeats, used, previous = 0, used + 1, time
@@ -201,13 +206,11 @@ class VideoFile:
             return False
         return True
 
-    def _check_repeats(self, repeats: int, used: int, last: Fraction) -> None:
-        limit = max(_MAX_REPEATS, _REPEATS_PER_FRAME * used)
-        if repeats > limit:
-            raise ValueError(
-                f"{self.path} has more than {limit} frames in a row after {float(last):.3f} s whose time stamps do not increase: "
-                f"give it a frame rate (ffmpeg -r RATE -i {self.path.name} -c:v ffv1 timed.mkv)"
-            )
+    def _describe_repeats(self, repeats: int, last: Fraction) -> str:
+        return (
+            f"{self.path} has more than {repeats - 1} frames in a row after {float(last):.3f} s whose time stamps do not increase: "
+            f"give it a frame rate (ffmpeg -r RATE -i {self.path.name} -c:v ffv1 timed.mkv)"
+        )
 
     def _decode(self, container: "InputContainer", stream: "VideoStream") -> "Iterator[av.VideoFrame]":
         """Yield the frames, with `pts` from their order where the file stores only the order of decoding."""

@@ -114,17 +114,23 @@ def write_pair(folder: Path, count: int = 10, **options: Any) -> tuple[Path, Pat
     return visible, write_video(folder / "infrared.mp4", map(infrared_frame, range(count)))
 
 
-def write_repeats(path: Path, milliseconds: Iterable[int]) -> Path:
-    """Write a WebM file of one VP9 frame at time 0, which is shown again at other times by packets of one byte."""
+def write_repeats(path: Path, milliseconds: Iterable[int], key_time: int | None = None) -> Path:
+    """Write a WebM file of one VP9 frame at time 0, which is shown again at other times by packets of one byte.
+
+    At `key_time`, if given, the frame is stored again, so that a reader can start there.
+    """
     with av.open(str(path), "w", format="webm") as container:
         stream = container.add_stream("libvpx-vp9", rate=RATE)
         stream.height, stream.width = HEIGHT, WIDTH
         encoded = stream.encode(av.VideoFrame.from_ndarray(visible_frame(0), "rgb24")) + stream.encode(None)
+        stored = bytes(encoded[0])
         for packet in encoded:
             container.mux(packet)
         for time in milliseconds:
-            packet = av.Packet(bytes([0x88]))  # show_existing_frame
+            is_key = time == key_time
+            packet = av.Packet(stored if is_key else bytes([0x88]))  # show_existing_frame
             packet.stream, packet.time_base, packet.pts, packet.dts = stream, Fraction(1, 1000), time, time
+            packet.is_keyframe = is_key
             container.mux(packet)
     return path
 

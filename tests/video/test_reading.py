@@ -219,6 +219,12 @@ def test_a_clock_that_stands_still_for_a_while_is_not_refused(tmp_path: Path) ->
     assert file.damaged == 1199
 
 
+def test_reading_from_shortly_before_a_clock_stands_still_ends_there(tmp_path: Path) -> None:
+    """It is unknown then how many frames are before, which decides whether the file is refused."""
+    file = VideoFile(write_repeats(tmp_path / "a.webm", [*range(5000, 5020), *1200 * [5020], 5021], key_time=5018))
+    assert [1000 * item.time for item in file.read(Fraction(5019, 1000))] == [5018, 5019, 5020]
+
+
 @pytest.mark.parametrize(("frames", "copies"), [(3, 1100), (1200, 2)])
 def test_a_clock_that_is_set_back_is_not_refused(frames: int, copies: int, tmp_path: Path) -> None:
     """Recordings in one file, as `cat` joins them: the times of the next one increase, too."""

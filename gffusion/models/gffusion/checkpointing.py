@@ -199,10 +199,8 @@ class FrozenBackboneModel(PreTrainedModel):
         variant = kwargs.pop("variant", None)
         source = pretrained_model_name_or_path
         if source is not None:
-            adapter = (kwargs.get("adapter_kwargs") or {}).get(
-                "_adapter_model_path"
-            )  # by which AutoModel found the source
-            warn_about_adapter(adapter or source, location.get("subfolder") or "")
+            found_by_auto_model = (kwargs.get("adapter_kwargs") or {}).get("_adapter_model_path")
+            warn_about_adapter(found_by_auto_model or source, location.get("subfolder") or "")
             hub_arguments = limit_to_cache(source, hub_arguments)
         other_encoders = {name: kwargs.get(f"{name}_name_or_path") for name in BACKBONE_CLASSES}
         kwargs.update({f"{name}_name_or_path": locate_source(other) for name, other in other_encoders.items() if other})

@@ -162,8 +162,8 @@ class GFFusionImageProcessor(BaseImageProcessor):
         """Prepare one pair or a list of pairs.
 
         Args:
-            images: A pair `(visible, infrared)` or a list of pairs. A gray visible image is repeated to three channels;
-                a color infrared image is reduced to its luma, with a warning: `predict` and the pipeline map false colors
+            images: A pair `(visible, infrared)` or a list of pairs, such as `list(zip(visible_images, infrared_images))`. A
+                gray visible image is repeated to three channels; a color infrared image is reduced to its luma, with a warning: `predict` and the pipeline map false colors
                 back to intensity.
             *others: Refused: images of a pair are one argument, and options have names.
             size_divisor: Overrides the option of the processor.
