@@ -245,6 +245,7 @@ class _VideoRun:
         """Fuse all frames after the finished segments."""
         done = folder.states
         self.report.resumed = folder.finished_frames
+        self.report.notes += folder.notes
         for state in done:
             self._count(state)
         self._infrared_options = self._measure()
@@ -378,11 +379,10 @@ class _VideoRun:
         counts, visible = self.pair.counts, self.pair.visible
         last_duration = Fraction(*next(state.duration for state in reversed(folder.states) if state.duration[0]))
         for kind, (path, output) in self.job.outputs.items():
-            names = [folder.name(kind, index) for index in range(len(folder.states))]
             join_segments(
                 path,
                 output,
-                [name for name in names if name.exists()],  # those without a fused frame have no file
+                folder.list_files(kind),
                 last_duration,
                 visible=visible if keep_audio and kind != "labels" and isinstance(visible, VideoFile) else None,
                 metadata=visible.metadata if keep_metadata else None,

@@ -84,11 +84,12 @@ class Recorder:
         for encoder in self._encoders.values():
             encoder.close()
             synchronize(encoder.path)  # before the state that says it is complete
+        files = self._folder.describe_files(self._encoders, self._index)
         self._encoders = {}
         duration = self._duration.numerator, self._duration.denominator
         errors, notes = tuple(self._errors), tuple(self._notes)
         state = SegmentState(
-            self.seen, self._failures, errors, notes, self._limits, duration, self._size, self._palette
+            self.seen, self._failures, errors, notes, self._limits, duration, self._size, self._palette, files
         )
         self._folder.finish(state)
         return state

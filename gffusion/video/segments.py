@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +146,7 @@ class SegmentState:
         duration: Duration of the last frame, numerator and denominator.
         size: Height and width of the frames.
         palette: [`PreparedFrame.palette`][gffusion.video.fuser.PreparedFrame] of the last frame.
+        files: Size in bytes and SHA-256 of its files, by kind; none if no frame could be fused.
     """
 
     frames: int
@@ -154,7 +156,8 @@ class SegmentState:
     limits: tuple[tuple[float, float], ...]
     duration: tuple[int, int]
     size: tuple[int, ...]
-    palette: tuple[str, ...] | None = None
+    palette: tuple[str, ...] | None
+    files: Mapping[str, tuple[int, str]]
 
 
 def remove_segments(path: Path) -> None:
@@ -196,7 +199,11 @@ def _check_owner(path: Path) -> None:
 class SegmentFolder:
     """Hidden folder of the finished segments of a run, which is emptied if it holds segments of another plan.
 
-    The plan is everything that the segments depend on.
+    The plan is everything that the segments depend on. Only the segments before the first one that is missing or damaged are kept.
+
+    Attributes:
+        states: States of the finished segments.
+        notes: Note on segments that were not kept.
 
     Raises:
         ValueError: If the folder is a link, belongs to another user or holds something else, or another process uses it.
@@ -222,6 +229,7 @@ class SegmentFolder:
         if self._read(_PLAN) is None:
             replace_file(path / _PLAN, content)
         self.states = self._read_states()
+        self.notes = self._remove_other_states()
 
     @property
     def finished_frames(self) -> int:
@@ -232,9 +240,26 @@ class SegmentFolder:
         """Return the file of a segment."""
         return self.path / f"{kind}-{index:06d}.nut"
 
+    def describe_files(self, kinds: Iterable[str], index: int) -> dict[str, tuple[int, str]]:
+        """Return [`SegmentState.files`][gffusion.video.segments.SegmentState] of complete files."""
+        return {kind: _describe_file(self.name(kind, index)) for kind in kinds}
+
+    def list_files(self, kind: str) -> list[Path]:
+        """Return the files of all segments in which frames could be fused.
+
+        Raises:
+            FileNotFoundError: If one is missing.
+        """
+        files = [self.name(kind, index) for index, state in enumerate(self.states) if kind in state.files]
+        for file in files:
+            if not file.exists():
+                raise FileNotFoundError(f"{file} was removed while the videos were fused")
+        return files
+
     def finish(self, state: SegmentState) -> None:
         """Mark the next segment as complete, after its files are."""
-        replace_file(self.path / _STATE.format(len(self.states)), json.dumps(asdict(state)).encode())
+        content = json.dumps(asdict(state)).encode()
+        replace_file(self.path / _STATE.format(len(self.states)), content + b"\n" + _digest(content))
         self.states.append(state)
 
     def remove_incomplete(self, kinds: Iterable[str], index: int) -> None:
@@ -260,10 +285,47 @@ class SegmentFolder:
 
     def _read_states(self) -> list[SegmentState]:
         states: list[SegmentState] = []
-        while (content := self._read(_STATE.format(len(states)))) is not None:
-            values = json.loads(content)
-            values |= {name: tuple(values[name]) for name in ("errors", "notes", "duration", "size")}
-            values["limits"] = tuple(tuple(limits) for limits in values["limits"])
-            values["palette"] = None if values.get("palette") is None else tuple(values["palette"])
-            states.append(SegmentState(**values))
+        while (state := self._read_state(len(states))) is not None:
+            states.append(state)
         return states
+
+    def _read_state(self, index: int) -> SegmentState | None:
+        """Return the state of a segment, `None` if it or a file of the segment is missing or damaged."""
+        content, _, digest = (self._read(_STATE.format(index)) or b"").rpartition(b"\n")
+        if digest != _digest(content):
+            return None
+        values = json.loads(content)
+        values |= {name: tuple(values[name]) for name in ("errors", "notes", "duration", "size")}
+        values["limits"] = tuple(tuple(limits) for limits in values["limits"])
+        values["palette"] = None if values["palette"] is None else tuple(values["palette"])
+        values["files"] = {kind: tuple(file) for kind, file in values["files"].items()}
+        is_whole = all(_is_whole(self.name(kind, index), *file) for kind, file in values["files"].items())
+        return SegmentState(**values) if is_whole else None
+
+    def _remove_other_states(self) -> list[str]:
+        kept = {_STATE.format(index) for index in range(len(self.states))}
+        others = [file for file in self.path.glob("state-*.json") if file.name not in kept]
+        for file in others:
+            file.unlink()
+        if not others:
+            return []
+        return [
+            f"{len(others)} of {len(kept) + len(others)} finished segments in {self.path} are fused again, because files are missing "
+            "or damaged"
+        ]
+
+
+def _digest(content: bytes) -> bytes:
+    return sha256(content).hexdigest().encode()
+
+
+def _describe_file(path: Path) -> tuple[int, str]:
+    with path.open("rb") as file:
+        return path.stat().st_size, file_digest(file, "sha256").hexdigest()
+
+
+def _is_whole(path: Path, size: int, digest: str) -> bool:
+    try:
+        return path.stat().st_size == size and _describe_file(path) == (size, digest)
+    except OSError:
+        return False

@@ -13,11 +13,14 @@ import av
 import numpy as np
 import pytest
 from interruptions import Stop, stop_after
-from video_files import RATE, assert_equal_videos, infrared_frame, visible_frame, write_pair, write_video
+from video_files import RATE, assert_equal_videos, infrared_frame, read_frames, visible_frame, write_pair, write_video
 
+from gffusion import create_model
 from gffusion.cameras.palettes import load_palettes
 from gffusion.data import ReadOptions
 from gffusion.video.formats import LABEL_FORMAT, OUTPUT_FORMATS, OutputFormat
+from gffusion.video.fusing import fuse_video
+from gffusion.video.jobs import VideoJob
 from gffusion.video.segments import (
     SEGMENT_FRAMES,
     SegmentEncoder,
@@ -25,6 +28,7 @@ from gffusion.video.segments import (
     VideoSettings,
     explain_write_error,
 )
+from gffusion.zoo import load_image_processor
 
 M_PERTURB = -6  # of malloc.h: fill new memory with the complement of a byte
 SMOOTH = {"infrared_range": "percentile", "smooth_range": 30}
@@ -177,6 +181,79 @@ def test_a_segment_that_is_marked_as_complete_is_kept(
     assert (tmp_path / ".fused.mp4.parts" / "fused-000000.nut").exists()
     report = fuse(visible, infrared)[1]
     assert (report.frames, report.resumed) == (6, 6)
+
+
+def keep_segments(monkeypatch: pytest.MonkeyPatch, run: Callable[[], Any]) -> None:
+    """Stop a run of 10 frames before its three segments are joined."""
+    monkeypatch.setattr("gffusion.video.fusing.SEGMENT_FRAMES", 4)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="cannot write"):
+        patch.setattr("gffusion.video.fusing.join_segments", fail_to_join)
+        run()
+
+
+def halve(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def flip_a_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def count_more(file: Path) -> None:
+    file.write_text(file.read_text().replace('"frames": 4', '"frames": 5'))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        *((name, damage) for name in ("fused-000001.nut", "state-000001.json") for damage in (Path.unlink, halve, flip_a_bit)),
+        ("state-000001.json", lambda file: file.write_text("[" * 100_000)),
+        ("state-000001.json", lambda file: file.write_text("{}")),
+        ("state-000001.json", count_more),
+    ],
+)  # fmt: skip
+def test_damaged_segments_are_fused_again(
+    tmp_path: Path, fuse: Callable, monkeypatch: pytest.MonkeyPatch, name: str, damage: Callable[[Path], Any]
+) -> None:
+    """And those after them, with a note."""
+    visible, infrared = write_pair(tmp_path, 10)
+    keep_segments(monkeypatch, lambda: fuse(visible, infrared))
+    damage(tmp_path / ".fused.mp4.parts" / name)
+    path, report = fuse(visible, infrared)
+    assert (report.frames, report.resumed) == (10, 4)
+    assert "finished segments in" in report.notes[0] and "fused again" in report.notes[0]
+    assert_equal_videos(path, fuse(visible, infrared, "once.mp4")[0], atol=0)
+
+
+def test_a_segment_needs_all_of_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tmp_path / name for name in ("fused.mp4", "labels.mkv", "overlay.mp4")]
+    job = VideoJob(*write_pair(tmp_path, 10), *paths)
+    model, processor = create_model("gffusion-tiny"), load_image_processor("gffusion-tiny")
+    keep_segments(monkeypatch, lambda: fuse_video(job, model, processor))
+    (job.folder / "labels-000002.nut").unlink()
+    assert fuse_video(job, model, processor).resumed == 8
+    assert [len(read_frames(path)[1]) for path in paths] == [10, 10, 10]
+
+
+def test_a_file_that_is_removed_during_a_run_is_named(
+    tmp_path: Path, fuse: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same call fuses its frames again."""
+    visible, infrared = write_pair(tmp_path, 6)
+    monkeypatch.setattr("gffusion.video.fusing.SEGMENT_FRAMES", 4)
+    finish = SegmentFolder.finish
+
+    def lose(folder: SegmentFolder, *arguments: Any) -> None:
+        finish(folder, *arguments)
+        folder.name("fused", 0).unlink(missing_ok=True)
+
+    with monkeypatch.context() as patch, pytest.raises(FileNotFoundError, match=r"fused-000000\.nut was removed"):
+        patch.setattr(SegmentFolder, "finish", lose)
+        fuse(visible, infrared)
+    path, report = fuse(visible, infrared)
+    assert report.resumed == 0 and len(read_frames(path)[1]) == 6
 
 
 @pytest.mark.parametrize("is_link", [True, False])
