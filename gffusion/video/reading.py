@@ -372,10 +372,7 @@ def find_aspect(sample_aspect_ratio: Fraction, frame: "av.VideoFrame") -> Fracti
 
 
 def _read_turn(frame: "av.VideoFrame") -> _Turn:
-    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
-        return _Turn()
-    right, down = np.frombuffer(bytes(matrix), np.int32)[:6].reshape(2, 3)[:, :2].astype(float)  # where axes point to
+    right, down = _read_axes(frame)
     straight, across = abs(right[0] * down[1]), abs(right[1] * down[0])
     if min(straight, across) > _SKEW * max(straight, across) or max(straight, across) == 0:
         raise ValueError(
@@ -384,3 +381,17 @@ def _read_turn(frame: "av.VideoFrame") -> _Turn:
     if across > straight:
         return _Turn(True, int(np.sign(down[0])), int(np.sign(right[1])))
     return _Turn(False, int(np.sign(right[0])), int(np.sign(down[1])))
+
+
+def _read_axes(frame: "av.VideoFrame") -> NDArray[np.float64]:
+    """Return where the axes of the rows and of the columns point to, each as (right, down)."""
+    try:
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    except (
+        ValueError
+    ):  # PyAV reads no matrix beside data that it does not know, such as EXIF, and no angle says "mirrored"
+        angle = np.deg2rad(frame.rotation)
+        return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return (
+        np.eye(2) if matrix is None else np.frombuffer(bytes(matrix), np.int32)[:6].reshape(2, 3)[:, :2].astype(float)
+    )

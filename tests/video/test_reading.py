@@ -2,17 +2,20 @@
 
 from collections.abc import Callable
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 import pytest
+from PIL import ExifTags, Image, ImageOps
 from video_files import RATE, find_marker, infrared_frame, marker_column, visible_frame, write_repeats, write_video
 
 from gffusion.video.matching import VideoPair, describe_counts
 from gffusion.video.reading import VideoFile, to_infrared, to_visible
 
+ORIENTATION = ExifTags.Base.Orientation
 COLOR = (220, 60, 40)
 
 
@@ -168,6 +171,22 @@ def test_display_matrix(matrix: tuple[int, ...], expected: Callable, tmp_path: P
     content[at : at + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in unit)
     path.write_bytes(content)
     assert np.array_equal(to_infrared(next(VideoFile(path).read()).frame), expected(plain))
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_frames_with_exif_are_turned(orientation: int, tmp_path: Path) -> None:
+    """PyAV 18.1 knows no EXIF of frames. Pillow turns images as the EXIF standard says."""
+    image, exif, encoded = Image.fromarray(visible_frame(4)), Image.Exif(), BytesIO()
+    exif[ORIENTATION] = orientation
+    image.save(encoded, "PNG", exif=exif)
+    with av.open(str(tmp_path / "clip.mov"), "w") as container:
+        stream = container.add_stream("png", rate=RATE)
+        stream.pix_fmt, stream.width, stream.height = "rgb24", *image.size
+        packet = av.Packet(encoded.getvalue())
+        packet.stream, packet.pts, packet.dts, packet.time_base = stream, 0, 0, Fraction(1, RATE)
+        container.mux(packet)
+    shown = to_visible(next(VideoFile(tmp_path / "clip.mov").read()).frame)
+    assert np.array_equal(shown, ImageOps.exif_transpose(Image.open(encoded)))
 
 
 def test_recordings_of_browsers_have_no_rate(tmp_path: Path) -> None:
