@@ -1,10 +1,7 @@
 """Read the frames of a video with their time stamps."""
 
-import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -18,6 +15,7 @@ from .cut_off import lacks_index
 from .filled_frames import FilledFrames, prepare_decoder
 from .formats import HD_HEIGHT
 from .opening import find_playlist, import_av, open_media
+from .timing import SPARE_FRAMES, WITHOUT_PTS, find_rate, find_spare, measure_seconds
 
 if TYPE_CHECKING:
     import av
@@ -26,20 +24,12 @@ if TYPE_CHECKING:
 
 # Clocks of broadcast streams start anywhere: players count from the start of the file.
 _FREE_CLOCKS = ("mpegts", "mpeg")
-# FFmpeg gives the time of their end as their duration.
-_END_AS_DURATION = ("matroska,webm", "nut")
-# Their packets are numbered in the order of decoding, not of presentation. All last one unit of the time stamps, which is no duration
-# of a frame: 1/600 s, for example, in a file with 30 frames per second.
-_WITHOUT_PTS = ("avi",)
 _DEEP_REORDERING = ("h264", "hevc")  # decoders of other codecs hold back one frame, if any
 _ATTACHED_PICTURE = 1024  # disposition of cover art
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 # Levels by which channels of a gray video can differ after lossy compression, and share of pixels that can differ more.
 _GRAY_SPREAD, _COLORED_SHARE = 16, 0.001
-_MEASURED_FRAMES = 100  # whose times give the rate of a file that does not name it, or only the unit of its time stamps
 _STEP = 4  # rows and columns between pixels that are tested for color
-# By which durations of complete files differ, as they are rounded, and formats hold no duration of the last frame.
-_SPARE_FRAMES, _SPARE_SECONDS = 3, Fraction(1)
 # Frames in a row of which none is later than the one before, and how many times as many as the frames before them, from which
 # on a file is refused. A clock that is set back gives one such frame, one that stands still for a while fewer.
 _MAX_REPEATS, _REPEATS_PER_FRAME = 1000, 100
@@ -61,7 +51,8 @@ class VideoFile:
 
     Attributes:
         time_base: Unit of its time stamps in seconds.
-        rate: Mean number of frames per second; of AVI files, and those that name none, by the median step of the first time stamps.
+        rate: Mean number of frames per second; by the median step of the first time stamps if the file names none or one that is
+            much too high, and of AVI files.
         start: Time of the first frame.
         seconds: Duration, 0 if the file has none.
         shift: Time that is subtracted from its time stamps.
@@ -88,12 +79,11 @@ class VideoFile:
         self._delay: int | None = None
         with self._open() as container:
             stream = self._find_stream(container)
-            self._has_no_pts = container.format.name in _WITHOUT_PTS
+            self._has_no_pts = container.format.name in WITHOUT_PTS
             self.time_base = stream.time_base or Fraction(1, 1000)
-            named = None if self._has_no_pts else stream.average_rate
-            self.rate = Fraction(named or _measure_rate(container, stream) or stream.guessed_rate or 25)
-            self.seconds = _measure_seconds(container, stream)
-            self.spare = _find_spare(container, stream, self.rate)
+            self.rate = find_rate(container, stream)
+            self.seconds = measure_seconds(container, stream)
+            self.spare = find_spare(container, stream, self.rate)
             self.shift = Fraction(0)
             if container.format.name in _FREE_CLOCKS and container.start_time is not None:
                 self.shift = Fraction(container.start_time, 1_000_000)
@@ -196,7 +186,7 @@ class VideoFile:
                 yield TimedFrame(frame, time, duration)
         self.found = max(Fraction(0), end - self.start)
         if self.spare is not None and not duration:  # the last frames may last as long as any other one
-            self.spare = max(self.spare, _SPARE_FRAMES * longest)
+            self.spare = max(self.spare, SPARE_FRAMES * longest)
 
     def _seek(self, container: "InputContainer", stream: "VideoStream", start: Fraction) -> bool:
         """Return whether a key frame before `start` is read next; some formats cannot tell where one is."""
@@ -279,45 +269,8 @@ _CUT_OFF = (
     "tools such as untrunc can restore it with another recording of the camera"
 )
 _SKEW = 3e-4  # squared tangent of the largest angle that is ignored, one degree
-_CLOCK = re.compile(r"([0-9]{1,4}):([0-9]{2}):([0-9]{2}(?:\.[0-9]{1,9})?)")
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 _TECHNICAL_METADATA = ("major_brand", "minor_version", "compatible_brands", "encoder", "rotate")
-
-
-def _measure_seconds(container: "InputContainer", stream: "VideoStream") -> Fraction:
-    if stream.duration and stream.time_base:
-        return stream.duration * stream.time_base
-    seconds = Fraction(container.duration or 0, 1_000_000)
-    if container.format.name in _END_AS_DURATION:
-        end = _read_clock(stream)
-        seconds = min(seconds, end or seconds) - (stream.start_time or 0) * Fraction(stream.time_base or 0)
-    return max(Fraction(0), seconds)
-
-
-def _find_spare(container: "InputContainer", stream: "VideoStream", rate: Fraction) -> Fraction | None:
-    """Return by how many seconds the duration of a complete file can exceed that of its frames, `None` if by any number."""
-    is_alone, is_precise = len(container.streams) == 1, container.format.name in _END_AS_DURATION
-    if stream.duration or (is_precise and (is_alone or _read_clock(stream))):
-        return _SPARE_FRAMES / rate
-    return max(_SPARE_FRAMES / rate, _SPARE_SECONDS) if is_alone else None
-
-
-def _read_clock(stream: "VideoStream") -> Fraction:
-    """Return the seconds of the tag of a stream, such as 00:01:02.500000000, 0 if it is no time."""
-    clock = _CLOCK.fullmatch(stream.metadata.get("DURATION", "").strip("\0 "))
-    hours, minutes, seconds = map(Fraction, clock.groups()) if clock else (Fraction(0),) * 3
-    return 3600 * hours + 60 * minutes + seconds
-
-
-def _measure_rate(container: "InputContainer", stream: "VideoStream") -> Fraction:
-    """Return the number of frames per second of a file that names none: browsers write such files. 0 with one frame."""
-    stamps: set[int | None] = set()
-    has_no_pts = container.format.name in _WITHOUT_PTS
-    with suppress(import_av().error.FFmpegError):  # of a damaged file, which is reported when it is read
-        packets = islice(container.demux(stream), _MEASURED_FRAMES)
-        stamps = {packet.dts if has_no_pts else packet.pts for packet in packets}
-    steps = sorted(np.diff(sorted(stamp for stamp in stamps if stamp is not None)))
-    return 1 / (int(steps[len(steps) // 2]) * Fraction(stream.time_base or 0)) if len(steps) else Fraction(0)
 
 
 def to_visible(frame: "av.VideoFrame") -> NDArray[np.uint8]:

@@ -208,6 +208,43 @@ def test_recordings_of_browsers_have_no_rate(tmp_path: Path) -> None:
     assert len(list(pair.read())) > 20
 
 
+def copy_video(path: Path, suffix: str) -> Path:
+    """Copy the packets of a video into another container."""
+    copied = path.with_suffix(suffix)
+    with av.open(str(path)) as source, av.open(str(copied), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    return copied
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".flv"])
+def test_the_unit_of_time_stamps_is_no_frame_rate(suffix: str, tmp_path: Path) -> None:
+    """PyAV names it as the rate of copies, so that frames of different rates would not be matched."""
+    paths = []
+    for rate in (RATE, 9):
+        path = write_video(tmp_path / f"{rate}.mp4", map(visible_frame, range(rate)), rate=rate)
+        paths.append(copy_video(path, suffix))
+        with av.open(str(paths[-1])) as container:
+            assert container.streams.video[0].average_rate >= 1000
+    pair = VideoPair(*map(VideoFile, paths))
+    assert [float(file.rate) for file in (pair.visible, pair.infrared)] == pytest.approx([RATE, 9], rel=0.02)
+    assert len(list(pair.read())) == RATE
+
+
+@pytest.mark.parametrize("steps", [[1] * 30 + [10] * 30, [3, 1, 1] * 20, [1, 1, 10] * 20])
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_rates_of_videos_with_uneven_times(suffix: str, steps: list[int], tmp_path: Path) -> None:
+    """The rate that a file names, or its mean, is kept."""
+    times = [Fraction(int(count), RATE) for count in np.cumsum(steps)]
+    base = Fraction(1, 1000) if suffix == ".mkv" else Fraction(1, 12800)
+    path = write_video(tmp_path / f"clip{suffix}", map(visible_frame, range(60)), times, time_base=base)
+    expected = RATE if suffix == ".mkv" else 60 / (times[-1] - times[0] + Fraction(1, RATE))
+    assert float(VideoFile(path).rate) == pytest.approx(float(expected), rel=0.02)
+
+
 @pytest.mark.parametrize("suffix", [".h264", ".mp4"])
 def test_a_stream_without_time_stamps_is_refused_with_a_command(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"raw{suffix}"

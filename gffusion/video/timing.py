@@ -1,0 +1,85 @@
+"""Durations and frame rates of video files."""
+
+import re
+from contextlib import suppress
+from fractions import Fraction
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .opening import import_av
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+WITHOUT_PTS = ("avi",)
+"""Formats whose packets are numbered in the order of decoding, not of presentation.
+
+All packets last one unit of the time stamps, which is no duration of a frame: 1/600 s, for example, in a file with 30 frames per second.
+"""
+
+SPARE_FRAMES = 3
+"""Number of frames by which durations of complete files differ: they are rounded, and formats hold no duration of the last frame."""
+
+_SPARE_SECONDS = Fraction(1)  # the same in seconds
+# FFmpeg gives the time of their end as their duration.
+_END_AS_DURATION = ("matroska,webm", "nut")
+_WITH_COUNT = ("mov,mp4,m4a,3gp,3g2,mj2",)  # whose rate is the number of frames divided by the duration
+_MEASURED_FRAMES, _CHECKED_FRAMES = (
+    100,
+    25,
+)  # whose times give the rate of a file that names none, and check that of others
+_LARGEST_RATIO = (
+    2  # of the rate that a file names and that of its first frames; others name the unit of their time stamps
+)
+_CLOCK = re.compile(r"([0-9]{1,4}):([0-9]{2}):([0-9]{2}(?:\.[0-9]{1,9})?)")
+
+
+def measure_seconds(container: "InputContainer", stream: "VideoStream") -> Fraction:
+    """Return the duration of a video, 0 if the file has none."""
+    if stream.duration and stream.time_base:
+        return stream.duration * stream.time_base
+    seconds = Fraction(container.duration or 0, 1_000_000)
+    if container.format.name in _END_AS_DURATION:
+        end = _read_clock(stream)
+        seconds = min(seconds, end or seconds) - (stream.start_time or 0) * Fraction(stream.time_base or 0)
+    return max(Fraction(0), seconds)
+
+
+def find_spare(container: "InputContainer", stream: "VideoStream", rate: Fraction) -> Fraction | None:
+    """Return by how many seconds the duration of a complete file can exceed that of its frames, `None` if by any number."""
+    is_alone, is_precise = len(container.streams) == 1, container.format.name in _END_AS_DURATION
+    if stream.duration or (is_precise and (is_alone or _read_clock(stream))):
+        return SPARE_FRAMES / rate
+    return max(SPARE_FRAMES / rate, _SPARE_SECONDS) if is_alone else None
+
+
+def _read_clock(stream: "VideoStream") -> Fraction:
+    """Return the seconds of the tag of a stream, such as 00:01:02.500000000, 0 if it is no time."""
+    clock = _CLOCK.fullmatch(stream.metadata.get("DURATION", "").strip("\0 "))
+    hours, minutes, seconds = map(Fraction, clock.groups()) if clock else (Fraction(0),) * 3
+    return 3600 * hours + 60 * minutes + seconds
+
+
+def find_rate(container: "InputContainer", stream: "VideoStream") -> Fraction:
+    """Return the mean number of frames per second, of some files by their first frames, whose packets are read."""
+    has_no_pts = container.format.name in WITHOUT_PTS
+    named = None if has_no_pts else stream.average_rate
+    if named and container.format.name in _WITH_COUNT:
+        return Fraction(named)
+    measured = _measure_rate(container, stream, has_no_pts, _CHECKED_FRAMES if named else _MEASURED_FRAMES)
+    if named and not 0 < _LARGEST_RATIO * measured < named:
+        return Fraction(named)
+    return Fraction(measured or stream.guessed_rate or 25)
+
+
+def _measure_rate(container: "InputContainer", stream: "VideoStream", has_no_pts: bool, count: int) -> Fraction:
+    """Return the number of frames per second by the median step of the first time stamps, 0 with one frame."""
+    stamps: set[int | None] = set()
+    with suppress(import_av().error.FFmpegError):  # of a damaged file, which is reported when it is read
+        packets = islice(container.demux(stream), count)
+        stamps = {packet.dts if has_no_pts or packet.pts is None else packet.pts for packet in packets}
+    steps = sorted(np.diff(sorted(stamp for stamp in stamps if stamp is not None)))
+    return 1 / (int(steps[len(steps) // 2]) * Fraction(stream.time_base or 0)) if len(steps) else Fraction(0)
