@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Clocks of broadcast streams start anywhere: players count from the start of the file.
 _FREE_CLOCKS = ("mpegts", "mpeg")
 _DEEP_REORDERING = ("h264", "hevc")  # decoders of other codecs hold back one frame, if any
-_ATTACHED_PICTURE = 1024  # disposition of cover art
+_DEFAULT, _ATTACHED_PICTURE = 1, 1024  # dispositions; the second one is of cover art
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 # Levels by which channels of a gray video can differ after lossy compression, and share of pixels that can differ more.
 _GRAY_SPREAD, _COLORED_SHARE = 16, 0.001
@@ -47,7 +47,7 @@ class TimedFrame(NamedTuple):
 
 
 class VideoFile:
-    """The first video stream of a file, whose frames have at most `max_pixels`. It can be read several times.
+    """A video stream of a file, the default one or else the first, whose frames have at most `max_pixels`. It can be read several times.
 
     Attributes:
         time_base: Unit of its time stamps in seconds.
@@ -60,6 +60,7 @@ class VideoFile:
         filled: Frames that were used then, although their data are damaged.
         found: Seconds from `start` to the end of the last frame, 0 unless the file was read to its end.
         spare: Seconds by which the duration of a complete file can exceed `found`; `None` if it may be that of the sound.
+        notes: Note on other streams.
         on_read: Called for every packet that is read; errors that it raises end the reading.
 
     Raises:
@@ -69,7 +70,6 @@ class VideoFile:
     """
 
     errors: ClassVar[Sequence[str]] = ()  # which folders of frames have
-    notes: ClassVar[Sequence[str]] = ()
 
     def __init__(self, path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
         self.path = path
@@ -79,6 +79,7 @@ class VideoFile:
         self._delay: int | None = None
         with self._open() as container:
             stream = self._find_stream(container)
+            self.notes = self._describe_streams(container, stream)
             self._has_no_pts = container.format.name in WITHOUT_PTS
             self.time_base = stream.time_base or Fraction(1, 1000)
             self.rate = find_rate(container, stream)
@@ -258,10 +259,23 @@ class VideoFile:
     def _find_stream(self, container: "InputContainer") -> "VideoStream":
         if container.format.name.endswith("_pipe") or container.format.name in ("image2", "gif", "apng"):
             raise ValueError(f"{self.path} is a still image or an animation, not a video: name it by its format")
-        streams = [stream for stream in container.streams.video if not int(stream.disposition) & _ATTACHED_PICTURE]
+        streams = _list_streams(container)
         if not streams:
             raise ValueError(f"{self.path} has no video stream")
-        return streams[0]
+        moving = [
+            stream for stream in streams if stream.frames != 1
+        ] or streams  # cover art is not always marked as such
+        return next((stream for stream in moving if int(stream.disposition) & _DEFAULT), moving[0])
+
+    def _describe_streams(self, container: "InputContainer", stream: "VideoStream") -> list[str]:
+        streams = _list_streams(container)
+        others = [str(other.index) for other in streams if other.index != stream.index]
+        if not others:
+            return []
+        return [
+            f"{self.path} has {len(streams)} video streams, of which stream {stream.index} is read: copy another one to a file of its "
+            f"own if it is meant (ffmpeg -i {self.path.name} -map 0:{others[0]} -c copy other{self.path.suffix})"
+        ]
 
 
 _CUT_OFF = (
@@ -271,6 +285,10 @@ _CUT_OFF = (
 _SKEW = 3e-4  # squared tangent of the largest angle that is ignored, one degree
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 _TECHNICAL_METADATA = ("major_brand", "minor_version", "compatible_brands", "encoder", "rotate")
+
+
+def _list_streams(container: "InputContainer") -> "list[VideoStream]":
+    return [stream for stream in container.streams.video if not int(stream.disposition) & _ATTACHED_PICTURE]
 
 
 def to_visible(frame: "av.VideoFrame") -> NDArray[np.uint8]:

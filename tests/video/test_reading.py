@@ -9,6 +9,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from PIL import ExifTags, Image, ImageOps
 from video_files import RATE, find_marker, infrared_frame, marker_column, visible_frame, write_repeats, write_video
 
@@ -187,6 +188,46 @@ def test_frames_with_exif_are_turned(orientation: int, tmp_path: Path) -> None:
         container.mux(packet)
     shown = to_visible(next(VideoFile(tmp_path / "clip.mov").read()).frame)
     assert np.array_equal(shown, ImageOps.exif_transpose(Image.open(encoded)))
+
+
+def write_streams(path: Path, counts: list[int], default: int | None) -> Path:
+    """Write a stream of gray frames for each count; the frames of stream `n` are of level `60 + 60 * n`."""
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("mpeg4", rate=RATE) for _ in counts]
+        for stream in streams:
+            stream.pix_fmt, stream.height, stream.width = "yuv420p", 48, 64
+            if default is not None:
+                stream.disposition = Disposition(int(stream.index == default))
+        for time in range(max(counts)):
+            for stream, count in zip(streams, counts, strict=True):
+                image = np.full((48, 64), 60 + 60 * stream.index, np.uint8)
+                frame = av.VideoFrame.from_ndarray(image, "gray").reformat(format="yuv420p")
+                frame.pts, frame.time_base = time, Fraction(1, RATE)
+                container.mux(stream.encode(frame) if time < count else [])
+        for stream in streams:
+            container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("suffix", "counts", "default", "expected"),
+    [
+        (".mp4", [1, 5], 0, 1),  # cover art that is not marked as such
+        (".mp4", [1, 1], 1, 1),
+        (".mkv", [5, 5], 1, 1),
+        (".mkv", [5, 5], None, 0),
+        (".ts", [5, 5], None, 0),
+    ],
+)
+def test_the_default_one_of_several_streams_is_read(
+    suffix: str, counts: list[int], default: int | None, expected: int, tmp_path: Path
+) -> None:
+    file = VideoFile(write_streams(tmp_path / f"clip{suffix}", counts, default))
+    frames = [item.frame.to_ndarray(format="gray") for item in file.read()]
+    assert len(frames) == counts[expected] and file.rate == RATE
+    assert np.abs(np.array(frames).astype(int) - (60 + 60 * expected)).max() <= 4
+    assert f"2 video streams, of which stream {expected} is read" in file.notes[0]
+    assert f"-map 0:{1 - expected} -c copy other{suffix}" in file.notes[0]
 
 
 def test_recordings_of_browsers_have_no_rate(tmp_path: Path) -> None:
