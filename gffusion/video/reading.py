@@ -15,6 +15,7 @@ from .cut_off import lacks_index
 from .filled_frames import FilledFrames, prepare_decoder
 from .formats import HD_HEIGHT
 from .opening import find_playlist, import_av, open_media
+from .skipped_start import SkippedStart
 from .timing import SPARE_FRAMES, WITHOUT_PTS, find_rate, find_spare, measure_seconds
 
 if TYPE_CHECKING:
@@ -206,16 +207,18 @@ class VideoFile:
     def _decode(self, container: "InputContainer", stream: "VideoStream") -> "Iterator[av.VideoFrame]":
         """Yield the frames, with `pts` from their order where the file stores only the order of decoding."""
         av = import_av()
-        first, is_lost = None, False
+        first, is_lost, skipped = None, False, SkippedStart()
         try:
             for packet in container.demux(stream):
                 if self.on_read is not None:
                     self.on_read()
                 if first is None or (is_lost and packet.is_keyframe):
-                    first, is_lost = packet.dts, False
+                    first, is_lost = packet.dts, not packet.is_keyframe
                 self.filled.add_packet(packet)
+                skipped.add_packet(packet)
                 try:
                     for frame in packet.decode():
+                        self.damaged = max(self.damaged, skipped.close(frame.pts))
                         if self._has_no_pts:
                             frame.pts = self._find_pts(frame.dts, first, stream)
                         yield frame  # type: ignore[misc]
@@ -228,7 +231,7 @@ class VideoFile:
     def _find_pts(self, dts: int | None, first: int | None, stream: "VideoStream") -> int | None:
         """Return when a frame is shown: decoders hold frames back, always by the same time, until their order is known.
 
-        `first` is the packet of the first frame that could be decoded.
+        `first` is the packet of the first frame that could be decoded, a key frame if there is one.
         """
         if dts is None or first is None:
             return None

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from fractions import Fraction
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +106,9 @@ def test_a_fine_clock_is_no_frame_rate(suffix: str, codec: str, times: list[Frac
         assert abs(pair.visible.found - Fraction(30, RATE)) < Fraction(1, 100)
 
 
-@pytest.mark.parametrize(("codec", "count"), [("mjpeg", 3), ("mpeg4", 1), ("libx264", 3)])
-def test_damaged_first_packets_move_no_frame(codec: str, count: int, tmp_path: Path) -> None:
-    """They are no frames that the decoder holds back."""
+@pytest.mark.parametrize(("codec", "count", "lost"), [("mjpeg", 3, 3), ("mpeg4", 1, 1), ("libx264", 3, 10)])
+def test_damaged_first_packets_move_no_frame(codec: str, count: int, lost: int, tmp_path: Path) -> None:
+    """They are no frames that the decoder holds back. Without its key frame, the first group of H.264 is lost."""
 
     path, pixels = tmp_path / "clip.avi", "yuvj420p" if codec == "mjpeg" else "yuv420p"
     prepare = (lambda stream: None) if codec == "mjpeg" else use_b_frames
@@ -124,7 +125,7 @@ def test_damaged_first_packets_move_no_frame(codec: str, count: int, tmp_path: P
         at = end + end % 2
     path.write_bytes(content)
     found = list((file := VideoFile(path)).read())[-15:]
-    assert file.damaged == count
+    assert file.damaged == lost
     assert [item.time for item in found] == [Fraction(index, RATE) for index in range(15, 30)]
     assert [find_number(item.frame) for item in found] == [marker_column(index) for index in range(15, 30)]
 
@@ -249,15 +250,14 @@ def test_recordings_of_browsers_have_no_rate(tmp_path: Path) -> None:
     assert len(list(pair.read())) > 20
 
 
-def copy_video(path: Path, suffix: str) -> Path:
-    """Copy the packets of a video into another container."""
-    copied = path.with_suffix(suffix)
+def copy_video(path: Path, suffix: str, skip: int = 0) -> Path:
+    """Copy the packets of a video, except the first ones, into another container."""
+    copied = path.with_name(f"copy{path.stem}{suffix}")
     with av.open(str(path)) as source, av.open(str(copied), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                target.mux(packet)
+        for packet in islice((packet for packet in source.demux(video=0) if packet.size), skip, None):
+            packet.stream = stream
+            target.mux(packet)
     return copied
 
 
@@ -273,6 +273,36 @@ def test_the_unit_of_time_stamps_is_no_frame_rate(suffix: str, tmp_path: Path) -
     pair = VideoPair(*map(VideoFile, paths))
     assert [float(file.rate) for file in (pair.visible, pair.infrared)] == pytest.approx([RATE, 9], rel=0.02)
     assert len(list(pair.read())) == RATE
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "lost"),
+    [
+        (".mp4", "libx264", 7),
+        (".avi", "libx264", 7),
+        (".ts", "libx265", 7),
+        (".ts", "mpeg2video", 7),
+        (".mp4", "mpeg4", 0),  # whose decoder shows frames without a key frame
+    ],
+)
+def test_frames_before_the_first_key_frame_are_counted(suffix: str, codec: str, lost: int, tmp_path: Path) -> None:
+    """As in a recording that was cut anywhere, whose other frames keep their times."""
+
+    def prepare(stream: Any) -> None:
+        stream.codec_context.max_b_frames, stream.codec_context.gop_size = 2 * (codec == "libx264"), 10
+
+    path = tmp_path / f"clip{suffix}"
+    write_video(path, map(visible_frame, range(30)), codec=codec, time_base=Fraction(1, RATE), prepare=prepare)
+    file = VideoFile(copy_video(path, suffix, skip=3))
+    found = list(file.read())
+    assert (len(found), file.damaged) == (27 - lost, lost)
+    if lost:
+        assert [find_number(item.frame) for item in found] == [marker_column(index) for index in range(10, 30)]
+    if suffix != ".ts":  # whose clock starts with the file
+        assert found[0].time == Fraction(30 - len(found), RATE)
+    pair = VideoPair(file, file)
+    list(pair.read())
+    assert any(f"{lost} damaged frames left out" in note for note in describe_counts(pair.counts, pair)) == (lost > 0)
 
 
 @pytest.mark.parametrize("steps", [[1] * 30 + [10] * 30, [3, 1, 1] * 20, [1, 1, 10] * 20])
