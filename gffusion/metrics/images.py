@@ -45,7 +45,7 @@ def to_luma8(image: ArrayLike | Tensor) -> Tensor:
     """
     if np.ma.is_masked(image):
         raise ValueError("Got a masked array. Metrics are defined on whole images only: pass its values, image.data.")
-    tensor = image if isinstance(image, Tensor) else _channel_first(np.asarray(image))
+    tensor = image.detach() if isinstance(image, Tensor) else _channel_first(np.asarray(image))
     if tensor.dim() not in (2, 3, 4) or (tensor.dim() > 2 and tensor.shape[-3] not in (1, 3)):
         raise ValueError(
             f"Got an image of shape {tuple(np.shape(image))}. Allowed are arrays (H, W), (H, W, 1) and (H, W, 3), and "
@@ -165,6 +165,7 @@ def _batch(image: Tensor | None, name: str) -> Tensor:
         raise ValueError(f"{name} is {image.dtype}. Metrics take gray levels from 0 to 255: convert it first.")
     if image.numel() == 0:
         raise ValueError(f"{name} is empty: its shape is {tuple(image.shape)}.")
+    image = image.detach()  # rounding has no gradient
     if image.dim() == 4 and image.shape[1] == 1:
         return image.squeeze(1)  # (B, 1, H, W) -> (B, H, W)
     if image.dim() == 2:

@@ -204,6 +204,14 @@ class FusionMetricTester(MetricTester):
             assert torch.equal(values, expected)
         assert torch.equal(self.function(*(image + 0.49 for image in images)), expected)  # fractions are rounded
 
+    def test_outputs_of_networks_without_gradients(self, pair: Images) -> None:
+        outputs = tuple(image.clone().requires_grad_() for image in pair)
+        expected = self.function(*self.inputs(*pair))
+        values = self.function(*self.inputs(*outputs)), compute_metrics(*outputs, self.name)[self.name]
+        for value in (*values, get_metric(self.name)(*outputs).reshape(1)):
+            assert_close(value, expected)
+            assert not value.requires_grad
+
     def test_rejects(self) -> None:
         image = torch.zeros(180, 180)
         for fused, message in (

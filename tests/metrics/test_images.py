@@ -62,6 +62,11 @@ def test_floats_may_exceed_1_by_rounding() -> None:
     assert to_luma8(np.array([[-1e-7, 1.000005]])).tolist() == [[0, 255]]
 
 
+def test_outputs_of_networks_lose_their_gradient() -> None:
+    image = torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(0))
+    assert np.array_equal(to_luma8(image.clone().requires_grad_()).numpy(), to_luma8(image))
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_batches_keep_their_channel_axis(channels: int) -> None:
     batch = torch.randint(0, 256, (2, channels, 4, 5), dtype=torch.uint8)
