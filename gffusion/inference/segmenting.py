@@ -92,7 +92,7 @@ def _to_color(fused: NDArray[Any], visible: NDArray[Any]) -> NDArray[np.float32]
             f"The fused image measures {sizes[0]} pixels, but the visible image {sizes[1]} (width x height): both must have "
             "one size."
         )
-    values = torch.from_numpy(to_visible_values(fused))  # (3, H, W)
+    values = torch.from_numpy(to_visible_values(fused, "fused"))  # (3, H, W)
     if bool((values == values[:1]).all()):
         values = replace_luma(torch.from_numpy(to_visible_values(visible)), values[:1])
     return values.movedim(0, -1).numpy()

@@ -16,6 +16,8 @@ from .memoization import memoized
 _LUMA_THOUSANDTHS = (299.0, 587.0, 114.0)
 # By which computed values can exceed 1, as the image processor accepts them.
 _ROUNDING = 1e-5
+# By which images of networks without a bounded output exceed 0 to 1; those of tanh, -1 to 1, exceed it by more.
+_OVERSHOOT = 0.1
 # Gray level that more than this share of a source's pixels must reach before a fused image of 0 and 1 is odd.
 _BRIGHT, _SHARE = 16, 0.001
 
@@ -82,9 +84,18 @@ def _to_8_bits(image: Tensor) -> Tensor:
     if low < -_ROUNDING or high > 1 + _ROUNDING:
         raise ValueError(
             f"Got a floating-point image with values from {low:g} to {high:g}. Floating-point images hold 0 to 1: "
-            "clip it, or convert 0 to 255 to uint8."
+            f"{_advise(low, high)}."
         )
     return (image.clamp(0, 1) * 255 + 0.5).floor()
+
+
+def _advise(low: float, high: float) -> str:
+    """Return how to convert an image with these values to 0 to 1, or to uint8."""
+    if low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT:
+        return "clip it"
+    if -1 - _OVERSHOOT <= low < 0 and high <= 1 + _OVERSHOOT:
+        return "map -1 to 1, the range of tanh, by (image + 1) / 2; clip only small overshoots"
+    return "scale it, or convert 0 to 255 to uint8"
 
 
 def _limits(image: Tensor, what: str) -> tuple[float, float]:

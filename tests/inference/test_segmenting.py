@@ -107,6 +107,7 @@ def test_gray_images_get_the_chroma_of_the_visible_image_and_others_keep_theirs(
             np.zeros((56, 40)),
             r"fused image measures 40 x 56 pixels, but the visible image 56 x 40 \(width x height",
         ),
+        ({}, np.full((40, 56), -0.5), r"^The fused image must have values in \[0, 1\] .* \(image \+ 1\) / 2"),
     ],
 )
 def test_refused(

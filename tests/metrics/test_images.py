@@ -62,6 +62,21 @@ def test_floats_may_exceed_1_by_rounding() -> None:
     assert to_luma8(np.array([[-1e-7, 1.000005]])).tolist() == [[0, 255]]
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "advice"),
+    [
+        (-0.98, 0.97, r"by \(image \+ 1\) / 2"),
+        (-1.0001, 1.0, r"by \(image \+ 1\) / 2"),
+        (-0.03, 1.02, "hold 0 to 1: clip it"),
+        (0.0, 255.0, "convert 0 to 255 to uint8"),
+        (-2.1, 2.6, "scale it"),
+    ],
+)
+def test_advice_suits_the_values(low: float, high: float, advice: str) -> None:
+    with pytest.raises(ValueError, match=advice):
+        to_luma8(torch.linspace(low, high, 12).reshape(3, 4))
+
+
 def test_outputs_of_networks_lose_their_gradient() -> None:
     image = torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(0))
     assert np.array_equal(to_luma8(image.clone().requires_grad_()).numpy(), to_luma8(image))

@@ -37,7 +37,7 @@ def scale_by_type(array: NDArray[Any], name: str) -> NDArray[np.float32]:
 
     Args:
         array: The image.
-        name: Name of the image in errors, "visible" or "infrared".
+        name: Name of the image in errors, "visible", "infrared" or "fused".
 
     Raises:
         ValueError: If floating-point values are outside [0, 1], except for rounding, or NaN, or the array is masked.
@@ -49,7 +49,9 @@ def scale_by_type(array: NDArray[Any], name: str) -> NDArray[np.float32]:
         return values
     low, high = float(array.min()), float(array.max())
     if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # also rejects NaN
-        hint = "Scale it first, or give files with visible_range=(low, high) (--visible-range LOW,HIGH)."
+        hint = "Scale it first, for example -1 to 1 by (image + 1) / 2."
+        if name == "visible":
+            hint = "Scale it first, or give files with visible_range=(low, high) (--visible-range LOW,HIGH)."
         if name == "infrared":
             hint = 'Pass infrared_range="percentile" (--infrared-range percentile) or a range in its unit.'
         if not np.isfinite(array).all():
@@ -75,13 +77,17 @@ def unmask(array: NDArray[Any], name: str) -> NDArray[Any]:
     return np.asarray(array)
 
 
-def to_visible_values(array: NDArray[Any]) -> NDArray[np.float32]:
-    """Scale a visible image (H, W) or (H, W, 3) to [0, 1] by its type -> (3, H, W); a gray image is repeated.
+def to_visible_values(array: NDArray[Any], name: str = "visible") -> NDArray[np.float32]:
+    """Scale a visible or fused image (H, W) or (H, W, 3) to [0, 1] by its type -> (3, H, W); a gray image is repeated.
+
+    Args:
+        array: The image.
+        name: Name of the image in errors, "visible" or "fused".
 
     Raises:
         ValueError: If floating-point values are outside [0, 1].
     """
-    values = scale_by_type(array, "visible")
+    values = scale_by_type(array, name)
     return np.repeat(values[None], 3, axis=0) if values.ndim == 2 else np.moveaxis(values, -1, 0)  # (3, H, W)
 
 
