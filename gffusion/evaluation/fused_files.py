@@ -17,6 +17,9 @@ from gffusion.utils.notes import name_in_errors
 # Gray level that a source must reach before a dark fused image is odd.
 _BRIGHT, _BULK = 16, 99.9  # in percent of its pixels
 _LARGEST_OF_14_BITS = 1 << 14
+# Share of pixels that are black or white, but not so in either source, above which a fused image is odd; that of models is below
+# 0.1, and that of baselines below 0.48.
+_CLIPPED = 0.5
 # Correlation with both sources below which a fused image is odd; those of methods are above 0.4 with one of them.
 _OPPOSED = -0.1
 # Correlation of details with those of both sources below which a fused image is odd. Those of methods are above 0.55 with one of
@@ -53,7 +56,8 @@ def read_fused(
     _check_range(file, image, brightest)
     with name_in_errors(str(file)):
         luma = to_luma8(image).numpy()
-    notes = (*decoded.notes, *_note_opacity(decoded), *_note_levels(image, luma, brightest))
+    levels = _note_levels(image, luma, brightest) or _note_clipping(luma, sources)
+    notes = (*decoded.notes, *_note_opacity(decoded), *levels)
     opposed = "its gray levels run against those of both sources, as if it was inverted"
     return image, notes + (opposed,) * _is_opposed(luma, sources) + _note_relation(luma, sources)
 
@@ -93,6 +97,18 @@ def _note_levels(image: NDArray[Any], luma: NDArray[Any], brightest: int) -> tup
     if image.dtype == np.uint16 and (values := int(image.max())) < _LARGEST_OF_14_BITS:
         bits = values.bit_length()
         return (f"it has 16 bits but uses {bits}: multiply its values by {2 ** (16 - bits)} if they have {bits} bits",)
+    return ()
+
+
+def _note_clipping(luma: NDArray[Any], sources: Sequence[NDArray[Any]]) -> tuple[str, ...]:
+    """Return a note on an image whose pixels are mostly black or mostly white, but neither in its sources."""
+    darkest, brightest = np.minimum(*sources), np.maximum(*sources)
+    for level, differs in ((0, (darkest > 0) & (brightest >= _BRIGHT)), (255, brightest <= 255 - _BRIGHT)):
+        if np.mean((luma == level) & differs) > _CLIPPED:
+            return (
+                f"more than half of its pixels have the gray level {level}, unlike those of its sources, as if values in a "
+                "wrong range were clipped",
+            )
     return ()
 
 

@@ -62,6 +62,16 @@ def test_wrong_range_or_size_is_left_out(pairs: Path, spoil: Spoil, message: str
         (lambda image: (image / 255 / 255).astype(np.float32), "tif", "it is black, but its sources are not"),
         (lambda image: image.astype(np.uint16) * 16, "tif", "it has 16 bits but uses 12: multiply its values by 16"),
         (lambda image: image.astype(np.uint16) * 64, "tif", "it has 16 bits but uses 14: multiply its values by 4"),
+        (
+            lambda image: np.maximum(3 * image.astype(int) - 400, 0).astype(np.uint8),
+            "png",
+            "pixels have the gray level 0, unlike",
+        ),
+        (
+            lambda image: np.minimum(5 * image.astype(int), 255).astype(np.uint8),
+            "png",
+            "pixels have the gray level 255, unlike",
+        ),
         (lambda image: 255 - image, "png", "run against those of both sources, as if it was inverted"),
         (lambda image: np.dstack([image, image, image, image]), "png", "its transparency (alpha channel) is left out"),
     ],
@@ -183,6 +193,18 @@ def test_fused_images_beside_their_sources(pairs: Path) -> None:
         shutil.copy(file.with_stem(f"{file.stem}_vis"), pairs / "flat")
     with pytest.raises(ValueError, match=match.replace("b_", "a_")):
         run(pairs)
+
+
+def test_black_borders_and_white_skies_of_sources(tmp_path: Path) -> None:
+    """A pixel that is black or white in a source, too, is not clipped."""
+    source = np.random.default_rng(0).integers(60, 200, (48, 64), dtype=np.uint8)
+    for level in (0, 255):
+        framed = source.copy()
+        framed[:40] = level
+        Image.fromarray(framed).save(tmp_path / "x.png")
+        assert read_fused(tmp_path / "x.png", [framed, source])[1] == ("it is the visible image",)
+        [note] = read_fused(tmp_path / "x.png", [source, source + 1])[1]
+        assert f"have the gray level {level}, unlike" in note
 
 
 def test_a_hot_pixel_of_a_dark_scene(tmp_path: Path) -> None:
