@@ -57,7 +57,7 @@ def read_fused(
     with name_in_errors(str(file)):
         luma = to_luma8(image).numpy()
     levels = _note_levels(image, luma, brightest) or _note_clipping(luma, sources)
-    notes = (*decoded.notes, *_note_opacity(decoded), *levels)
+    notes = (*decoded.notes, *_note_loss(file, decoded.format), *_note_opacity(decoded), *levels)
     opposed = "its gray levels run against those of both sources, as if it was inverted"
     return image, notes + (opposed,) * _is_opposed(luma, sources) + _note_relation(luma, sources)
 
@@ -76,6 +76,12 @@ def _check_range(file: Path, image: NDArray[Any], brightest: int) -> None:
         raise ValueError(
             f"{file} has 16 bits but holds only values up to {largest}, which would be black: save 8-bit levels as 8 bits"
         )
+
+
+def _note_loss(file: Path, image_format: str) -> tuple[str, ...]:
+    """Return a note on a file whose compression changed the image."""
+    is_lossy = image_format == "JPEG" or (image_format == "WEBP" and b"VP8 " in file.read_bytes())
+    return (f"saved with loss ({image_format}), which changes the metrics; save PNG",) * is_lossy
 
 
 def _note_opacity(decoded: DecodedImage) -> tuple[str, ...]:

@@ -95,6 +95,27 @@ def test_copies_of_a_source_have_a_note(pairs: Path, kind: str) -> None:
     assert run(pairs, metrics=["EN"]).notes == {"flat": {f"it is the {kind} image": NAMES[1:3]}}
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "kind"),
+    [
+        ("x.jpg", {"quality": 95}, "JPEG"),
+        ("x.webp", {"quality": 95}, "WEBP"),
+        ("x.webp", {"quality": 95, "exif": Image.Exif()}, "WEBP"),
+        ("x.webp", {"lossless": True}, None),
+        ("x.webp", {"lossless": True, "icc_profile": b"profile"}, None),
+        ("x.bmp", {}, None),
+    ],
+)
+def test_images_saved_with_loss_have_a_note(
+    tmp_path: Path, name: str, options: dict[str, Any], kind: str | None
+) -> None:
+    image = ndimage.gaussian_filter(np.random.default_rng(0).integers(0, 255, (48, 64, 3)), (2, 2, 0)).astype(np.uint8)
+    Image.fromarray(image).save(tmp_path / name, **options)
+    found, notes = read_fused(tmp_path / name, list(image.transpose(2, 0, 1)[:2]))
+    assert np.array_equal(found, image) == (not notes) == (kind is None)
+    assert kind is None or f"saved with loss ({kind}), which changes the metrics" in notes[0]
+
+
 def test_sources_without_a_difference_or_texture_can_be_kept(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 255, (48, 64), dtype=np.uint8)
     Image.fromarray(image).save(tmp_path / "x.png")
