@@ -53,6 +53,8 @@ class Comparison:
             for method, row in zip(methods, self.adjusted, strict=True)
         }
         listed = "; ".join(f"{method} ({names})" for method, names in unclear.items() if names)
+        if not (self.adjusted < _LEVEL).any():  # else the list would be all methods times all metrics
+            listed = "all other methods in all metrics"
         count = int(np.isfinite(self.adjusted).sum())
         tests = f"Wilcoxon signed-rank tests, Holm-corrected for {count} tests, p >= {_LEVEL}"
         text = f"Not significantly different from {methods[self.reference]} ({tests}): {listed or 'no method'}."

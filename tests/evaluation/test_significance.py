@@ -45,6 +45,14 @@ def test_differences_in_words() -> None:
     assert found == f"Not significantly different from mine ({tests.replace('2 tests', '1 tests')}): no method."
 
 
+def test_no_difference_is_significant() -> None:
+    values = np.random.default_rng(0).normal(size=(4, 3, 2))
+    found = compare_methods(values, [True, False], 1).describe(["a", "mine", "b", "c"], ["EN", "Nabf"])
+    tests = "Wilcoxon signed-rank tests, Holm-corrected for 6 tests, p >= 0.05"
+    listed = "all other methods in all metrics. The images are too few to show any difference."
+    assert found == f"Not significantly different from mine ({tests}): {listed}"
+
+
 def test_equal_methods_do_not_differ() -> None:
     """Also if their values were computed in another order."""
     values = np.array([0.1 + 0.2, 0.3])[:, None, None] * np.ones((2, 5, 1))
@@ -66,7 +74,7 @@ def test_evaluation(scenes: Path, tmp_path: Path, gffusion: Callable) -> None:
     outcome = gffusion(*command, "--compare", "average")
     assert outcome.exit_code == 0, outcome.err
     tests = "Wilcoxon signed-rank tests, Holm-corrected for 3 tests, p >= 0.05"
-    expected = f"Not significantly different from average ({tests}): maximum ("
+    expected = f"Not significantly different from average ({tests}): all other methods in all metrics."
     assert "The images are too few to show any difference." in outcome.out
     assert expected in outcome.out and expected in (tmp_path / "out" / "table.md").read_text()
     file = tmp_path / "out" / "significance.csv"
