@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gffusion.data import PairMatch, ReadOptions, match_pairs
+from gffusion.data.file_names import is_listed
+from gffusion.data.io import IMAGE_SUFFIXES
 from gffusion.data.label_values import check_label_files
 from gffusion.data.pair_lists import is_list, list_files
 from gffusion.data.pairs import match_results
@@ -223,6 +225,21 @@ def check_methods(methods: Sequence[str], predicted_labels: Iterable[str] = ()) 
     for name in predicted_labels:
         if name not in methods:
             raise ValueError(f"Predicted label maps are given for {name!r}, but the methods are {', '.join(methods)}.")
+
+
+def describe_unused(files: Mapping[str, Path]) -> str:
+    """Return which images in the folder of these files belong to no pair, for messages; an empty text if there are none.
+
+    Examples:
+        >>> describe_unused({"1": Path(__file__)})
+        ''
+    """
+    used = {file.name for file in files.values()}
+    folder = next(iter(files.values())).parent
+    names = [
+        name for name in sorted(os.listdir(folder)) if name not in used and is_listed(folder / name, IMAGE_SUFFIXES)
+    ]
+    return f"; unused images in {folder}: {name_first(names)}" if names else ""
 
 
 def check_output(output: Path) -> None:

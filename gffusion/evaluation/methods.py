@@ -29,7 +29,7 @@ from gffusion.zoo.digest import digest_file, digest_weights
 
 from .baselines import fuse_luma
 from .fused_files import read_fused
-from .inputs import name_model
+from .inputs import describe_unused, name_model
 
 if TYPE_CHECKING:
     from gffusion.export.running import OnnxModel
@@ -119,7 +119,7 @@ class FusedFolder(Method):
 
     def _file(self, pair: ImagePair) -> Path:
         if pair.name not in self._files:
-            raise FileNotFoundError("no fused image of this name")
+            raise FileNotFoundError(f"no fused image of this name{describe_unused(self._files)}")
         return self._files[pair.name]
 
 

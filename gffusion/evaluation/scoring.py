@@ -24,7 +24,7 @@ from gffusion.utils.memory import memory_errors
 from gffusion.utils.prefetch import map_in_order
 from gffusion.zoo.digest import digest_file, digest_sources
 
-from .inputs import FilesByMethod
+from .inputs import FilesByMethod, describe_unused
 from .methods import Method, Model, Sources
 from .records import CONFUSION, NOTES, Records
 
@@ -168,7 +168,7 @@ def _label_files(plan: Plan, method: Method, pair: ImagePair) -> list[Path]:
         return [pair.labels]
     predictions = plan.label_files[method.name]
     if pair.name not in predictions:
-        raise FileNotFoundError("no predicted label map of this name")
+        raise FileNotFoundError(f"no predicted label map of this name{describe_unused(predictions)}")
     return [pair.labels, predictions[pair.name]]
 
 

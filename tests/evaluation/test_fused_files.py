@@ -191,7 +191,9 @@ def test_words_in_names_of_fused_images(pairs: Path, name: str) -> None:
         file.rename(file.with_stem(name.format(file.stem)))
     assert run(pairs).to_csv() == expected
     (pairs / "flat" / f"{name.format('b')}.png").rename(pairs / "flat" / "other.png")
-    assert run(pairs).skipped == {"b": "flat: no fused image of this name"}
+    (pairs / "flat" / "notes.txt").touch()
+    advice = f"unused images in {pairs / 'flat'}: other.png"
+    assert run(pairs).skipped == {"b": f"flat: no fused image of this name; {advice}"}
 
 
 def test_no_name_of_a_visible_image(pairs: Path) -> None:
