@@ -16,6 +16,7 @@ from gffusion.data.pair_lists import is_list, list_files
 from gffusion.data.pairs import match_results
 from gffusion.data.wrong_pairs import check_different_files
 from gffusion.export.requirements import check_file, is_onnx
+from gffusion.utils.atomic import check_replaceable, is_written
 from gffusion.utils.escaping import escape_csv
 from gffusion.utils.notes import name_first
 from gffusion.zoo import locate
@@ -246,9 +247,13 @@ def check_output(output: Path) -> None:
     """Check that a folder has no files of others under the names that an evaluation writes.
 
     Raises:
+        OSError: If the file of records is a dangling link, a pipe or the like.
         ValueError: If it has one, and no evaluation has written there.
     """
-    if holds_records(output / "records.jsonl") or _read_summary(output):
+    records = output / "records.jsonl"
+    check_replaceable(records)
+    has_others = records.is_dir() or is_written(records)
+    if holds_records(records) or (_read_summary(output) and not has_others):
         return
     for pattern in (
         "records.jsonl",
@@ -260,9 +265,9 @@ def check_output(output: Path) -> None:
         "report.html",
     ):
         for file in sorted(output.glob(pattern)):
-            if file.stat().st_size:
+            if file.is_dir() or is_written(file):
                 raise ValueError(
-                    f"{file} is not from an evaluation and would be replaced: choose another output (--output)"
+                    f"{file} is not from an evaluation and would be replaced: remove it, or choose another output (--output)"
                 )
 
 

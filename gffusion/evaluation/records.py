@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from gffusion.utils.atomic import synchronize_entries
+from gffusion.utils.atomic import replace_link, synchronize_entries
 
 _START = b'{"key": "'
 # Its value is a matrix of pixel counts, row = class in the labels, column = predicted class.
@@ -55,8 +55,9 @@ class Records:
         self._lock = Lock()
         self._synchronized = 0.0
         self._values: dict[str, dict[str, Any]] = defaultdict(dict)
-        if path is None or not path.exists():
+        if path is None or not os.path.lexists(path):
             return
+        replace_link(path)
         line = "\n"
         with path.open(encoding="utf-8", errors="replace") as lines:
             for line in lines:

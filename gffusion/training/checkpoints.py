@@ -235,10 +235,17 @@ def recover_folder(final: Path) -> None:
 
 def _discard(outdated: Path, final: Path) -> None:
     """Delete a previous version, but move what the new one lacks, such as notes of the user, into that."""
-    for path in outdated.iterdir() if outdated.is_dir() else ():
+    for path in outdated.iterdir() if outdated.is_dir() and not outdated.is_symlink() else ():
         if not os.path.lexists(final / path.name):
             os.rename(path, final / path.name)
-    shutil.rmtree(outdated, ignore_errors=True)
+    remove_folder(outdated)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder as far as possible, or a link to one but not the folder that it leads to."""
+    if path.is_symlink():
+        path.unlink()
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _outdated(final: Path) -> Path:

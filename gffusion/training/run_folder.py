@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -15,10 +14,10 @@ from gffusion.hub.rendering import is_unedited
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.json_files import read_json_object
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
-from gffusion.utils.atomic import remove_leftovers, replace_file
+from gffusion.utils.atomic import remove_leftovers, replace_file, replace_link
 from gffusion.utils.locks import FolderLock
 
-from .checkpoints import recover_folder, replace_folder
+from .checkpoints import recover_folder, remove_folder, replace_folder
 
 LOG = "log.jsonl"
 IMAGES = "images"
@@ -151,6 +150,7 @@ class RunFolder:
 
     def append_log(self, record: dict[str, Any]) -> None:
         """Append a record to the log."""
+        replace_link(self.path / LOG)
         with open(self.path / LOG, "a", encoding="utf-8") as log:
             log.write(json.dumps(record) + "\n")
             log.flush()
@@ -176,7 +176,7 @@ class RunFolder:
         The model must be neither wrapped nor compiled. The state is written to `training_state.json`.
         """
         temporary, final = self.path / f".{name}", self.path / name
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove_folder(temporary)
         model.save_pretrained(temporary)
         processor.save_pretrained(temporary)
         (temporary / TRAINING_STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
@@ -196,7 +196,7 @@ class RunFolder:
     def recover(self) -> None:
         """Repair the folder after a killed process."""
         for name in WEIGHTS:
-            shutil.rmtree(self.path / f".{name}", ignore_errors=True)
+            remove_folder(self.path / f".{name}")
             recover_folder(self.path / name)
         for name in ("", IMAGES, *WEIGHTS):  # log, images and cards
             remove_leftovers(self.path / name)

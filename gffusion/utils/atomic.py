@@ -149,6 +149,25 @@ def replacing(path: Path, replace_special: bool = False) -> Iterator[Path]:
         raise type(error)(error.errno, error.strerror, str(path)) from error
 
 
+def replace_link(path: Path) -> None:
+    """Replace a link to a file by a copy of the file, so that what is appended does not change the file itself.
+
+    Raises:
+        OSError: If it is a dangling link, or leads to something else than a file.
+
+    Examples:
+        >>> with temporary_folder() as folder:
+        ...     _ = (folder / "target").write_text("kept")
+        ...     (folder / "link").symlink_to(folder / "target")
+        ...     replace_link(folder / "link")
+        ...     (folder / "link").is_symlink()
+        False
+    """
+    check_replaceable(path)
+    if path.is_symlink():
+        replace_file(path, path.read_bytes())
+
+
 @contextmanager
 def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
     """Make a folder for the `with` block in an existing one, by default in that of the system for temporary files.

@@ -79,6 +79,28 @@ def test_files_of_others_are_not_replaced(evaluate: Callable, here: Path, name: 
     assert [(path.name, path.read_text()) for path in (here / "out").iterdir()] == [(name, content)]
 
 
+@pytest.mark.parametrize(
+    ("kind", "message"), [("file", " is not from"), ("folder", " is not from"), ("dangling", ": it is a symbolic link")]
+)
+def test_other_things_are_no_records_of_a_former_evaluation(
+    evaluate: Callable, here: Path, kind: str, message: str
+) -> None:
+    words = ("--fused", "mine=mine", "--metrics", "EN")
+    assert evaluate(*words).exit_code == 0
+    records = here / "out" / "records.jsonl"
+    records.unlink()
+    if kind == "file":
+        records.write_text("mine\n")
+    elif kind == "folder":
+        records.mkdir()
+    else:
+        records.symlink_to(here / "target")
+    outcome = evaluate(*words)
+    assert outcome.exit_code == 2 and f"records.jsonl{message}" in outcome.err
+    assert "remove it, or choose another" in outcome.err and not (here / "target").exists()
+    assert kind != "file" or records.read_text() == "mine\n"
+
+
 def test_pairs_whose_names_are_numbers(evaluate: Callable, here: Path) -> None:
     """003 is a name, and 1 is a number of pairs."""
     for kind in ("visible", "infrared", "mine"):

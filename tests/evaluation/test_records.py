@@ -51,6 +51,16 @@ def test_damaged_lines_are_ignored(tmp_path: Path) -> None:
     assert Records(path).get("next") == {"EN": 3.0}
 
 
+def test_link_is_replaced_by_a_file_with_its_values(tmp_path: Path) -> None:
+    path, target = tmp_path / "records.jsonl", tmp_path / "target.jsonl"
+    Records(target).add("old", "average", "a", {"EN": 1.0})
+    target.write_bytes(content := target.read_bytes() + b'{"key": "cut')
+    path.symlink_to(target)
+    Records(path).add("new", "average", "a", {"EN": 2.0})
+    assert (Records(path).get("old"), Records(path).get("new")) == ({"EN": 1.0}, {"EN": 2.0})
+    assert target.read_bytes() == content and not path.is_symlink()
+
+
 def test_file_and_its_name_are_on_the_disk_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[Path] = []
     monkeypatch.setattr("gffusion.evaluation.records.synchronize_entries", written.append)

@@ -36,8 +36,25 @@ class TestLog:
         assert folder.read_log() == [{"epoch": 0, "step": 2}, {"epoch": 0, "step": 4}]
         assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
 
+    def test_link_is_not_followed(self, tmp_path: Path) -> None:
+        (tmp_path / "log.jsonl").symlink_to(tmp_path / "target")
+        with pytest.raises(OSError, match=r"log.jsonl: it is a symbolic link"):
+            RunFolder(tmp_path).append_log({"epoch": 0, "step": 2})
+        assert not (tmp_path / "target").exists()
+
 
 class TestWeights:
+    @pytest.mark.parametrize("name", [".last", "last", ".outdated-last"])
+    def test_links_to_folders_are_replaced(self, tiny_model: Callable, tmp_path: Path, name: str) -> None:
+        target, run = tmp_path / "target", tmp_path / "run"
+        for folder in (target, run):
+            folder.mkdir()
+        (target / "notes.txt").touch()
+        (run / name).symlink_to(target)
+        RunFolder(run).write_weights("last", tiny_model(paradigm="cascading"), GFFusionImageProcessor(), {"step": 1})
+        assert [file.name for file in target.iterdir()] == ["notes.txt"]
+        assert (run / "last" / "model.safetensors").is_file() and not (run / "last").is_symlink()
+
     def test_written_in_the_place_of_older_ones_beside_what_stays(self, tiny_model: Callable, tmp_path: Path) -> None:
         folder, processor = RunFolder(tmp_path), GFFusionImageProcessor(infrared_range="percentile")
         models = [tiny_model(paradigm="cascading") for _ in range(2)]
