@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -26,7 +27,7 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If the file is malformed, or two images have the same stem.
+        ValueError: If the file is malformed, two images have the same stem, or two images or categories the same id.
 
     Examples:
         >>> import tempfile
@@ -42,8 +43,10 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
     path = Path(path)
     content = _load_json(path)
     try:
-        categories = {int(entry["id"]): str(entry["name"]) for entry in content["categories"]}
-        images = {entry["id"]: {**entry, "file_name": str(entry["file_name"])} for entry in content["images"]}
+        categories = _sort_by_id(
+            "categories", ((int(entry["id"]), str(entry["name"])) for entry in content["categories"])
+        )
+        images = _sort_by_id("images", ((entry["id"], _describe_image(entry)) for entry in content["images"]))
         annotations: dict[Any, list[dict[str, Any]]] = {key: [] for key in images}
         for annotation in content["annotations"]:
             if not _is_uncertain(annotation) or annotation.get("image_id") in annotations:
@@ -69,6 +72,25 @@ def _load_json(path: Path) -> dict[str, Any]:
         lacking = ", ".join(sorted(missing)) if isinstance(content, dict) else "an object at the top level"
         raise ValueError(f"{path} is not a COCO detection file: it lacks {lacking}")
     return content
+
+
+def _describe_image(entry: dict[str, Any]) -> dict[str, Any]:
+    return {"file_name": str(entry["file_name"]), "height": entry.get("height"), "width": entry.get("width")}
+
+
+def _sort_by_id(kind: str, entries: Iterable[tuple[Any, Entry]]) -> dict[Any, Entry]:
+    """Return entries by id; repeated ones count once.
+
+    Raises:
+        ValueError: If different entries have the same id, as after two files were joined.
+    """
+    found: dict[Any, Entry] = {}
+    for key, entry in entries:
+        if found.setdefault(key, entry) != entry:
+            raise ValueError(
+                f"the {kind} {found[key]} and {entry} have the same id {key}: give each its own, in the annotations, too"
+            )
+    return found
 
 
 def _look_up(entries: dict[Any, Entry], key: Any, kind: str) -> Entry:
@@ -113,7 +135,7 @@ def _convert_image(
             names.append(_look_up(categories, int(annotation["category_id"]), "category"))
     return NamedBoxes(
         origin=f"{path} ({to_line(image['file_name'])})",
-        size=(int(image["height"]), int(image["width"])) if image.get("height") and image.get("width") else None,
+        size=(int(image["height"]), int(image["width"])) if image["height"] and image["width"] else None,
         names=tuple(names),
         coordinates=tuple(corners),
         ignored=tuple(ignored),

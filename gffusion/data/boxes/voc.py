@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+from gffusion.utils.escaping import to_line
 from gffusion.utils.xml_text import parse_xml
 
 from .base import Boxes, NamedBoxes, read_text
@@ -23,6 +24,13 @@ def read_voc(path: Path, size: tuple[int, int], class_names: Sequence[str] | Non
         root = parse_xml(read_text(path))
     except ValueError as error:
         raise ValueError(f"{path} is not an XML file that can be read: {error}") from error
+    for entry in root.iter():
+        entry.tag = entry.tag.rpartition("}")[2]  # without its namespace
+    if root.tag.lower() != "annotation" and root.find("object") is None:
+        raise ValueError(
+            f"{path} is not a Pascal VOC file: its root is <{to_line(root.tag)[:80]}>, not <annotation>. Export the boxes as Pascal VOC, "
+            "COCO or YOLO, which CVAT offers, too"
+        )
     names, corners = [], []
     for number, entry in enumerate(root.iter("object"), start=1):
         try:

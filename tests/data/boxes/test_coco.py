@@ -71,6 +71,11 @@ def test_ids_with_gaps(tmp_path: Path) -> None:
         ),
         ({"annotations": 3}, "not iterable"),
         (
+            {"images": [*CONTENT["images"], {"id": 3, "file_name": "c.jpg"}]},
+            r"b\.jpg.* and .*c\.jpg.* have the same id 3: give each its own",
+        ),
+        ({"categories": [*CONTENT["categories"], {"id": 7, "name": "bus"}]}, "car and bus have the same id 7"),
+        (
             {"annotations": [], "images": [{"id": 1, "file_name": "x/a.png"}, {"id": 2, "file_name": "y\\a.jpg"}]},
             "two images with the stem a;",
         ),
@@ -79,6 +84,11 @@ def test_ids_with_gaps(tmp_path: Path) -> None:
 def test_malformed_entries(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=rf"all\.json.*{message}"):
         read_coco(coco(tmp_path, **changes))
+
+
+def test_repeated_entries_count_once(tmp_path: Path) -> None:
+    repeated = {key: CONTENT[key] + [{**CONTENT[key][0], "license": 1}] for key in ("images", "categories")}
+    assert read_coco(coco(tmp_path, **repeated)) == read_coco(coco(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,13 @@ def test_file_without_objects(tmp_path: Path) -> None:
     assert read_boxes(voc(tmp_path), SIZE, CLASSES).coordinates.shape == (0, 4)
 
 
+def test_namespace(tmp_path: Path) -> None:
+    plain = read_boxes(path := voc(tmp_path, CAR), SIZE, CLASSES)
+    path.write_text(path.read_text().replace("<annotation>", '<annotation xmlns="http://example.org/voc">'))
+    np.testing.assert_array_equal(read_boxes(path, SIZE, CLASSES).coordinates, plain.coordinates)
+    assert len(plain.coordinates) == 1
+
+
 def test_stated_size(tmp_path: Path) -> None:
     size = "<size><width>{}</width><height>{}</height><depth>3</depth></size>"
     for accepted in (size.format(200, 100), size.format(0, 0), "<size/>"):
@@ -101,6 +108,11 @@ def test_class_names(tmp_path: Path) -> None:
     [
         ("<annotation><object><name>car</name></object></annotation>", ": object 1 needs the numbers bndbox/xmin"),
         ("0 0.5 0.5 1 1", " is not an XML file"),
+        (
+            '<annotations><image name="b.png"><box label="car" xtl="1"/></image></annotations>',
+            ".*root is <annotations>.*CVAT",
+        ),
+        ('<svg xmlns="http://www.w3.org/2000/svg"/>', ".*root is <svg>"),
     ],
 )
 def test_malformed_files(tmp_path: Path, content: str, message: str) -> None:
