@@ -1,6 +1,7 @@
 """Run an exported ONNX file in place of a model: in `predict`, the pipeline and `gffusion fuse --backend onnx`."""
 
 import json
+import mmap
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
@@ -20,6 +22,9 @@ from gffusion.zoo.digest import digest_file
 from .requirements import check_packages
 
 _PROVIDERS = {"tensorrt": "TensorrtExecutionProvider", "cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
+_ROUNDING = 0.01  # of values in half precision or of 8-bit weights
+# Begins an entry of a tensor with the name of its file, in the encoding of Protocol Buffers.
+_LOCATION = b"\n\x08location"
 
 
 @dataclass
@@ -120,8 +125,24 @@ class OnnxModel(nn.Module):
             fused, *label_maps = self.session.run(["fused", "labels"][: 1 + bool(segment)], arrays)
         except Exception as error:  # its errors share no class of their own
             raise ValueError(f"{self.path} cannot be run: {str(error).splitlines()[0]}") from error
+        self._check_outputs(visible_values.shape, fused, *label_maps)
         maps = torch.from_numpy(label_maps[0]).long() if label_maps else None
         return OnnxOutput(fused_values=torch.from_numpy(fused), label_maps=maps)
+
+    def _check_outputs(self, shape: torch.Size, fused: NDArray[Any], labels: NDArray[Any] | None = None) -> None:
+        """Raise ValueError unless outputs fit visible values of a shape, as those of changed files do not."""
+        batch, _, height, width = shape
+        fits = fused.shape == shape and (labels is None or labels.shape == (batch, height, width))
+        if not fits:
+            found = [list(output.shape) for output in (fused, labels) if output is not None]
+            raise ValueError(
+                f"{self.path} returns outputs of the shapes {found} for images of {list(shape)}: export the model again"
+            )
+        low, high = float(fused.min()), float(fused.max())
+        if low < -_ROUNDING or high > 1 + _ROUNDING:  # false for NaN, which `predict` refuses
+            raise ValueError(
+                f"{self.path} returns values from {low:g} to {high:g} instead of 0 to 1: export the model again"
+            )
 
     def can_generate(self) -> bool:
         """Return False; the pipeline asks."""
@@ -156,6 +177,11 @@ def _start(path: Path, device: str) -> Any:
 
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
+    if _has_external_weights(path):
+        raise ValueError(
+            f"{path} keeps weights in other files, whose changes would not be noticed: write one file with "
+            f'`onnx.save(onnx.load("{path.name}"), "one_file.onnx")`, or export the model again'
+        )
     providers = choose_providers(device, onnxruntime.get_available_providers())
     index = device.partition(":")[2]
     options = [{} if name == _PROVIDERS["cpu"] or not index else {"device_id": index} for name in providers]
@@ -170,3 +196,11 @@ def _start(path: Path, device: str) -> Any:
     if device != "auto" and session.get_providers()[0] != providers[0]:
         raise ValueError(f"--device {device}: ONNX Runtime could not start {providers[0]}: check its libraries")
     return session
+
+
+def _has_external_weights(path: Path) -> bool:
+    """Return whether a file refers to others. `onnx`, which could tell, is slow to import and not needed to run files."""
+    if not path.stat().st_size:  # which cannot be mapped
+        return False
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(_LOCATION) >= 0

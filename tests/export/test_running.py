@@ -1,8 +1,11 @@
 """ONNX files that are damaged are refused with one line."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from gffusion.export.exporting import export_model
 from gffusion.export.running import OnnxModel
@@ -13,14 +16,22 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 
-def test_damaged_files_are_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("onnx") / "whole.onnx"
+    export_model(create_model("gffusion-funet"), load_image_processor("gffusion-funet"), path, name="gffusion-funet")
+    return path
+
+
+def test_damaged_files_are_one_line(whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Also what ONNX Runtime would log, which does not pass through Python."""
-    whole = tmp_path / "whole.onnx"
-    export_model(create_model("gffusion-funet"), load_image_processor("gffusion-funet"), whole, name="gffusion-funet")
-    capfd.readouterr()
     deep = '{"a": ' * 200_000 + "0" + "}" * 200_000
     facts = {"gffusion.image_processor": None, "gffusion.config": deep}
-    messages = ["has no metadata `gffusion.image_processor`", "nested too deep", "not a readable ONNX file"]
+    messages = [
+        "has no metadata `gffusion.image_processor`",
+        "nested too deep",
+        "keeps weights in other files.*onnx.save",
+    ]
     contents = []
     for name, value in facts.items():
         content = onnx.load(whole)
@@ -42,3 +53,39 @@ def test_damaged_files_are_one_line(tmp_path: Path, capfd: pytest.CaptureFixture
             OnnxModel(tmp_path / "damaged.onnx").load_image_processor()
         assert "wrong type" not in str(error.value) and "\n" not in str(error.value)
     assert capfd.readouterr().err == ""
+
+
+def test_weights_in_another_file(whole: Path, tmp_path: Path) -> None:
+    """They could change without a new digest; the remedy of the message works."""
+    parts, again = tmp_path / "parts.onnx", tmp_path / "again.onnx"
+    onnx.save(onnx.load(whole), parts, save_as_external_data=True, location="parts.bin", size_threshold=0)
+    with pytest.raises(ValueError, match=r'parts\.onnx keeps weights in other files.*onnx\.load\("parts\.onnx"\)'):
+        OnnxModel(parts)
+    onnx.save(onnx.load(parts), again)
+    values = torch.rand(1, 3, 48, 64), torch.rand(1, 1, 48, 64)
+    assert torch.equal(OnnxModel(again)(*values).fused_values, OnnxModel(whole)(*values).fused_values)
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "message"),
+    [
+        ("Mul", np.float32(255), "returns values from 0 to 2.* instead of 0 to 1"),
+        ("Sub", np.float32(0.5), "returns values from -0.* to 0.* instead of 0 to 1"),
+        ("ReduceMean", np.array([1]), r"shapes \[\[1, 1, 48, 64\]\] for images of \[1, 3, 48, 64\]: export"),
+        ("Flatten", None, r"shapes \[\[1, 9216\]\]"),
+        ("Squeeze", None, r"shapes \[\[3, 48, 64\]\]"),
+    ],
+)
+def test_outputs_that_are_no_color_images(whole: Path, tmp_path: Path, operator: str, value: Any, message: str) -> None:
+    content = onnx.load(whole)
+    for node in content.graph.node:
+        node.output[:] = ["inner" if name == "fused" else name for name in node.output]
+    inputs = ["inner"]
+    if value is not None:
+        content.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(value), "value"))
+        inputs.append("value")
+    content.graph.node.append(onnx.helper.make_node(operator, inputs, ["fused"]))
+    content.graph.output[0].type.tensor_type.ClearField("shape")
+    onnx.save(content, tmp_path / "changed.onnx")
+    with pytest.raises(ValueError, match=message):
+        OnnxModel(tmp_path / "changed.onnx")(torch.rand(1, 3, 48, 64), torch.rand(1, 1, 48, 64))
