@@ -30,6 +30,8 @@ _FIRST = IMAGE_PROCESSOR_NAME  # of the files that are moved to the folder
 _MAX_IMAGES, _MAX_IMAGE_BYTES = 100, 1 << 24
 _MAX_ENTRIES = 10_000  # of a repository; the Hub lists 1,000 in a request
 _NAME_ERRORS = (FileExistsError, NotADirectoryError, IsADirectoryError)
+# What the client raises for answers that are no list of files, such as the login page of a proxy.
+_ANSWER_ERRORS = (AttributeError, LookupError, TypeError, ValueError, RecursionError)
 LICENSES = ("LICENSE", "LICENSE.md", "LICENSE.txt")
 
 
@@ -132,7 +134,7 @@ def _save_documents(source: str, folder: Path, options: dict[str, Any]) -> None:
     options = limit_to_cache(source, options)
     try:
         sizes = _list_sizes(source, options)
-    except HTTPError:
+    except (HTTPError, *_ANSWER_ERRORS):
         logger.warning("The Hub does not list the files of %s, so card, images and license are not saved.", source)
         return
     missing = _copy_files(source, folder, dict.fromkeys((CARD, *LICENSES), MAX_CARD_BYTES), sizes, options)
@@ -155,7 +157,7 @@ def _list_sizes(source: str, options: dict[str, Any]) -> dict[str, int] | None:
     if os.path.isdir(source) or constants.HF_HUB_OFFLINE or options.get("local_files_only"):
         return None
     entries = HfApi(token=options.get("token")).list_repo_tree(source, recursive=True, revision=options.get("revision"))
-    return {entry.path: entry.size for entry in islice(entries, _MAX_ENTRIES) if isinstance(entry, RepoFile)}
+    return {entry.path: int(entry.size) for entry in islice(entries, _MAX_ENTRIES) if isinstance(entry, RepoFile)}
 
 
 def _copy_files(

@@ -4,9 +4,12 @@ import json
 import re
 import shlex
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import hub_server
 import pytest
 from hub_server import HubServer
 
@@ -193,6 +196,44 @@ def test_downloads_that_are_not_what_the_hub_announced(hub: HubServer, fork_scri
     for _, folder, _ in pulls:
         assert (folder / "model.safetensors").read_bytes() == (bundled / "model.safetensors").read_bytes()
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["changed", "cut"]
+
+
+def test_answers_of_a_proxy(
+    hub: HubServer, fork_script: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of malformed lists of files, too many requests, and files without their metadata."""
+    bundled = {path.name: path.read_bytes() for path in Path(locate("gffusion-funet")).iterdir()}
+    size = {"type": "file", "path": "README.md", "size": "large", "oid": "a"}
+    lists = {
+        "page": (200, b"<html>", {}),
+        "object": {"files": []},
+        "empty": None,
+        "size": [size],
+        "deep": (200, b"[" * 200_000, {}),
+    }
+    for name in (*lists, "busy", "bare"):
+        hub.add_repository(f"lab/{name}", bundled)
+    requests: Counter[str] = Counter()
+
+    def list_tree(handler: Any, name: str, revision: str, original: Any = hub_server._Handler.list_tree) -> Any:
+        return lists[name.split("/")[1]] if name.split("/")[1] in lists else original(handler, name, revision)
+
+    def serve_file(handler: Any, name: str, *file: str, original: Any = hub_server._Handler.serve_file) -> Any:
+        requests[f"{name} {file[-1]}"] += 1
+        if name == "lab/busy" and requests[f"{name} config.json"] < 4:
+            return 429, b"", {"Retry-After": "0"}
+        status, content, headers = original(handler, name, *file)
+        return status, content, headers | ({"ETag": ""} if name == "lab/bare" else {})
+
+    monkeypatch.setattr(hub_server._Handler, "list_tree", list_tree)
+    monkeypatch.setattr(hub_server._Handler, "serve_file", serve_file)
+    pulls = [(f"lab/{name}", tmp_path / name, "") for name in (*lists, "busy", "bare")]
+    *found, (waits, code), (refusal, refused) = pull(fork_script, hub.environment(tmp_path / "home"), *pulls)
+    for (name, folder, _), (messages, done) in zip(pulls, found, strict=False):
+        assert done == 0 and f"does not list the files of {name}" in messages
+        assert (folder / "model.safetensors").read_bytes() == bundled["model.safetensors"]
+    assert code == 0 and "huggingface_hub: Rate limited. Waiting 1.0s" in waits
+    assert refused == 2 and f"{hub.url} gives no usable answer" in refusal and "cannot be reached" not in refusal
 
 
 def test_a_hub_that_does_not_answer(fork_script: Callable, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import safetensors.torch
 from huggingface_hub import _CACHED_NO_EXIST, constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
+    FileMetadataError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
@@ -245,7 +246,8 @@ def _name_variants(source: str | os.PathLike[str]) -> str:
 
 def _reason(error: OSError, source: str | os.PathLike[str]) -> str:
     """Return cause and remedy for an error of the Hub client that transformers wrapped."""
-    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    is_wrapped = isinstance(error.__cause__, OSError) and not isinstance(error, LocalEntryNotFoundError)
+    cause = error.__cause__ if is_wrapped else error
     login = "log in with `hf auth login`, set HF_TOKEN, or pass `token`."
     match cause:
         case GatedRepoError():
@@ -259,6 +261,11 @@ def _reason(error: OSError, source: str | os.PathLike[str]) -> str:
             return f"this revision does not exist. See {constants.ENDPOINT}/{source}/tree/main for branches and tags."
         case _ if isinstance(error.__cause__, HFValidationError):
             return "it is neither a local folder nor the name of a repository on the Hub."
+        case LocalEntryNotFoundError() if isinstance(answer := cause.__cause__, HfHubHTTPError | FileMetadataError):
+            return (
+                f"it is not in the cache, and {constants.ENDPOINT} gives no usable answer ({str(answer).splitlines()[0].rstrip('.')}). Repeat the "
+                "command later; if HF_ENDPOINT names a mirror, check it."
+            )
         case LocalEntryNotFoundError() | OfflineModeIsEnabled():
             return (
                 "it is not in the cache, and the Hub cannot be reached or is disabled (HF_HUB_OFFLINE, local_files_only). "
