@@ -24,10 +24,12 @@ def check_downloads(repositories: Iterable[tuple[str | os.PathLike[str] | None, 
             continue
         config = try_to_load_from_cache(os.fspath(name), CONFIG_NAME, revision=revision)
         for path in sorted(Path(config).parent.rglob("*")) if isinstance(config, str) else ():
-            if not path.is_file() or _has_announced_hash(path.resolve()):
+            file, repository = path.resolve(), Path(str(config)).parents[2]
+            if not file.is_file() or _has_announced_hash(file):
                 continue
-            path.resolve().unlink()
-            path.unlink(missing_ok=True)
+            path.unlink()
+            if file.parent == (repository / "blobs").resolve():  # a hostile server can name files elsewhere
+                file.unlink()
             raise OSError(
                 f"{path.name} of {os.fspath(name)!r} was changed on the way: it does not have the hash that the Hub announced. "
                 "It was deleted from the cache; repeat the command to download it again."
