@@ -23,6 +23,8 @@ from gffusion.models.gffusion.weight_checks import check_finite, find_new_parts,
 from gffusion.utils.atomic import describe_error, synchronize, synchronize_entries
 from gffusion.utils.memory import describe_memory_error
 
+from .progress import Progress
+
 _WEIGHTS = "model.safetensors"
 _STATE = "state.json"
 # Checkpoints, and hidden ones that are incomplete or about to be deleted. Anything else in the folder is not ours.
@@ -116,6 +118,22 @@ class Checkpoints:
             load(newest / f"{RNG_STATE_NAME}_{process_index}.pkl")
             self._accelerator.load_state(str(newest))
         return state
+
+    def read_progress(self, state: dict[str, Any]) -> Progress:
+        """Return the progress in the state of the newest checkpoint.
+
+        Raises:
+            CheckpointError: If the state is not complete, or that of another step.
+        """
+        try:
+            progress = Progress.from_state(state)
+            if self.newest is None or self.newest.name != f"step-{progress.step:08d}":
+                raise ValueError(f"its {_STATE} is of step {progress.step}")
+        except ValueError as error:
+            raise CheckpointError(
+                f"Cannot read the checkpoint {self.newest}: {error}. Delete it to start over."
+            ) from error
+        return progress
 
     def delete_unfinished(self) -> None:
         """Delete incomplete checkpoints, and older ones than the newest, which killed and failed processes left."""

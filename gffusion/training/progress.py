@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 from gffusion.metrics import METRICS
 
@@ -21,6 +22,24 @@ class Progress:
     best: float | None = None  # score
     sums: dict[str, float] = field(default_factory=dict)  # of the losses of this epoch so far
     missing: dict[str, int] = field(default_factory=dict)  # number of steps of this epoch without a loss
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Return the progress in the state of a checkpoint, without fields that other versions add.
+
+        Raises:
+            ValueError: If the state lacks an entry, or one has a wrong type.
+        """
+        _check_run(state)
+        saved = state.get("progress")
+        if not isinstance(saved, dict) or type(saved.get("step")) is not int or saved["step"] < 0:
+            raise ValueError("`progress` has no number of steps")
+        progress = cls(**{name: saved[name] for name in cls.__dataclass_fields__ if name in saved})
+        if not (_holds_numbers(progress.sums) and _holds_numbers(progress.missing)):
+            raise ValueError("`sums` and `missing` of `progress` must be objects of numbers")
+        if not (progress.best is None or _is_number(progress.best)):
+            raise ValueError("`best` of `progress` must be a number or null")
+        return progress
 
     def add_losses(self, names: Sequence[str], rows: Sequence[Sequence[float]]) -> dict[str, float]:
         """Add the losses of some steps to those of the epoch, and return their means.
@@ -55,6 +74,23 @@ class Progress:
             self.best = score
             return True
         return False
+
+
+def _check_run(state: dict[str, Any]) -> None:
+    """Raise ValueError unless a state describes its run."""
+    run = state.get("run")
+    if not isinstance(run, dict) or not isinstance(run.get("model"), dict):
+        raise ValueError("`run` must be an object with `model`")
+    if not _is_number(state.get("num_train_epochs")):
+        raise ValueError("`num_train_epochs` must be a number")
+
+
+def _holds_numbers(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_number, value.values()))
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
 
 
 def is_higher_better(metric: str) -> bool:

@@ -189,6 +189,8 @@ class RunFolder:
             file = self.path / name / TRAINING_STATE
             if file.is_file():
                 state = read_json_object(file) | {"finished": finished, "total_steps": total_steps}
+                if type(state.get("step")) is not int:
+                    raise ValueError(f"{file} is damaged: `step` must be a number. Remove the file to continue.")
                 replace_file(file, f"{json.dumps(state)}\n".encode())
                 steps[name] = state["step"]
         return steps

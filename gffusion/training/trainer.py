@@ -252,7 +252,7 @@ class FusionTrainer:
             self.checkpoints.check_newest(resume)
         if newest and resume:
             state = self.checkpoints.load(self._check_same_run)
-            self.progress = Progress(**state["progress"])
+            self.progress = self.checkpoints.read_progress(state)
             self._step.running_statistics = state.get("running_statistics", self._step.running_statistics)
             if self.progress.step >= self.total_steps:
                 self.accelerator.print(f"nothing to train: the run in {self.output_dir} was finished at {newest.name}")
@@ -262,7 +262,7 @@ class FusionTrainer:
             raise ValueError("`train` was already called. Create a new trainer, or set `resume_from_checkpoint`.")
 
     def _check_same_run(self, state: dict[str, Any]) -> None:
-        epochs = state["progress"]["step"] / self.steps_per_epoch
+        epochs = self.checkpoints.read_progress(state).step / self.steps_per_epoch
         check_same_run(state["run"], self._description, state["num_train_epochs"], self.args, epochs)
         if self.accelerator.is_main_process:
             warn_about_changed_files(state["run"], self._description)

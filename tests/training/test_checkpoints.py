@@ -307,3 +307,30 @@ class TestFullDiskInARun:
             whole.train()
             expected |= read_results(whole)
         assert read_results(stopped) == expected
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"progress": None},
+        {"progress": {}},
+        {"progress": {"step": "2"}},
+        {"progress": {"step": 1}},
+        {"progress": {"step": 2, "best": "x"}},
+        {"progress": {"step": 2, "sums": []}},
+        {"progress": {"step": 2, "sums": {"loss": None}}},
+        {"run": None},
+        {"run": {}},
+        {"num_train_epochs": None},
+        {"progress": {"step": 2, "added by a newer version": 1}},
+    ],
+)
+def test_state_of_a_run_that_is_not_complete(setting: Any, changes: dict[str, Any]) -> None:
+    checkpoints, _, _ = setting
+    state = {"progress": {"step": 2}, "run": {"model": {}}, "num_train_epochs": 3} | changes
+    checkpoints.save(2, state)
+    if "added by a newer version" in (changes.get("progress") or {}):
+        assert checkpoints.read_progress(state).step == 2
+        return
+    with pytest.raises(CheckpointError, match=r"Cannot read the checkpoint .*step-00000002: .* Delete it"):
+        checkpoints.load(checkpoints.read_progress)

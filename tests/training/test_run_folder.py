@@ -72,6 +72,13 @@ class TestWeights:
         assert [path.name for path in tmp_path.iterdir()] == ["last"]
 
 
+def test_state_of_weights_without_a_step(tmp_path: Path) -> None:
+    (tmp_path / "last").mkdir()
+    (tmp_path / "last" / "training_state.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"training_state.json is damaged: `step` must be a number\. Remove the file"):
+        RunFolder(tmp_path).mark_weights(True, 4)
+
+
 class TestUsedFolder:
     """A run replaces nothing that it did not write, and nothing of another run without `overwrite_output_dir`."""
 
