@@ -308,19 +308,21 @@ def _draw_weights(name: str, output: Path) -> bytes:
 
 
 def _draw_training(runs: Sequence[Path], output: Path) -> bytes:
-    from gffusion.training.run_folder import LOG, read_log
+    from gffusion.training.run_folder import LOG, name_loss, read_log
     from gffusion.visualization.features import draw_training
 
     logs = [run / LOG if run.is_dir() else run for run in runs]
     names = [log.parent.resolve().name if run.is_dir() else log.stem for run, log in zip(runs, logs, strict=True)]
     if len(logs) == 1:
-        return _render(draw_training(read_log(logs[0]), title=names[0]), output)
+        figure = draw_training(read_log(logs[0]), title=names[0], loss_name=name_loss(logs))
+        return _render(figure, output)
     if len({*names}) < len(names):
         names = [str(run) for run in runs]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"the run {name} is given twice")
-    return _render(draw_training({name: read_log(log) for name, log in zip(names, logs, strict=True)}), output)
+    records = {name: read_log(log) for name, log in zip(names, logs, strict=True)}
+    return _render(draw_training(records, loss_name=name_loss(logs)), output)
 
 
 def _render(figure: Any, output: Path, dpi: float = 150) -> bytes:

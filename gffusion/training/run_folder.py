@@ -4,6 +4,7 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ _WEIGHT_FILE = re.compile(
 )
 _IMAGE_FILE = re.compile(r"step-\d{8,}\.png")
 
+_OUR_TERMS = ("intensity_weight", "vif_weight", "qabf_weight")  # of L_st, not in the paper
+
 
 def read_log(log: Path) -> list[dict[str, Any]]:
     """Return the records of a `log.jsonl`, without an incomplete last line.
@@ -43,6 +46,20 @@ def read_log(log: Path) -> list[dict[str, Any]]:
         raise FileNotFoundError(f"{log} does not exist: give the folder of a run, or its {LOG}")
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     return [_parse_record(log, line) for line in lines if line.endswith("\n")]
+
+
+def name_loss(logs: Iterable[Path]) -> str:
+    """Return a label of the structural loss of several runs, from the configurations of their weights."""
+    names = {_name_loss(log.parent) for log in logs}
+    return names.pop() if len(names) == 1 else "L_st"
+
+
+def _name_loss(run: Path) -> str:
+    for name in WEIGHTS:
+        with suppress(OSError):
+            config = read_json_object(run / name / "config.json")
+            return "L_st (Eq. 10) and our terms" if any(map(config.get, _OUR_TERMS)) else "L_st (Eq. 10)"
+    return "L_st"
 
 
 class RunFolder:

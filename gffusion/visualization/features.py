@@ -1,6 +1,6 @@
 """Draw tokens, gates, layer weights and training curves; needs matplotlib, the extra `plots`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,25 +29,17 @@ class _Curve(NamedTuple):
     key: str
     label: str
     style: dict[str, Any]
-    of: Callable[[float], float] = float
 
 
-_LOSS, _SEGMENTATION = "L_st (Eq. 10) with our terms", "L_ss (Eq. 11) and its weight"
+_SEGMENTATION = "L_ss (Eq. 11) and its weight"
 _CURVES = (
-    _Curve("Fusion loss", _LOSS, "loss_structural", "training crops", {}),
-    _Curve("Fusion loss", _LOSS, "eval_loss_structural", "validation pairs", {"marker": "o"}),
+    _Curve("Fusion loss", "L_st", "loss_structural", "training crops", {}),
+    _Curve("Fusion loss", "L_st", "eval_loss_structural", "validation pairs", {"marker": "o"}),
     _Curve("Segmentation loss", _SEGMENTATION, "loss_segmentation", "L_ss, training crops", {}),
     _Curve("Segmentation loss", _SEGMENTATION, "eval_loss_segmentation", "L_ss, validation pairs", {"marker": "o"}),
     _Curve("Segmentation loss", _SEGMENTATION, "segmentation_weight", "lambda", {"color": "0.5", "linestyle": "--"}),
     _Curve("Validation", "validation pairs", "eval_mIoU", "mIoU", {"marker": "s"}),
-    _Curve(
-        "Validation",
-        "validation pairs",
-        "eval_loss_ssim",
-        "SSIM, mean of both sources",
-        {"marker": "o"},
-        lambda x: 1 - x,
-    ),
+    _Curve("Validation", "validation pairs", "eval_SSIM", "SSIM, sum over both sources", {"marker": "o"}),
 )
 
 
@@ -151,7 +143,9 @@ def draw_layer_weights(weights: Mapping[str, float]) -> "Figure":
 
 
 def draw_training(
-    records: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Mapping[str, Any]]], title: str = "Training"
+    records: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Mapping[str, Any]]],
+    title: str = "Training",
+    loss_name: str = "L_st",
 ) -> "Figure":
     """Draw losses, lambda and validation of the records in `log.jsonl`.
 
@@ -159,6 +153,7 @@ def draw_training(
         records: One mapping per epoch or evaluation, with `epoch` and values. Or such records of several runs by name: each
             quantity then has a panel of its own, with one curve per run.
         title: Title of the figure.
+        loss_name: Label of the structural loss.
 
     Raises:
         ImportError: If matplotlib is not installed.
@@ -184,7 +179,7 @@ def draw_training(
     for axis, (heading, curves) in zip(axes, panels.items(), strict=False):
         for curve in curves:
             _plot(axis, curve, runs)
-        _label(axis, heading, curves)
+        _label(axis, heading, curves, loss_name)
     for axis in axes[len(panels) :]:
         axis.remove()
     if len(runs) > 1:
@@ -197,7 +192,7 @@ def draw_training(
 def _plot(axis: "Axes", curve: _Curve, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Draw a quantity of every run that has it: each run in a color of its own or, if there is one, each quantity."""
     for index, run in enumerate(runs.values()):
-        points = [(record["epoch"] + 1, curve.of(record[curve.key])) for record in run if curve.key in record]
+        points = [(record["epoch"] + 1, record[curve.key]) for record in run if curve.key in record]
         style = curve.style
         if len(runs) > 1:
             style = {
@@ -209,12 +204,13 @@ def _plot(axis: "Axes", curve: _Curve, runs: Mapping[str, Sequence[Mapping[str, 
             axis.plot(*zip(*points, strict=True), label=curve.label, **style)
 
 
-def _label(axis: "Axes", heading: str, curves: Sequence[_Curve]) -> None:
+def _label(axis: "Axes", heading: str, curves: Sequence[_Curve], loss_name: str) -> None:
     from matplotlib.ticker import MaxNLocator  # optional dependency: the extra `plots`
 
-    axis.set(xlabel="epoch", ylabel=curves[0].unit, title=heading)
+    is_loss = curves[0].panel == "Fusion loss"
+    axis.set(xlabel="epoch", ylabel=loss_name if is_loss else curves[0].unit, title=heading)
     axis.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
-    if curves[0].panel == "Fusion loss":
+    if is_loss:
         losses = np.concatenate([line.get_ydata() for line in axis.lines])
         positive = (losses[np.isfinite(losses)] > 0).all()  # the loss of VIF can be negative
         axis.set_yscale("log" if positive else "linear")

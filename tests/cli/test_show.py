@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from gffusion import GFFusionConfig
 from gffusion.data import read_image
 from gffusion.metrics import to_luma8
 
@@ -94,6 +95,33 @@ def test_curves_of_several_runs(
     monkeypatch.setattr(show_module, "_render", lambda figure, _: (shown.append(figure), b"")[1])
     assert gffusion("show", "training", *runs, "-o", "figure.png").exit_code == 0
     assert [text.get_text() for text in shown[0].legends[0].texts] == names
+
+
+@pytest.mark.parametrize(
+    ("weights", "name"),
+    [
+        (["intensity_weight"], "L_st (Eq. 10) and our terms"),
+        ([""], "L_st (Eq. 10)"),
+        (["", "vif_weight"], "L_st"),
+        (["qabf_weight", "vif_weight"], "L_st (Eq. 10) and our terms"),
+        ([None], "L_st"),
+    ],
+)
+def test_curves_name_the_loss_of_their_runs(
+    gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: list[str | None], name: str
+) -> None:
+    """Runs with and without terms that the paper does not have, and a log without its weights."""
+    runs = [tmp_path / str(index) for index in range(len(weights))]
+    for run, weight in zip(runs, weights, strict=True):
+        config = GFFusionConfig(paradigm="cascading", use_segmenter=False, **({weight: 2.0} if weight else {}))
+        run.mkdir()
+        (run / "log.jsonl").write_text(LOG)
+        if weight is not None:
+            config.save_pretrained(run / "last")
+    shown: list[Figure] = []
+    monkeypatch.setattr(show_module, "_render", lambda figure, _: (shown.append(figure), b"")[1])
+    assert gffusion("show", "training", *runs, "-o", tmp_path / "figure.png").exit_code == 0
+    assert shown[0].axes[0].get_ylabel() == name
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_layer_weights_are_bars() -> None:
 
 
 def test_training_curves_have_titles_and_the_values_of_the_log() -> None:
-    records = [{"epoch": epoch, "loss_structural": 2.0 - epoch, "eval_loss_ssim": 0.3} for epoch in range(2)]
+    records = [{"epoch": epoch, "loss_structural": 2.0 - epoch, "eval_SSIM": 0.7} for epoch in range(2)]
     figure = draw_training(records, "mine")
     assert figure.get_suptitle() == "mine"
     assert all(axis.get_title() for axis in figure.axes)
@@ -70,7 +70,7 @@ def test_training_curves_have_titles_and_the_values_of_the_log() -> None:
 
 def test_several_runs_share_the_panels_of_each_quantity() -> None:
     """A run without validation, and one whose name matplotlib would leave out of the legend."""
-    seed = [{"epoch": epoch, "loss_structural": 2.0 - epoch, "eval_loss_ssim": 0.3} for epoch in range(2)]
+    seed = [{"epoch": epoch, "loss_structural": 2.0 - epoch, "eval_SSIM": 0.7} for epoch in range(2)]
     figure = draw_training({"seed0": seed, "_old": [{"epoch": 0, "loss_structural": 3.0}], "seed2": seed})
     losses, validation = figure.axes
     assert [line.get_ydata().tolist() for line in losses.lines] == [[2, 1], [3], [2, 1]]
@@ -82,7 +82,7 @@ def test_several_runs_share_the_panels_of_each_quantity() -> None:
 
 
 def test_a_single_evaluation_is_at_a_whole_epoch() -> None:
-    records = [{"epoch": 0, "loss_structural": 2.0}, {"epoch": 1, "loss_structural": 1.0, "eval_loss_ssim": 0.3}]
+    records = [{"epoch": 0, "loss_structural": 2.0}, {"epoch": 1, "loss_structural": 1.0, "eval_SSIM": 0.7}]
     axis = draw_training(records).axes[1]
     low, high = axis.get_xlim()
     assert [tick for tick in axis.get_xticks() if low <= tick <= high] == [2]
