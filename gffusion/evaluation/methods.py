@@ -2,12 +2,13 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,9 +24,11 @@ from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProc
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.infrared_values import to_infrared_values
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.models.gffusion.weight_files import locate_weights
 from gffusion.utils.notes import name_in_errors
-from gffusion.zoo import create_model, load_image_processor
-from gffusion.zoo.digest import digest_file, digest_weights
+from gffusion.zoo import create_model, load_image_processor, locate
+from gffusion.zoo.digest import digest_weights, hash_file, hash_files
+from gffusion.zoo.registry import find_revision
 
 from .baselines import fuse_luma
 from .fused_files import read_fused
@@ -81,6 +84,10 @@ class Method(ABC):
     def fingerprint(self, pair: ImagePair) -> str:
         """Return a text that changes whenever the fused image of the same pair can change, other than by changed source code."""
 
+    def hash_files(self, pairs: Sequence[ImagePair]) -> str:
+        """Return the SHA-256 of the files that the fused images of pairs depend on besides the sources; empty if there are none."""
+        return ""
+
     @abstractmethod
     def fuse(self, sources: Sources, segment: bool = False) -> Prediction:
         """Return the fused image (H, W) or (H, W, 3) and, with `segment`, the label map if the method predicts one."""
@@ -103,13 +110,17 @@ class Baseline(Method):
 class FusedFolder(Method):
     """Images that were fused elsewhere, one file per pair, with the same name."""
 
-    def __init__(self, name: str, files: Mapping[str, Path]) -> None:
+    def __init__(self, name: str, files: Mapping[str, Path], hash_file: Callable[[Path], str] = hash_file) -> None:
         super().__init__(name)
-        self._files = files
+        self._files, self._hash_file = files, hash_file
 
     def fingerprint(self, pair: ImagePair) -> str:
-        """Return the digest of the fused file."""
-        return digest_file(self._file(pair))
+        """Return the SHA-256 of the fused file."""
+        return self._hash_file(self._file(pair))
+
+    def hash_files(self, pairs: Sequence[ImagePair]) -> str:
+        """Return the SHA-256 of the fused files, see [`hash_files`][gffusion.zoo.digest.hash_files]."""
+        return hash_files(map(self._file, pairs), self._hash_file)
 
     def fuse(self, sources: Sources, segment: bool = False) -> Prediction:
         """Return the image in the file, with notes on what is odd about it."""
@@ -132,8 +143,10 @@ class Model(Method):
         model: "GFFusionModel | OnnxModel",
         image_processor: GFFusionImageProcessor,
         digest: str | None = None,
+        hash_of_weights: str = "",
     ) -> None:
         super().__init__(name)
+        self._hash_of_weights = hash_of_weights
         self._model: Any = model.eval()
         self._image_processor = image_processor
         self._digest = digest or digest_weights(model, model.config.to_json_string(), image_processor.to_json_string())
@@ -154,10 +167,12 @@ class Model(Method):
 
             file = OnnxModel(name, device)
             processor = file.load_image_processor(**given)
-            digest = f"{digest_file(file.path)} {processor.to_json_string()}"
-            return cls(name_model(name), file, processor, digest)
+            hash_of_weights = hash_file(file.path)
+            digest = f"{hash_of_weights} {processor.to_json_string()}"
+            return cls(name_model(name), file, processor, digest, hash_of_weights)
         model = create_model(name, **({} if segment else {"use_segmenter": False}))
-        return cls(name_model(name), model.to(device), load_image_processor(name, **given))
+        processor = load_image_processor(name, **given)
+        return cls(name_model(name), model.to(device), processor, hash_of_weights=_hash_weights(name))
 
     @classmethod
     def load_segmenter(
@@ -174,6 +189,13 @@ class Model(Method):
         """Options of infrared images, as saved with the model or overridden."""
         return self._image_processor.infrared_options
 
+    @property
+    def device(self) -> str:
+        """Where it computes: a device of PyTorch, with the name of a GPU, or a provider of ONNX Runtime."""
+        device = getattr(self._model, "provider", self._model.device)
+        is_cuda = isinstance(device, torch.device) and device.type == "cuda"
+        return f"{device} ({torch.cuda.get_device_name(device)})" if is_cuda else str(device)
+
     def use_ranges(self, ranges: PairRanges) -> None:
         """Fuse with ranges that were measured over all pairs."""
         self._ranges = ranges
@@ -182,6 +204,10 @@ class Model(Method):
         """Return the digest of the weights and all settings, and the measured range."""
         options = self._ranges.options_of(pair)
         return self._digest if options == self.infrared_options else f"{self._digest} {options.infrared_range}"
+
+    def hash_files(self, pairs: Sequence[ImagePair]) -> str:
+        """Return the SHA-256 of the file of the weights, or of its parts, see [`hash_files`][gffusion.zoo.digest.hash_files]."""
+        return self._hash_of_weights
 
     def fuse(self, sources: Sources, segment: bool = False) -> Prediction:
         """Fuse the pair as `gffusion fuse` does."""
@@ -194,3 +220,9 @@ class Model(Method):
         with self._lock:
             options = [self._ranges.options_of(sources.pair)]
             return segment_fused(self._model, self._image_processor, [fused], [sources.images], options)[0]
+
+
+def _hash_weights(name: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of the weights of a model that was loaded."""
+    paths = [Path(path) for path in locate_weights(locate(name), revision=find_revision(name), local_files_only=True)]
+    return hash_files(paths) if len(paths) > 1 else hash_file(paths[0])

@@ -5,11 +5,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from gffusion._version import __version__
 from gffusion.visualization.palette import color_classes
 from gffusion.visualization.slider import ImageSlider, get_environment
 
 from .figures import Scene
+from .settings import summarize_settings
 from .table import EvaluationTable
 from .table_format import Layout, fill_html
 
@@ -39,7 +39,8 @@ def render_report(table: EvaluationTable, scenes: Sequence[dict[str, Any]], box_
     count, methods = len(table.images), len(table.methods)
     return get_environment().get_template("report.html").render(
         title="Comparison of fusion methods",
-        subtitle=f"{methods} method{'s' * (methods != 1)} on {count} pair{'s' * (count != 1)}, protocol {table.protocol}, gffusion {__version__}",
+        subtitle=f"{methods} method{'s' * (methods != 1)} on {count} pair{'s' * (count != 1)}, protocol {table.protocol}",
+        facts=summarize_settings(table.settings),
         tables=[_describe_table(title, layout) for title, layout in table.layouts.items()],
         scenes=scenes,
         plots=Markup(_cut_svg(box_plots)) if box_plots else "",

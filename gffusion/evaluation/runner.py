@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from gffusion.utils.atomic import replace_file
 from gffusion.utils.notes import summarize_notes
 from gffusion.utils.progress import show_progress
 from gffusion.visualization.comparison import Box, check_box
+from gffusion.zoo.digest import hash_file
 
 from .baselines import BASELINES
 from .figures import Scene, draw_sheets, draw_table, fuse_scene
@@ -37,7 +39,7 @@ from .records import Records
 from .report import describe_scene, render_report
 from .results import make_table
 from .scoring import PairScores, Plan, score_pairs
-from .settings import describe_replaced, describe_settings
+from .settings import describe_device, describe_replaced, describe_settings, hash_inputs
 from .table import SEGMENTATION_CSV, SIGNIFICANCE_CSV, EvaluationTable
 
 ARTIFACTS = "Nabf"
@@ -190,8 +192,9 @@ def evaluate(
         check_output(Path(output))
         check_former_table(Path(output), names_of_methods, protocol, inputs.names)
     segment_themselves = labels is not None and segment_with is None
+    hash_once = cache(hash_file)
     methods: list[Method] = [
-        *(FusedFolder(name, files) for name, files in inputs.fused.items()),
+        *(FusedFolder(name, files, hash_once) for name, files in inputs.fused.items()),
         *(Model.load(model, device, segment_themselves, infrared_options) for model in models),
         *(Baseline(name) for name in baselines),
     ]
@@ -220,6 +223,7 @@ def evaluate(
         ranges=ranges,
         odd=odd,
         segmenter=segmenter,
+        hash_file=hash_once,
     )
     sources = {"visible": visible, "infrared": infrared, "labels": labels, "segment_with": segment_with}
     settings = describe_settings(
@@ -231,6 +235,7 @@ def evaluate(
         infrared_options=ranges.options,
         read_options=reading,
         label_map=label_map,
+        compared=compare,
     )
     folder = None if output is None else Path(output)
     if folder is not None:
@@ -241,9 +246,14 @@ def evaluate(
     scores = list(show_progress(results, total=len(pairs), unit="pair", hidden=not progress))
     records.finish()
     _tell_notes(scores, methods, tell)
-    table = replace(make_table(plan, scores, inputs.match), std=std, compared=compare, settings=settings)
+    table = make_table(plan, scores, inputs.match)
+    scored = {pair.name: pair for pair in pairs if pair.name in table.images}
+    settings |= {
+        "device": describe_device(plan),
+        "sha256": hash_inputs(plan, list(scored.values()), table.segmented),
+    }
+    table = replace(table, std=std, compared=compare, settings=settings)
     if folder is not None:
-        scored = {pair.name: pair for pair in pairs if pair.name in table.images}
         _save(table, plan, _choose_pairs(sheet, scored), folder, html, zoom)
     return table
 

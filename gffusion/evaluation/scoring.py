@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -22,7 +22,7 @@ from gffusion.metrics.compute import check_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.utils.memory import memory_errors
 from gffusion.utils.prefetch import map_in_order
-from gffusion.zoo.digest import digest_file, digest_sources
+from gffusion.zoo.digest import digest_sources, hash_file
 
 from .inputs import FilesByMethod, describe_unused
 from .methods import Method, Model, Sources
@@ -47,6 +47,7 @@ class Plan:
     label_map: Mapping[int, int] = field(default_factory=dict)  # from values of label maps to class ids
     ranked: tuple[str, ...] = ()  # metrics that count in the mean rank
     segmenter: Model | None = None  # segments the images of all methods
+    hash_file: Callable[[Path], str] = hash_file
 
     def is_segmented(self, method: Method) -> bool:
         """Return whether label maps of the method are measured."""
@@ -140,7 +141,7 @@ def _score(plan: Plan, method: Method, sources: Sources, records: Records) -> tu
         label_files, label_error = [], str(error)
     wanted = (*plan.metrics, CONFUSION) if label_files else plan.metrics
     images = (pair.visible, pair.infrared, *label_files)
-    parts = [SOURCES, plan.protocol, method.fingerprint(pair), *map(digest_file, images), len(plan.class_names)]
+    parts = [SOURCES, plan.protocol, method.fingerprint(pair), *map(plan.hash_file, images), len(plan.class_names)]
     if (options := plan.ranges.options_of(pair)) != InfraredOptions():
         parts.append(str(options))
     if plan.ranges.read_options != ReadOptions():

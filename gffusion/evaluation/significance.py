@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 _LEVEL = 0.05  # of adjusted p-values, from which on a difference is not significant
 _ROUNDING = 1e-9  # relative difference of equal values that were computed in another order
-COLUMNS = ("method", "metric", "mean difference", "better", "worse", "p", "adjusted p")
+COLUMNS = ("compared", "method", "metric", "mean difference", "better", "worse", "p", "adjusted p")
 """Columns of [`Comparison.list_rows`]."""
 
 
@@ -40,7 +40,7 @@ class Comparison:
         """Return a row for each other method and metric, with the columns `COLUMNS`."""
         values = (self.differences, self.better, self.worse, self.p_values, self.adjusted)
         return [
-            [method, metric, *(array[row, column].item() for array in values)]
+            [methods[self.reference], method, metric, *(array[row, column].item() for array in values)]
             for row, method in enumerate(methods)
             for column, metric in enumerate(metrics)
             if row != self.reference

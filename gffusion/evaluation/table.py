@@ -62,7 +62,7 @@ class EvaluationTable:
         notes: What is odd about fused images in files, with the names of the images, by method; also of images left out.
         std: Whether printed tables have the standard deviation over the images beside each mean, if there are several.
         compared: Method that is tested against each of the others, or `None`.
-        settings: Versions, files, metrics and infrared options of the evaluation, for `summary.json`.
+        settings: Versions, files with their SHA-256, metrics and infrared options of the evaluation, for `summary.json`.
         segmented_by: Model that predicted the label maps of all methods, or `None` if they are their own.
 
     Examples:
@@ -256,7 +256,7 @@ class EvaluationTable:
 
         Also the images that were left out with the reason, notes on fused images by method with the names of the images, and,
         with label maps, the number of pixels of each class, the number of images whose label maps are measured, and those
-        that were left out with the reason. `settings` has versions, files, metrics and infrared options.
+        that were left out with the reason. `settings` has versions, files with their SHA-256, metrics and infrared options.
         """
         return {
             "protocol": self.protocol,

@@ -1,7 +1,8 @@
 """Digests of weights, files and source code."""
 
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
@@ -43,6 +44,36 @@ def digest_file(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file, 64 hexadecimal digits, as `sha256sum` prints it.
+
+    Raises:
+        OSError: If the file cannot be read.
+
+    Examples:
+        >>> len(hash_file(Path(__file__)))
+        64
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_files(paths: Iterable[Path], hash_file: Callable[[Path], str] = hash_file) -> str:
+    """Return the SHA-256 of files, as `sha256sum * | LC_ALL=C sort | sha256sum` prints it in their folder.
+
+    `hash_file` returns that of one file. Files can be in several folders.
+
+    Raises:
+        OSError: If a file cannot be read.
+
+    Examples:
+        >>> hash_files([Path(__file__)]) == hash_file(Path(__file__))  # of the line of `sha256sum`, not of the file
+        False
+    """
+    lines = [os.fsencode(f"{hash_file(path)}  {path.name}\n") for path in dict.fromkeys(paths)]
+    return hashlib.sha256(b"".join(sorted(lines))).hexdigest()
 
 
 def digest_sources(folder: Traversable) -> str:

@@ -1,6 +1,8 @@
 """The HTML report: complete, without other files or hosts, and with names as text."""
 
 import csv
+import html
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -40,7 +42,13 @@ class Page(HTMLParser):
 
 def report(pairs: Path, folder: Path) -> Path:
     names = {"<b>mine</b>": pairs / "visible"}
-    options = {"baselines": ["average", "maximum"], "metrics": ["EN", "SCD"], "sheet": 2, "html": True}
+    options = {
+        "baselines": ["average", "maximum"],
+        "metrics": ["EN", "SCD"],
+        "sheet": 2,
+        "html": True,
+        "compare": "<b>mine</b>",
+    }
     evaluate(pairs / "visible", pairs / "infrared", fused=names, output=folder, **options)
     return folder
 
@@ -58,6 +66,15 @@ def test_shows_the_values_of_the_other_files(output: Path) -> None:
     header, *means = rows[:4]
     assert header == ["method", "EN ↑", "SCD ↑", "Nabf ↓", "mean rank ↓"]
     assert {row[0].removesuffix(" †") for row in means} == {"<b>mine</b>", "average", "maximum"}
+
+
+def test_names_versions_and_digests(output: Path) -> None:
+    text = html.unescape((output / "report.html").read_text(encoding="utf-8"))
+    settings = json.loads((output / "summary.json").read_text(encoding="utf-8"))["settings"]
+    assert all(f"{name} {version}" in text for name, version in settings["versions"].items())
+    assert "compared <b>mine</b>." in text
+    for name, digest in (("pairs", settings["sha256"]["pairs"]), *settings["sha256"]["methods"].items()):
+        assert f"{name} {digest[:12]}" in text
 
 
 def test_needs_no_other_file_or_host(output: Path) -> None:

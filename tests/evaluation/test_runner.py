@@ -1,9 +1,12 @@
 """`evaluate`: values against the metrics, damaged images, and wrong arguments."""
 
 import csv
+import functools
 import json
+import platform
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from read_back import read_pixels
 
-from gffusion import GFFusionImageProcessor, GFFusionModel
+from gffusion import GFFusionImageProcessor, GFFusionModel, create_model
 from gffusion.data import ReadOptions
 from gffusion.evaluation import evaluate
 from gffusion.evaluation.baselines import BASELINES
@@ -284,8 +287,15 @@ class TestOutput:
             "align": "none", "reference": "visible", "crop": False, "raw_frame": None, "infrared_luma": False,
             "keep_borders": True, "visible_range": None, "max_pixels": ReadOptions().max_pixels, "truncated": "refuse",
         }  # fmt: skip
+        digests = settings.pop("sha256")
+        assert digests.keys() == {"pairs", "methods"} and digests["methods"].keys() == {"flat"}
+        assert settings.pop("versions") == {
+            **{name: version(name) for name in ("gffusion", "torch", "transformers", "numpy", "scipy", "pillow")},
+            "Python": platform.python_version(),
+        }
         assert settings == {
-            "versions": {"gffusion": version("gffusion"), "torch": torch.__version__},
+            "device": "cpu",
+            "compared": None,
             **{kind: str(pairs / kind) for kind in ("visible", "infrared")},
             "labels": None,
             "segment_with": None,
@@ -296,6 +306,27 @@ class TestOutput:
             "infrared_options": "--infrared-range 10,200",
         }
         assert json.loads(json.dumps(settings)) == settings
+
+    @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs sha256sum")
+    def test_summary_has_digests_that_other_programs_compute(self, pairs: Path, tmp_path: Path) -> None:
+        """Of the images and weights behind the means: without those of a pair that is left out."""
+        (pairs / "sharp" / "d.bmp").unlink()
+        weights, shards = tmp_path / "whole", tmp_path / "shards"
+        model = create_model("gffusion-funet")
+        model.save_pretrained(weights)
+        model.save_pretrained(shards, max_shard_size="20KB")
+        settings = run(pairs, models=[weights, shards], baselines=["average"], compare="flat").settings
+        shell = functools.partial(subprocess.run, shell=True, check=True, capture_output=True, text=True, cwd=tmp_path)
+        commands = {
+            "pairs": "(cd pairs/visible; sha256sum [abc].png; cd ../infrared; sha256sum [abc].png) | LC_ALL=C sort | sha256sum",
+            "sharp": "cd pairs/sharp; sha256sum * | LC_ALL=C sort | sha256sum",
+            "flat": "cd pairs/flat; sha256sum [abc].png | LC_ALL=C sort | sha256sum",
+            "whole": "sha256sum whole/model.safetensors",
+            "shards": "cd shards; sha256sum *.safetensors | LC_ALL=C sort | sha256sum",
+        }
+        expected = {name: shell(command).stdout.split()[0] for name, command in commands.items()}
+        assert settings["sha256"] == {"pairs": expected.pop("pairs"), "methods": expected}
+        assert settings["compared"] == "flat"
 
     def test_files(self, pairs: Path, tmp_path: Path) -> None:
         table = run(pairs, output=tmp_path / "new" / "out", sheet=["d", "a"])

@@ -1,6 +1,7 @@
 """Paired tests of a method against the others: by counting all signs, and by hand."""
 
 import csv
+import json
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -79,6 +80,10 @@ def test_evaluation(scenes: Path, tmp_path: Path, gffusion: Callable) -> None:
     assert expected in outcome.out and expected in (tmp_path / "out" / "table.md").read_text()
     file = tmp_path / "out" / "significance.csv"
     rows = list(csv.DictReader(file.read_text().splitlines()))
+    assert {row["compared"] for row in rows} == {"average"}
+    means = json.loads((tmp_path / "out" / "summary.json").read_text())["methods"]
+    difference = means["average"]["EN"] - means["maximum"]["EN"]
+    assert float(rows[0]["mean difference"]) == pytest.approx(difference)
     assert [(row["method"], row["metric"]) for row in rows] == [("maximum", name) for name in ("EN", "SCD", "Nabf")]
     assert all(int(row["better"]) + int(row["worse"]) <= 3 and float(row["p"]) >= 0.25 for row in rows)
     assert gffusion(*command).exit_code == 0 and not file.exists()
