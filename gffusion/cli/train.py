@@ -11,6 +11,7 @@ from .messages import name_options
 from .outputs import new_output
 
 if TYPE_CHECKING:
+    from gffusion.training import FusionTrainer
     from gffusion.training.recipe import Recipe
 
 # Recipe.parse defines the options and prints the help.
@@ -42,8 +43,19 @@ def _train(recipe: "Recipe") -> None:
     for name, dataset in (("training", trainer.train_dataset), ("evaluation", trainer.eval_dataset)):
         if description := getattr(dataset, "range_description", None):
             trainer.accelerator.print(f"{name}: {description}")
-    epochs, pairs = trainer.args.num_train_epochs, f"{len(trainer.train_dataset)} pairs"  # type: ignore[arg-type]
-    trainer.accelerator.print(f"training on {pairs}: {epochs} epochs of {trainer.steps_per_epoch} steps")
+    trainer.accelerator.print(_describe_length(trainer))
     trainer.train()
     trainer.accelerator.print(f"best weights: {trainer.output_dir / 'best'}")
     trainer.accelerator.state.destroy_process_group()  # its threads would race with the end of Python
+
+
+def _describe_length(trainer: "FusionTrainer") -> str:
+    """Return the number of pairs, epochs and steps, and how many pairs an epoch uses if that is not all."""
+    pairs, used = trainer.sampler.length, trainer.steps_per_epoch * trainer.sampler.global_batch
+    text = f"training on {pairs} pairs: {trainer.args.num_train_epochs} epochs of {trainer.steps_per_epoch} steps"
+    if used < pairs:
+        text += (
+            f"; each epoch uses {used} pairs, and not always the same, because the other {pairs - used} do not fill a step: "
+            "to use more, lower --per_device_train_batch_size"
+        )
+    return text

@@ -1,0 +1,28 @@
+"""`gffusion train`: what it prints, and what repeats a run."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+SMALL = {"stem_channels": 4, "feature_channels": 8, "decoder_channels": [4], "paradigm": "cascading"}
+CONFIG = json.dumps(SMALL | {"use_segmenter": False})
+
+
+@pytest.mark.usefixtures("in_scenes")
+@pytest.mark.parametrize(
+    ("batch_size", "printed"),
+    [
+        (1, "training on 3 pairs: 1 epochs of 3 steps\n"),
+        (
+            2,
+            "each epoch uses 2 pairs, and not always the same, because the other 1 do not fill a step: to use more, lower ",
+        ),
+        (8, "training on 3 pairs: 1 epochs of 1 steps\n"),
+    ],
+)
+def test_says_how_many_pairs_an_epoch_uses(gffusion: Callable, batch_size: int, printed: str) -> None:
+    words = f"--train_data . --output_dir run --num_train_epochs 1 --crop_size 32 --per_device_train_batch_size {batch_size}"
+    outcome = gffusion("train", *words.split(), "--model_config", CONFIG)
+    assert outcome.exit_code == 0, outcome.err
+    assert printed in outcome.out
