@@ -150,7 +150,7 @@ class FusionCard:
         base_model: Hub id of the model that training started from.
         replaced_encoders: Descriptions, such as "randomly initialized", of encoders ("clip", "dinov2") without the weights
             of CLIP or DINOv2. They are not listed as base models.
-        settings: Training options with non-default values, see [`non_default_settings`].
+        settings: Training options, at least those with non-default values, see [`non_default_settings`].
         command: Command that trains the weights.
         log: Records of the training log in order: `epoch`, counted from 0, and values by name.
         metric_for_best_model: Loss or metric in the log that chose the best weights.

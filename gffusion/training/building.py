@@ -70,10 +70,12 @@ def build_trainer(recipe: Recipe) -> FusionTrainer:
     names = ", ".join(Path(root).resolve().name for root in data.train_data)
     facts = {
         "training_data": [TrainingData(names, len(train_data), "see where the data come from")],
-        "settings": {name: value for name, value in non_default_settings(data).items() if name not in _NOT_ON_CARDS},
+        "settings": {"recipe": recipe.name or "none"}
+        | {name: value for name, value in non_default_settings(data).items() if name not in _NOT_ON_CARDS},
         **(_describe_start(start, model) if start else {}),
     }
     trainer = FusionTrainer(model, recipe.training, train_data, eval_data, facts)
+    trainer.folder.recipe = recipe.to_yaml()
     for note in recipe.notes if trainer.accelerator.is_main_process else ():
         logger.warning("%s", note)
     return trainer

@@ -44,7 +44,9 @@ def write_card(
     added to those of the run.
     """
     settings = {name: value for name, value in non_default_settings(arguments).items() if name not in IRRELEVANT}
-    settings |= dict(facts.get("settings", {})) | non_default_settings(infrared_options)
+    settings = (
+        {"seed": arguments.seed} | settings | dict(facts.get("settings", {})) | non_default_settings(infrared_options)
+    )
     facts = {**facts, "settings": settings}
     options = format_options(infrared_options)
     FusionCard(
@@ -57,6 +59,12 @@ def write_card(
         evaluations=_evaluations(log, step, evaluation_pairs, options),
         **facts,
     ).save(folder)
+
+
+def add_digests(facts: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
+    """Return the facts of a card with digests of encoders among the settings, under the call that computes them."""
+    calls = {f"digest_weights(model.{name})": digest for name, digest in digests.items()}
+    return {**facts, "settings": {**facts.get("settings", {}), **calls}}
 
 
 def _shorten_path(folder: Path) -> str:

@@ -5,10 +5,13 @@ Nothing here imports torch, so that wrong options are reported at once.
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from gffusion._version import __version__
 from gffusion.utils.cores import count_cores
 from gffusion.utils.regular_files import read_regular
 from gffusion.utils.yaml_text import load_yaml
@@ -135,6 +138,12 @@ class DataArguments:
     cache_in_memory: bool = False
 
 
+RECIPE_START = "# All options of a run of gffusion"
+"""Beginning of the files that [`Recipe.to_yaml`] makes."""
+
+# They continue, replace or publish one run, and are not part of its recipe.
+_OF_ONE_RUN = {"overwrite_output_dir", "resume_from_checkpoint", "push_to_hub", "hub_model_id"}
+
 _KINDS = {"model": ModelArguments, "data": DataArguments, "training": FusionTrainingArguments}
 
 
@@ -143,7 +152,7 @@ class Recipe:
     """Options of a training run: what to train, what to train on, and how.
 
     `typed` has the names of the options that are meant for this run; those of a YAML file serve several runs. By default, all are.
-    `notes` say what was changed for this machine.
+    `notes` say what was changed for this machine. `name` is that of a bundled recipe, or of a file, if there is one.
 
     Examples:
         >>> recipe = Recipe.parse(["--config", "finetune", "--train-data", "mine", "yours", "--num_train_epochs", "3"])
@@ -156,6 +165,7 @@ class Recipe:
     training: FusionTrainingArguments
     typed: frozenset[str] = field(default_factory=lambda: frozenset(list_options()))
     notes: tuple[str, ...] = ()
+    name: str = ""
 
     @classmethod
     def parse(cls, words: Sequence[str], program: str | None = None) -> "Recipe":
@@ -178,9 +188,30 @@ class Recipe:
             options = _merge(recipe, given)
             model, data, training = (make(kind, options) for kind in _KINDS.values())
             notes = () if "dataloader_num_workers" in given else _limit_workers(training)
-            return cls(model, data, training, frozenset(given), notes)
+            return cls(model, data, training, frozenset(given), notes, _name_recipe(path) if path else "")
         except (OSError, ValueError) as error:
             parser.error(str(error))
+
+    def to_yaml(self) -> str:
+        """Return a recipe with all options, which gives the same training with the same data and initial weights.
+
+        Options that continue, replace or publish a run are left out. Paths are as they were given.
+
+        Examples:
+            >>> recipe = Recipe.parse(["--config", "finetune", "--train-data", "mine"])
+            >>> load_yaml(recipe.to_yaml())["train_data"]
+            ['mine']
+        """
+        options = asdict(self.model) | asdict(self.data) | asdict(self.training)
+        given = {name: value for name, value in options.items() if value is not None and name not in _OF_ONE_RUN}
+        source = f", from the recipe {self.name!r}" if self.name else ""
+        text = yaml.safe_dump(given, sort_keys=False, allow_unicode=True)
+        return f"{RECIPE_START} {__version__}{source}.\n{text}"
+
+
+def _name_recipe(path: str) -> str:
+    """Return the name of a bundled recipe, or that of a file without its folder, which says nothing on another machine."""
+    return Path(path).name if Path(path).is_file() else path
 
 
 def _limit_workers(training: FusionTrainingArguments) -> tuple[str, ...]:

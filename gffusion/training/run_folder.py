@@ -1,6 +1,7 @@
 """Output folder of a run, with its log and weights."""
 
 import json
+import logging
 import os
 import re
 import tempfile
@@ -19,8 +20,12 @@ from gffusion.utils.atomic import remove_leftovers, replace_file, replace_link
 from gffusion.utils.locks import FolderLock
 
 from .checkpoints import recover_folder, remove_folder, replace_folder
+from .recipe import RECIPE_START
+
+logger = logging.getLogger(__name__)
 
 LOG = "log.jsonl"
+RECIPE = "recipe.yaml"
 IMAGES = "images"
 CHECKPOINTS = "checkpoints"
 WEIGHTS = ("best", "last")
@@ -63,10 +68,15 @@ def _name_loss(run: Path) -> str:
 
 
 class RunFolder:
-    """Atomic writer of log and weights, for the main process only. The folder is created if missing."""
+    """Atomic writer of log, weights and recipe, for the main process only. The folder is created if missing.
+
+    Attributes:
+        path: The folder.
+        recipe: Text of the recipe, see [`Recipe.to_yaml`], or an empty text.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.recipe = path, ""
         try:
             path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=path):
@@ -148,7 +158,9 @@ class RunFolder:
         return _is_log(self.path / LOG)
 
     def clear(self) -> None:
-        """Delete log, images and weights of another run, and no other files: edited model cards stay, for example."""
+        """Delete log, images, weights and recipe of another run, and no other files: edited model cards stay, for example."""
+        if _is_recipe(self.path / RECIPE):
+            (self.path / RECIPE).unlink()
         if not self._is_run():
             return
         images = [path for path in (self.path / IMAGES).glob("*") if _IMAGE_FILE.fullmatch(path.name)]
@@ -164,6 +176,14 @@ class RunFolder:
     def _is_unfinished(self, name: str) -> bool:
         state = self.path / name / TRAINING_STATE
         return state.is_file() and read_json_object(state).get("finished") is False
+
+    def write_recipe(self) -> None:
+        """Write the recipe, if there is one; a file of its name that no run wrote stays, with a warning."""
+        file = self.path / RECIPE
+        if self.recipe and os.path.lexists(file) and not _is_recipe(file):
+            logger.warning("%s was not written by a run and is kept: the options of this run are not saved.", file)
+        elif self.recipe:
+            replace_file(file, self.recipe.encode())
 
     def append_log(self, record: dict[str, Any]) -> None:
         """Append a record to the log."""
@@ -219,6 +239,15 @@ class RunFolder:
             recover_folder(self.path / name)
         for name in ("", IMAGES, *WEIGHTS):  # log, images and cards
             remove_leftovers(self.path / name)
+
+
+def _is_recipe(file: Path) -> bool:
+    """Return whether a run wrote a recipe."""
+    with suppress(OSError):
+        if file.is_file() and not file.is_symlink():
+            with file.open("rb") as content:
+                return content.read(len(RECIPE_START)) == RECIPE_START.encode()
+    return False
 
 
 def _is_log(log: Path) -> bool:

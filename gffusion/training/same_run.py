@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 _PAIRS, _OF_EVALUATION = "pairs", " of the evaluation"  # in descriptions of runs
 _EVALUATED = _PAIRS + _OF_EVALUATION
 
-_LABELED, _TRAINED, _DIGESTS = "has labels", "trained parameters", "weights of the encoders"  # new in descriptions
+DIGESTS = "weights of the encoders"
+_LABELED, _TRAINED = "has labels", "trained parameters"  # these three are new in descriptions
 
 _ENCODERS = ("clip_config.", "dinov2_config.")  # their fields in descriptions
 
@@ -63,7 +64,7 @@ def describe_run(
         "size of a training image": list(item["visible_values"].shape[1:]),
         _LABELED: "labels" in item and model.config.use_segmenter,
         _TRAINED: [name for name, value in plain.named_parameters() if value.requires_grad and "ssnet." not in name],
-        _DIGESTS: {name: digest_weights(encoder) for name, encoder in model.backbones.items()},
+        DIGESTS: {name: digest_weights(encoder) for name, encoder in model.backbones.items()},
         **_describe_data(dataset, model.config.use_segmenter, reads_files),
         **{f"{name}{_OF_EVALUATION}": value for name, value in evaluated.items()},
         "model": {
@@ -86,7 +87,7 @@ def check_same_run(
     before, now = before | _flatten(before.pop("model")), now | _flatten(now.pop("model"))
     of_model = _compare_models(before, now)
     names, differences = before.keys() | now.keys(), []
-    names -= {_LABELED, _TRAINED, _DIGESTS, *_CONTENTS}
+    names -= {_LABELED, _TRAINED, DIGESTS, *_CONTENTS}
     names -= {
         name for name in before.keys() ^ now.keys() if name.startswith(_ENCODERS)
     }  # `paradigm` or `use_segmenter` differs
@@ -121,7 +122,7 @@ def check_same_run(
 
 def _compare_models(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Return how labels, trained parameters and encoders differ, as far as the checkpoint tells; older ones do not."""
-    if not {_LABELED, _TRAINED, _DIGESTS} <= before.keys():
+    if not {_LABELED, _TRAINED, DIGESTS} <= before.keys():
         return []
     differences = []
     if before[_LABELED] != now[_LABELED]:
@@ -135,7 +136,7 @@ def _compare_models(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
         differences.append(f"{_count(added)} frozen and would be trained: freeze them with `requires_grad_(False)`")
     if removed := trained_before - trained_now:
         differences.append(f"{_count(removed)} trained and would be frozen: set `requires_grad_(True)`")
-    if changed := [name for name, digest in before[_DIGESTS].items() if digest != now[_DIGESTS].get(name)]:
+    if changed := [name for name, digest in before[DIGESTS].items() if digest != now[DIGESTS].get(name)]:
         differences.append(
             f"the weights of {' and '.join(changed)}, which checkpoints do not hold, are not those of the run: load the model from "
             "the folder last of the run, or with the encoders that the run began with"

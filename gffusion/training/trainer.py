@@ -24,7 +24,7 @@ from gffusion.utils.progress import hidden_progress, show_progress
 from . import preflight
 from .argument_types import check_argument_types
 from .arguments import FusionTrainingArguments
-from .card import write_card
+from .card import add_digests, write_card
 from .checked_dataset import CheckedDataset, read_item
 from .checkpoints import Checkpoints
 from .given_data import drop_random_transforms, unwrap_subset, warn_about_assumed_classes, warn_about_data
@@ -33,7 +33,7 @@ from .non_finite import raise_on_non_finite
 from .progress import Progress
 from .push_to_hub import check_publishable, push_finished
 from .run_folder import CHECKPOINTS, IMAGES, RunFolder, summarize
-from .same_run import check_same_run, describe_run, warn_about_changed_files
+from .same_run import DIGESTS, check_same_run, describe_run, warn_about_changed_files
 from .sampling import StepSampler, collate
 from .schedules import head_learning_rate, learning_rate, segmentation_weight, warmup_factor
 from .step import TrainingStep
@@ -216,6 +216,7 @@ class FusionTrainer:
             else:
                 self.checkpoints.clear()
                 self.folder.clear()
+            self.folder.write_recipe()
         options = dataclasses.asdict(self.args)
         plain = {name: value if isinstance(value, int | float | str) else str(value) for name, value in options.items()}
         self.accelerator.init_trackers("gffusion", config=plain)
@@ -383,8 +384,9 @@ class FusionTrainer:
         if self.accelerator.is_main_process:
             steps, log = self.folder.mark_weights(True, self.total_steps), self.folder.read_log()
             pairs, options = self._evaluated_files, self._processor.infrared_options
+            facts = add_digests(self.card_facts, self._description[DIGESTS])
             for name, step in steps.items():
-                write_card(self.output_dir / name, self.model, self.args, self.card_facts, log, step, pairs, options)
+                write_card(self.output_dir / name, self.model, self.args, facts, log, step, pairs, options)
             warn_if_worse(log, self.args.metric_for_best_model, self.progress.best)
         self.accelerator.wait_for_everyone()
         if self.args.push_to_hub and self.accelerator.is_main_process:

@@ -8,15 +8,24 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from PIL import Image
 from read_back import read_log
 
-from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel, create_model
+from gffusion import (
+    FusionTrainer,
+    FusionTrainingArguments,
+    GFFusionConfig,
+    GFFusionImageProcessor,
+    GFFusionModel,
+    create_model,
+)
 from gffusion.data import FusionDataset
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.training.building import build_model, build_trainer
 from gffusion.training.given_data import warn_about_shared_pairs
 from gffusion.training.recipe import ModelArguments, Recipe, list_recipes, read_recipe
+from gffusion.zoo.digest import digest_weights
 
 SMALL = {"stem_channels": 4, "feature_channels": 8, "decoder_channels": [8, 4]}
 FUNET = SMALL | {"paradigm": "cascading", "use_segmenter": False}
@@ -49,6 +58,63 @@ def test_same_seed_same_weights_and_resume(train: Callable[..., Path], tmp_path:
     whole = train(*short, "--num_train_epochs", 4, name="whole")
     assert read_log(resumed) == read_log(whole)
     assert weights(resumed) == weights(whole)
+
+
+def test_recipe_of_a_run_repeats_it(
+    train: Callable[..., Path], backbone_folders: dict[str, str], scenes: Path, tmp_path: Path
+) -> None:
+    """With values from the command line, a recipe and defaults, and texts that YAML could take for something else."""
+    words = [
+        "--config",
+        "ablations/hybrid",
+        "--layout",
+        "folders",
+        "--seed",
+        7,
+        "--eval_data",
+        scenes,
+        "--eval_metrics",
+        "EN",
+    ]
+    words += [word for name, folder in backbone_folders.items() for word in (f"--{name}_name_or_path", folder)]
+    words += ["--infrared_range", "10,200", "--num_eval_images", 0, "--head_start_epoch", 0, "--learning_rate", "3e-05"]
+    small = SMALL | {"segmenter_image_size": [32, 32], "semantic_layers": [1], "segmentation_weight": 0.3}
+    first = train(*words, "--overwrite_output_dir", "true", model_config=small)
+    recipe = (first / "recipe.yaml").read_text(encoding="utf-8")
+    assert "from the recipe 'ablations/hybrid'" in recipe.splitlines()[0]
+    for _ in range(2):  # also by the recipe of the repeated run
+        trainer = build_trainer(Recipe.parse(["--config", f"{first}/recipe.yaml", "--output_dir", f"{first}-again"]))
+        trainer.train()
+        assert weights(trainer.output_dir) == weights(first)
+        first = trainer.output_dir
+    again = yaml.safe_load((tmp_path / "run-again" / "recipe.yaml").read_text(encoding="utf-8"))
+    assert again == yaml.safe_load(recipe) | {"output_dir": str(tmp_path / "run-again")}
+    card = (tmp_path / "run" / "best" / "README.md").read_text(encoding="utf-8")
+    rows = {"recipe": "ablations/hybrid", "seed": 7}
+    rows |= {
+        f"digest_weights(model.{name})": digest_weights(module) for name, module in trainer.model.backbones.items()
+    }
+    assert all(f"| `{name}` | `{value}` |" in card for name, value in rows.items())
+
+
+def test_recipe_belongs_to_the_run_in_the_folder(
+    train: Callable[..., Path], scenes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = train("--num_train_epochs", 2, "--head_start_epoch", 9) / "recipe.yaml"
+    content = recipe.read_text()
+    recipe.unlink()  # as of a run of an older version
+    train("--num_train_epochs", 2, "--head_start_epoch", 9, "--resume_from_checkpoint", "true")
+    assert recipe.read_text() == content
+    recipe.write_text(content + "learning_rate: 0.5\n")  # of another run, or edited
+    train("--num_train_epochs", 3, "--head_start_epoch", 9, "--resume_from_checkpoint", "true")
+    assert recipe.read_text() == content.replace("num_train_epochs: 2", "num_train_epochs: 3")
+    arguments = FusionTrainingArguments(str(tmp_path / "run"), num_train_epochs=1, overwrite_output_dir=True)
+    FusionTrainer(build_model(ModelArguments(model_config=FUNET)), arguments, FusionDataset(scenes)).train()
+    assert not recipe.exists()  # options in Python are no recipe
+    recipe.write_text("learning_rate: 0.5  # mine\n")
+    train("--config", recipe, "--overwrite_output_dir", "true")
+    assert recipe.read_text() == "learning_rate: 0.5  # mine\n"
+    assert f"{recipe} was not written by a run and is kept" in caplog.text
 
 
 @pytest.mark.parametrize("disable_tqdm", [False, True])

@@ -95,6 +95,7 @@ class TestWriteCard:
         assert "0.0125" in card
         assert "4321" in card
         assert "7654321" not in card
+        assert "| `seed` | `0` |" in self.write(tmp_path / "best", model)  # the default, too
         assert str(tmp_path) not in card  # no path of the machine
 
     def test_infrared_options_are_named_and_in_the_command(self, model: GFFusionModel, tmp_path: Path) -> None:
