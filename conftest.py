@@ -2,6 +2,9 @@
 
 import importlib.util
 import os
+from collections.abc import Iterator
+
+import pytest
 
 # Before transformers is imported, and for the processes that tests start: quiet, and no test may need a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -14,6 +17,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # `--doctest-modules` executes modules without marking them as initializing, which `gffusion.inference.registration` relies
 # on: import them regularly first.
 import gffusion.inference.pipeline  # noqa: F401
+from gffusion.metrics import METRICS
 
 collect_ignore = []
 # Triton is part of torch's builds for NVIDIA GPUs on Linux only.
@@ -21,3 +25,13 @@ if importlib.util.find_spec("triton") is None:
     collect_ignore += ["gffusion/inference/triton_funet.py", "gffusion/inference/triton_kernels.py"]
 if importlib.util.find_spec("gradio") is None:
     collect_ignore += ["gffusion/demo/page.py"]
+
+
+@pytest.fixture(autouse=True)
+def keep_metrics() -> Iterator[None]:
+    """Forget the metrics that a test, an example or a page registers."""
+    before = dict(METRICS)
+    yield
+    if before != METRICS:
+        METRICS.clear()
+        METRICS.update(before)

@@ -103,7 +103,8 @@ def evaluate(
             `gffusion export`.
         baselines: Classical baselines, or one: names in `gffusion.evaluation.baselines.BASELINES`. Default: all; `[]` for none.
         metrics: Metrics of the mean rank, or one, or `"all"` metrics of the protocol. Default: EN, SCD, VIF, Qabf and SSIM,
-            as far as the protocol has them. Nabf, the share of artifacts, is always measured if the protocol has it, but
+            as far as the protocol has them. Metrics of your own have the names that
+            [`register_metric`][gffusion.metrics.register_metric] gave them. Nabf, the share of artifacts, is always measured if the protocol has it, but
             counts only if it is listed here.
         protocol: A name in `gffusion.metrics.PROTOCOLS`.
         labels: Folder of label maps. Adds a table of IoU for models with a segmenter, over the pairs that have a label map.

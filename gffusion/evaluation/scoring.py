@@ -17,7 +17,7 @@ from gffusion.data import ImagePair, ReadOptions, read_labels
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.label_values import replace_values
 from gffusion.inference.predict import Prediction
-from gffusion.metrics import compute_metrics, get_metric, to_luma8
+from gffusion.metrics import METRICS, compute_metrics, get_metric, to_luma8
 from gffusion.metrics.compute import check_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.utils.memory import memory_errors
@@ -117,23 +117,33 @@ def _score_pair(plan: Plan, pair: ImagePair, records: Records) -> PairScores:
     for method in plan.methods:
         try:
             with memory_errors():
-                key, new, label_error = _score(plan, method, sources, records)
+                key, known, new, label_error = _score(plan, method, sources, records)
         except _ERRORS as error:
             scores.fail(method.name, str(error))
             continue
-        values = scores.values[method.name] = {**records.get(key), **new}
+        values = scores.values[method.name] = {**known, **new}
         if infinite := [name for name in plan.metrics if not np.isfinite(values[name])]:
             reason = f"{infinite[0]} is {values[infinite[0]]}, so that its mean is not finite"
             scores.fail(method.name, "; ".join([reason, *values.get(NOTES, ())]))
             continue
-        if new:  # not above: if records cannot be written, the evaluation ends, and no pair is left out
-            records.add(key, method.name, pair.name, new)
+        recorded = {_name_record(name): value for name, value in new.items() if _name_record(name)}
+        if recorded:  # not above: if records cannot be written, the evaluation ends, and no pair is left out
+            records.add(key, method.name, pair.name, recorded)
         scores.label_errors += [f"{method.name}: {label_error}"] if label_error else []
     return scores
 
 
-def _score(plan: Plan, method: Method, sources: Sources, records: Records) -> tuple[str, dict[str, Any], str]:
-    """Return the key of the values, those that have no record, and why a label map cannot be used."""
+def _name_record(name: str) -> str:
+    """Return the name of values in records: a registered metric has that of its version, and none without a version."""
+    if name not in METRICS or not METRICS[name].is_registered:
+        return name
+    return f"{name} {METRICS[name].version}" if METRICS[name].version else ""
+
+
+def _score(
+    plan: Plan, method: Method, sources: Sources, records: Records
+) -> tuple[str, dict[str, Any], dict[str, Any], str]:
+    """Return the key of the values, those that have a record, those that have none, and why a label map cannot be used."""
     pair, label_error = sources.pair, ""
     try:
         label_files = _label_files(plan, method, pair)
@@ -151,14 +161,15 @@ def _score(plan: Plan, method: Method, sources: Sources, records: Records) -> tu
     if plan.segmenter is not None and label_files:
         parts.append(f"segmented by {plan.segmenter.fingerprint(pair)}")
     key = hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
-    known = records.get(key)
+    recorded = records.get(key)
+    known = {name: recorded[_name_record(name)] for name in (*wanted, NOTES) if _name_record(name) in recorded}
     missing = [name for name in wanted if name not in known]
     if CONFUSION in known and len(known[CONFUSION]) != len(plan.class_names):  # written by another program
         missing.append(CONFUSION)
     if not missing:
-        return key, {}, label_error
+        return key, known, {}, label_error
     values, cause = _measure(plan, method, sources, missing, label_files)
-    return key, values, label_error or cause
+    return key, known, values, label_error or cause
 
 
 def _label_files(plan: Plan, method: Method, pair: ImagePair) -> list[Path]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion._version import __version__
-from gffusion.metrics import METRICS
+from gffusion.metrics.catalog import get_info
 from gffusion.utils.atomic import replace_file
 from gffusion.utils.escaping import escape_csv
 from gffusion.utils.notes import name_first
@@ -105,8 +105,12 @@ class EvaluationTable:
 
     @property
     def higher_is_better(self) -> tuple[bool, ...]:
-        """Direction of every metric."""
-        return tuple(bool(METRICS[name].higher_is_better) for name in self.metrics)
+        """Direction of every metric.
+
+        Raises:
+            ValueError: If there is no metric of a name.
+        """
+        return tuple(get_info(name).higher_is_better for name in self.metrics)
 
     @property
     def ranks(self) -> NDArray[np.float64]:

@@ -78,7 +78,8 @@ def format_log(log: Sequence[Mapping[str, float]], criterion: str = "loss_struct
 
     Args:
         log: Records in order.
-        criterion: Loss or metric of the validation that chose the best weights.
+        criterion: Loss or metric of the validation that chose the best weights. The best are left out for a metric that was
+            registered in another process.
 
     Examples:
         >>> print(format_log([{"epoch": 0, "eval_EN": 6.5}, {"epoch": 1, "eval_EN": 6.25}], "EN"))
@@ -87,7 +88,10 @@ def format_log(log: Sequence[Mapping[str, float]], criterion: str = "loss_struct
         | `eval_EN` | 6.5 | 6.25 |
     """
     score, metric = f"eval_{criterion}", METRICS.get(criterion)
-    scored = [record for record in log if math.isfinite(record.get(score, math.nan)) and record["epoch"] >= 0]
+    is_known = metric is not None or criterion.startswith("loss")
+    scored = [
+        record for record in log if is_known and math.isfinite(record.get(score, math.nan)) and record["epoch"] >= 0
+    ]
     reverse = metric is not None and bool(metric.higher_is_better)
     best = sorted(scored, key=lambda record: record[score], reverse=reverse)[:1]
     records = {"before training": log[0]} if log and log[0]["epoch"] < 0 else {}

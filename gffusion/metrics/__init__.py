@@ -10,6 +10,7 @@ from .catalog import METRICS, MetricInfo, list_metrics
 from .compute import compute_metrics, get_metric
 from .images import to_luma8
 from .protocols import PROTOCOLS, Protocol
+from .registration import register_metric
 
 if TYPE_CHECKING:
     from .classes import (
@@ -65,6 +66,7 @@ __all__ = [
     "compute_metrics",
     "get_metric",
     "list_metrics",
+    "register_metric",
     "to_luma8",
 ]
 

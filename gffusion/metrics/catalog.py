@@ -1,7 +1,7 @@
 """The list of metrics and their properties. FMI is left out, because published programs for it use different features."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from inspect import Parameter, signature
@@ -25,6 +25,8 @@ class MetricInfo:
         higher_is_better: Whether a higher value is better.
         minimum_size: Minimum height and width of the images, in pixels, under the protocol `standard`.
         uniform_minimum_size: The same with the option `window="uniform"`, for metrics that have it.
+        is_registered: Whether the metric was added by [`register_metric`][gffusion.metrics.register_metric].
+        version: Digest of the version of a registered metric, or `None` if it has none.
     """
 
     name: str
@@ -35,6 +37,8 @@ class MetricInfo:
     higher_is_better: bool = True
     minimum_size: int = 1
     uniform_minimum_size: int | None = None
+    is_registered: bool = False
+    version: str | None = None
 
     @cached_property
     def task(self) -> Literal["fusion", "segmentation"]:
@@ -66,7 +70,7 @@ _EVERINGHAM = (
     "challenge, International Journal of Computer Vision 88, 2010, doi:10.1007/s11263-009-0275-4"
 )
 
-METRICS: Mapping[str, MetricInfo] = {
+METRICS: dict[str, MetricInfo] = {
     metric.name: metric
     for metric in (
         MetricInfo(
@@ -210,7 +214,22 @@ METRICS: Mapping[str, MetricInfo] = {
         ),
     )
 }
-"""All metrics by name, in the order of tables."""
+"""All metrics by name, in the order of tables; `register_metric` adds others."""
+
+
+def get_info(name: str) -> MetricInfo:
+    """Return the entry of a metric.
+
+    Raises:
+        ValueError: If there is none.
+
+    Examples:
+        >>> get_info("EN").value_range
+        (0, 8)
+    """
+    if name not in METRICS:
+        raise ValueError(f"Unknown metric {name!r}: register it with gffusion.metrics.register_metric.")
+    return METRICS[name]
 
 
 def list_metrics(task: Literal["fusion", "segmentation"] = "fusion") -> list[str]:

@@ -11,7 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardInd
 
 from gffusion.utils.notes import name_in_errors
 
-from .catalog import METRICS, MetricInfo
+from .catalog import MetricInfo, get_info
 from .options import check_options
 from .segmentation import check_labels, check_num_classes, drop_ignored
 
@@ -21,13 +21,13 @@ _MARK = "only_"  # start of the names of states that tell settings apart
 class _CatalogMetric(Metric):
     """Metric whose declaration, `info`, is an entry of `METRICS`; `settings` are the options of its functional form."""
 
-    info: ClassVar[MetricInfo]
+    info: MetricInfo
     settings: dict[str, Any]
 
     def __init_subclass__(cls, metric: str | None = None) -> None:
         super().__init_subclass__()
         if metric is not None:
-            cls.info = METRICS[metric]
+            cls.info = get_info(metric)
             cls.higher_is_better = cls.info.higher_is_better
 
     def merge_state(self, incoming_state: "dict[str, Any] | Metric") -> None:
@@ -60,6 +60,7 @@ class FusionMetric(_CatalogMetric):
         kwargs: Options of the metric's functional form, by name, and those of `torchmetrics.Metric`.
 
     Raises:
+        TypeError: If a subclass names no metric.
         ValueError: If an option is unknown, or has a value that is not allowed.
 
     Examples:
@@ -76,6 +77,11 @@ class FusionMetric(_CatalogMetric):
     count: Tensor
 
     def __init__(self, **kwargs: Any) -> None:
+        if not hasattr(self, "info"):
+            raise TypeError(
+                f"{type(self).__name__} names no metric: register a function of your own with gffusion.metrics.register_metric, "
+                "and call gffusion.metrics.get_metric with its name"
+            )
         self.settings = {option: kwargs.pop(option) for option in self.info.options if option in kwargs}
         with name_in_errors(self.info.name):
             check_options(self.info.functional, **self.settings)
@@ -241,3 +247,24 @@ CLASSES: dict[str, type[FusionMetric] | type[SegmentationMetric]] = {
     metric.info.name: metric for base in (FusionMetric, SegmentationMetric) for metric in base.__subclasses__()
 }
 """The class of each metric, by the metric's name."""
+
+
+class RegisteredMetric(FusionMetric):
+    """Metric of a function that was registered with [`register_metric`][gffusion.metrics.register_metric].
+
+    Args:
+        name: Name of the metric.
+        kwargs: Options of `torchmetrics.Metric`.
+
+    Raises:
+        ValueError: If there is no metric of this name, or an option is unknown.
+    """
+
+    def __init__(self, name: str, **kwargs: Any) -> None:
+        self.info = get_info(name)
+        super().__init__(**kwargs)
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a higher value is better."""
+        return self.info.higher_is_better

@@ -21,7 +21,7 @@ def get_metric(name: str, protocol: str = "standard", **kwargs: Any) -> "Metric"
     """Create a metric by name.
 
     Args:
-        name: A name from [`list_metrics`][gffusion.metrics.list_metrics].
+        name: A name from [`list_metrics`][gffusion.metrics.list_metrics], which has registered metrics, too.
         protocol: The protocol of a fusion metric, a name in `PROTOCOLS`. It changes nothing for segmentation.
         kwargs: Arguments of the metric's class, such as `num_classes` for segmentation. They override options of the protocol.
 
@@ -40,8 +40,10 @@ def get_metric(name: str, protocol: str = "standard", **kwargs: Any) -> "Metric"
         raise TypeError(f"`name` must be the name of one metric, got {name!r}")
     check_protocol(protocol)
     options = {} if name in list_metrics("segmentation") else find_options(protocol, name)
-    from .classes import CLASSES  # imported here, because torchmetrics takes seconds to import
+    from .classes import CLASSES, RegisteredMetric  # imported here, because torchmetrics takes seconds to import
 
+    if METRICS[name].is_registered:
+        return RegisteredMetric(name, **kwargs)
     return CLASSES[name](**{**options, **kwargs})
 
 

@@ -56,7 +56,7 @@ def suggest(name: str, allowed: Iterable[str]) -> str:
 
 
 def _spell(metric: str) -> tuple[str, str]:
-    return METRICS[metric].functional.__name__, metric
+    return getattr(METRICS[metric].functional, "__name__", metric), metric
 
 
 def _simplify(name: str) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 from .catalog import METRICS, list_metrics
 from .names import ALL, list_given, suggest
 
+_OWN_METRICS = "; register functions of your own with gffusion.metrics.register_metric, and give their names"
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -87,6 +89,8 @@ def check_protocol(protocol: str) -> None:
 def select_options(protocol: str, metrics: Iterable[str] | None = None) -> Mapping[str, Mapping[str, Any]]:
     """Return the options of fusion metrics, `"all"` or by default of all, under a protocol of `PROTOCOLS`.
 
+    Registered metrics have none, and are not part of `"all"`.
+
     Raises:
         TypeError: If the metrics are neither a name nor names.
         ValueError: If the protocol is unknown or lacks one of the metrics.
@@ -97,9 +101,9 @@ def select_options(protocol: str, metrics: Iterable[str] | None = None) -> Mappi
     """
     check_protocol(protocol)
     options = PROTOCOLS[protocol].options
-    names = (ALL,) if metrics is None else list_given(metrics, "metrics")
+    names = (ALL,) if metrics is None else list_given(metrics, "metrics", advice=_OWN_METRICS)
     chosen = {name: find_options(protocol, name) for name in names if name != ALL}
-    return options if ALL in names else chosen
+    return {**options, **chosen} if ALL in names else chosen
 
 
 def find_options(protocol: str, metric: str) -> Mapping[str, Any]:
@@ -108,7 +112,8 @@ def find_options(protocol: str, metric: str) -> Mapping[str, Any]:
     Raises:
         ValueError: If the protocol is unknown or lacks the metric.
     """
-    options = select_options(protocol)
+    registered: dict[str, Mapping[str, Any]] = {name: {} for name, info in METRICS.items() if info.is_registered}
+    options = {**select_options(protocol), **registered}
     if metric not in options:
         raise ValueError(
             f"The protocol {protocol!r} has no fusion metric {metric!r}.{suggest(metric, options)} Allowed are {', '.join(options)}."

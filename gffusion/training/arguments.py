@@ -51,7 +51,7 @@ class FusionTrainingArguments:
         eval_epochs: Epochs between two evaluations (ours, because recipes cannot know the number of steps per epoch).
         eval_steps: Steps between two evaluations.
         eval_metrics: Fusion metrics of the evaluation: EN, SD, SF, AG, MI, NMI, CC, SCD, MSE, PSNR, VIF, VIFF, Qabf, Nabf, SSIM or
-            MS-SSIM. Labeled data adds mIoU.
+            MS-SSIM, or of `register_metric` in Python. Labeled data adds mIoU.
         metric_for_best_model: Criterion of the best weights: "loss_structural" or another loss, "mIoU", or one of
             `eval_metrics`.
         num_eval_images: Evaluation pairs drawn in `images/` before the first step and at each evaluation.

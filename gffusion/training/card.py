@@ -78,7 +78,9 @@ def _evaluations(log: Sequence[Mapping[str, Any]], step: int, images: int, optio
     record: dict[str, Any] = {}
     for part in log:
         record |= part if part["step"] == step else {}
-    values = {metric: record.get(f"eval_{metric}", math.nan) for metric in METRICS}
+    # Readers of the card have no registered metrics.
+    names = [metric for metric, info in METRICS.items() if not info.is_registered]
+    values = {metric: record.get(f"eval_{metric}", math.nan) for metric in names}
     metrics = {metric: value for metric, value in values.items() if math.isfinite(value)}
     if not metrics or not images:
         return []

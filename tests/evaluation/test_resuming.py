@@ -1,5 +1,6 @@
 """`evaluate` continues: only what is new is measured."""
 
+import runpy
 import shutil
 from importlib.resources import files
 from pathlib import Path
@@ -7,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from evaluation_runs import METRICS, NAMES, run
+from torch import Tensor
 
 from gffusion.evaluation import scoring
 from gffusion.evaluation.baselines import BASELINES
 from gffusion.evaluation.methods import FusedFolder
 from gffusion.evaluation.records import Records
+from gffusion.metrics import register_metric
 from gffusion.zoo.digest import digest_sources
 
 
@@ -110,3 +114,38 @@ class TestResuming:
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["records.jsonl"]
         table = run(pairs, output=tmp_path / "out")
         assert np.array_equal(table.values, expected.values) and not table.skipped
+
+    @pytest.mark.parametrize("version", [None, "1"])
+    def test_takes_values_of_a_registered_metric_only_of_the_same_version(
+        self, pairs: Path, tmp_path: Path, fusions: list[tuple[str, str]], version: str | None
+    ) -> None:
+        def evaluate(value: int, version: str | None) -> tuple[float, int]:
+            """Return the mean of a metric with a value, and the number of fused images."""
+
+            def measure(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
+                return torch.full((len(fused),), value)
+
+            register_metric("own", measure, higher_is_better=True, version=version)
+            fusions.clear()
+            table = run(pairs, output=tmp_path / "out", workers=1, sheet=[], metrics=["EN", "own"])
+            return table.means[0, 1].item(), len(fusions)
+
+        everything = 2 * len(NAMES)
+        run(pairs, output=tmp_path / "out", workers=1, sheet=[], metrics=["EN"])
+        assert evaluate(1, version) == (1, everything)
+        assert evaluate(1, version) == (1, 0 if version else everything)
+        assert evaluate(2, version and "2") == (2, everything)
+        assert evaluate(1, version) == (1, 0 if version else everything)
+        fusions.clear()
+        run(pairs, output=tmp_path / "out", workers=1, sheet=[], metrics=["EN"])
+        assert fusions == []
+
+    def test_measures_a_registered_metric_anew_after_a_change_of_its_source(self, pairs: Path, tmp_path: Path) -> None:
+        means = []
+        for value in (1, 2, 2):
+            module = tmp_path / "own_metric.py"
+            module.write_text(f"def measure(fused, visible, infrared):\n    return fused.new_full((1,), {value})\n")
+            measure = runpy.run_path(str(module))["measure"]
+            register_metric("own", measure, higher_is_better=True, version="1")
+            means.append(run(pairs, output=tmp_path / "out", sheet=[], metrics=["own"]).means[0, 0].item())
+        assert means == [1, 2, 2]

@@ -29,7 +29,7 @@ from gffusion.evaluation.baselines import BASELINES
 from gffusion.evaluation.inputs import BASELINE_NAMES, name_model
 from gffusion.evaluation.methods import Model
 from gffusion.inference.predict import predict
-from gffusion.metrics import PROTOCOLS, MeanIoU, compute_metrics, to_luma8
+from gffusion.metrics import PROTOCOLS, MeanIoU, compute_metrics, register_metric, to_luma8
 
 
 class TestValues:
@@ -53,6 +53,34 @@ class TestValues:
         table = run(pairs, metrics=None, protocol="tang2022")
         assert table.metrics == table.ranked == ("EN", "SCD", "VIF", "Qabf")  # neither SSIM nor Nabf
         assert run(pairs, metrics=["SD"], protocol="tang2022").means[0, 0] < 16 < standard.means[0, 0]
+
+    def test_registered_metric_is_measured_ranked_and_compared(self, pairs: Path, tmp_path: Path) -> None:
+        def mean_error(fused: torch.Tensor, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
+            return (fused - torch.maximum(visible, infrared)).abs().mean((1, 2, 3))
+
+        register_metric("ME", mean_error, higher_is_better=False)
+        options: dict[str, Any] = {"baselines": ["maximum"], "compare": "flat", "protocol": "tang2023", "metrics": "ME"}
+        table = run(pairs, **options, output=tmp_path, html=True, sheet=1)
+        for index, name in enumerate(NAMES):
+            fused, visible, infrared = (
+                to_luma8(read_pixels(next((pairs / kind).glob(f"{name}.*")))).numpy()
+                for kind in ("flat", "visible", "infrared")
+            )
+            assert table.values[1, index, 0] == pytest.approx(np.abs(fused - np.maximum(visible, infrared)).mean())
+        assert table.ranked == ("ME",) and table.mean_ranks["maximum"] == 1  # its error is 0
+        assert table.outranked["flat"] == ["maximum"]
+        assert table.comparison is not None and table.comparison.worse[2, 0] == len(NAMES)
+        assert "ME ↓" in (tmp_path / "table.md").read_text("utf-8") and "ME" in (tmp_path / "report.html").read_text()
+        assert json.loads((tmp_path / "summary.json").read_text())["methods"]["maximum"]["ME"] == 0
+
+    def test_registered_metric_that_is_nan_or_wrong(self, pairs: Path) -> None:
+        """A pair without a value is left out, and a function that returns no values ends the evaluation."""
+        register_metric("own", lambda fused, visible, infrared: fused.mean((1, 2, 3)) / 0 * 0, higher_is_better=True)
+        with pytest.raises(ValueError, match=r"None of 4 pairs .* sharp: own is nan, so that its mean is not finite"):
+            run(pairs, metrics=["own"])
+        register_metric("other", lambda fused, visible, infrared: fused.mean(), higher_is_better=True)
+        with pytest.raises(TypeError, match=r"^other: the function must return a tensor"):
+            run(pairs, metrics=["EN", "other"])
 
     def test_all_baselines_by_default(self, pairs: Path) -> None:
         table = evaluate(pairs / "visible", pairs / "infrared", metrics=["EN"])

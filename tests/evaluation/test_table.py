@@ -16,7 +16,7 @@ from rich.console import Console
 from gffusion._version import __version__
 from gffusion.evaluation import EvaluationTable
 from gffusion.evaluation.table import UNLIMITED_WIDTH
-from gffusion.metrics import ClassIoU, MeanIoU
+from gffusion.metrics import ClassIoU, MeanIoU, register_metric
 
 
 def make(**overrides: Any) -> EvaluationTable:
@@ -36,6 +36,15 @@ def make(**overrides: Any) -> EvaluationTable:
         "protocol": "standard",
     }
     return EvaluationTable(**fields | overrides)
+
+
+def test_names_of_other_metrics_say_what_to_do() -> None:
+    table = make(metrics=("EN", "own", "Nabf"), ranked=("EN", "own"))
+    with pytest.raises(ValueError, match=r"Unknown metric 'own': register it with gffusion\.metrics\.register_metric"):
+        str(table)
+    register_metric("own", lambda fused, visible, infrared: fused.mean((1, 2, 3)), higher_is_better=False)
+    assert table.mean_ranks == make().mean_ranks  # as MSE
+    assert "own ↓" in str(table)
 
 
 def test_means_and_ranks_follow_each_metrics_direction() -> None:

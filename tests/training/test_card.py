@@ -12,6 +12,7 @@ from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 from gffusion.data import FusionDataset
 from gffusion.data.transforms import RandomCrop
 from gffusion.hub.cards import TrainingData
+from gffusion.metrics import register_metric
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.synthetic.samples import write_scenes
 from gffusion.training.card import write_card
@@ -83,6 +84,18 @@ class TestWriteCard:
         log = [LOG[0], LOG[1] | {f"eval_{criterion}": float("nan")}, *LOG[2:]]
         card = self.write(tmp_path / "best", model, log, metric_for_best_model=criterion)
         assert re.findall(r"best, epoch (\d+)", card) == ([] if epoch is None else [str(epoch)])
+
+    @pytest.mark.parametrize("registered", [True, False])
+    def test_registered_metrics_are_in_the_log_only(
+        self, model: GFFusionModel, tmp_path: Path, registered: bool
+    ) -> None:
+        """`gffusion evaluate` of a reader does not know them, and a later process not even which value is the best."""
+        if registered:
+            register_metric("own", lambda fused, visible, infrared: fused.mean((1, 2, 3)), higher_is_better=True)
+        log = [record | {"eval_own": value} for record, value in zip(LOG[:4], (1.0, 2.0, 4.0, 3.0), strict=True)]
+        card = self.write(tmp_path / "best", model, log, metric_for_best_model="own")
+        assert "--metrics EN,SSIM\n" in card and figures(tmp_path / "best").keys() == {"EN", "SSIM"}
+        assert "| `eval_own` |" in card and ("best, epoch 2" in card) == registered
 
     def test_without_evaluation(self, model: GFFusionModel, tmp_path: Path) -> None:
         card = self.write(tmp_path / "last", model, [{"epoch": 0, "step": 2, "loss": 3.0}], step=2)

@@ -17,7 +17,7 @@ from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 from gffusion.data import FusionDataset, read_image
 from gffusion.data.transforms import RandomCrop
 from gffusion.inference.predict import predict
-from gffusion.metrics import compute_metrics, to_luma8
+from gffusion.metrics import compute_metrics, register_metric, to_luma8
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.losses import label_mass
 from gffusion.synthetic.samples import write_scenes
@@ -45,6 +45,24 @@ def fuse(model: GFFusionModel, item: dict[str, Any]) -> Tensor:
 
 
 class TestEvaluate:
+    def test_registered_metric_chooses_the_best_weights(self, make_trainer: Callable[..., FusionTrainer]) -> None:
+        values = iter([5.0, 3.0, 4.0])  # by epoch; each of the 4 pairs has the same
+
+        def measure(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
+            calls.append(len(fused))
+            if len(calls) % len(trainer.eval_dataset) == 1:
+                current[0] = next(values)
+            return torch.tensor(current)
+
+        calls: list[int] = []
+        current = [0.0]
+        register_metric("own", measure, higher_is_better=False)
+        options = {"eval_metrics": ["own"], "metric_for_best_model": "own", "eval_on_start": False}
+        trainer = make_trainer(evaluation=True, **options)
+        trainer.train()
+        log = [record["eval_own"] for record in trainer.folder.read_log() if "eval_own" in record]
+        assert log == [5.0, 3.0, 4.0] and trainer.progress.best == 3.0
+
     def test_means_over_pairs(self, tiny_model: Callable[..., GFFusionModel], items: Items) -> None:
         model = tiny_model(paradigm="cascading").eval()
         found = evaluate(model, items, ["EN", "SSIM"], Accelerator())  # type: ignore[arg-type]
