@@ -85,10 +85,15 @@ def fuse_luma(name: str, visible: Luma, infrared: Luma) -> NDArray[np.uint8]:
 def add_chroma(visible: NDArray[Any], fused: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the gray image (H, W) with the chroma of the color image (H, W, 3), as (H, W, 3) uint8.
 
+    A gray image `visible` (H, W) has no chroma: the result is `fused`. Rounding can change the luma of single pixels by one
+    gray level.
+
     Examples:
         >>> add_chroma(np.array([[[200, 100, 100]]], np.uint8), np.array([[90]], np.uint8)).tolist()
         [[[160, 60, 60]]]
     """
+    if visible.ndim == 2:
+        return fused
     scale = np.iinfo(visible.dtype).max if np.issubdtype(visible.dtype, np.integer) else 1
     color = torch.from_numpy(visible / scale).movedim(-1, 0)  # (H, W, 3) -> (3, H, W)
     return to_uint8(replace_luma(color, torch.from_numpy(fused / 255)[None]).movedim(0, -1).numpy())

@@ -86,6 +86,10 @@ class TestColor:
         differences = [np.diff(image, axis=-1) for image in (fused.astype(float), 255 * unit)]
         assert abs(differences[0] - differences[1]).max() <= 2
 
+    def test_gray_images_stay_gray(self) -> None:
+        fused = np.array([[7, 200]], np.uint8)
+        assert add_chroma(np.zeros((1, 2), np.uint8), fused).tolist() == fused.tolist()
+
     def test_luma_that_no_color_can_have_is_white(self) -> None:
         visible = np.zeros((1, 1, 3), np.uint8)
         visible[..., 0] = 255
