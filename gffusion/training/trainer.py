@@ -200,7 +200,6 @@ class FusionTrainer:
         """Restore the newest checkpoint or start over, then set up log, trackers and statistics."""
         if self.accelerator.is_main_process:
             self.folder.recover()
-            self.checkpoints.delete_unfinished()
         self.accelerator.wait_for_everyone()
         data = self.train_dataset, self._validation_dataset
         processes = self.accelerator.num_processes, self.accelerator.is_main_process
@@ -210,6 +209,7 @@ class FusionTrainer:
         self._pending_losses.clear()  # of a step that Ctrl-C interrupted, like its gradients
         self._step.optimizer.zero_grad()
         if self.accelerator.is_main_process:
+            self.checkpoints.delete_unfinished()
             if self.progress.step:
                 self.folder.truncate_log(self.progress.step)
                 self.folder.mark_weights(False, self.total_steps)

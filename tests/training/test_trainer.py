@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from training_runs import contents
 from gffusion import FusionTrainer, GFFusionImageProcessor, GFFusionModel
 from gffusion.data import FusionDataset
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip, ThermalGain, VisiblePhotometric
+from gffusion.training.checkpoints import CheckpointError
 from gffusion.training.validation import evaluate
 from gffusion.zoo import load_image_processor
 
@@ -344,6 +346,15 @@ class TestReproduction:
             trainer.train(resume_from_checkpoint="other/step-1")
         with pytest.raises(ValueError, match="got 'other/step-1'"):
             trainer.train(resume_from_checkpoint=Path("other/step-1"))
+
+    def test_a_refused_checkpoint_costs_no_other_one(self, make: Make) -> None:
+        trainer = make(model=FUNET, num_train_epochs=1)
+        trainer.train()
+        newest = next((trainer.folder.path / "checkpoints").iterdir())
+        shutil.copytree(newest, newest.with_name("step-00000099"))  # whose state is of another step
+        with pytest.raises(CheckpointError, match=r"its state\.json is of step"):
+            make(model=FUNET, num_train_epochs=2).train(resume_from_checkpoint=True)
+        assert newest.is_dir()
 
     def test_workers_of_other_datasets(self, make: Make, make_inputs: Callable[..., Any]) -> None:
         """Their random numbers depend on the seed and the epoch, also after an interruption."""
