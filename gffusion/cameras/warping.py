@@ -24,12 +24,14 @@ class AlignedImages(NamedTuple):
         infrared: (H, W) or (H, W, 3), 0 where missing.
         missing: (H, W), True where the infrared image has no measurement; `None` if it has one everywhere.
         window: Top, left, height and width of the images in the frame of the reference, if they were cropped.
+        outside: (H, W), True outside of the frame of the moved image; `None` if it covers the other one.
     """
 
     visible: NDArray[Any]
     infrared: NDArray[Any]
     missing: NDArray[np.bool_] | None = None
     window: tuple[int, int, int, int] | None = None
+    outside: NDArray[np.bool_] | None = None
 
 
 def apply_rig(
@@ -78,7 +80,7 @@ def apply_rig(
                 f"the visible image covers only {1 - outside.mean():.0%} of the infrared image: pass crop=True (--crop) to "
                 'keep the common part, or reference="visible" (--reference visible)'
             )
-        return AlignedImages(visible, infrared, missing)
+        return AlignedImages(visible, infrared, missing, outside=outside if outside.any() else None)
     top, left, height, width = window = find_window(~outside)
     part = slice(top, top + height), slice(left, left + width)
     missing = None if missing is None or not missing[part].any() else missing[part]

@@ -360,13 +360,8 @@ def _label(
             err=True,
         )
     count = len(done) - len(failed)
-    hidden = f", {report.hidden} hidden by others" if report.hidden else ""
-    ignored = f"; ignored {report.ignored} uncertain box{'es' * (report.ignored != 1)}" if report.ignored else ""
-    summary = (
-        f"labeled {count} pair{'s' * (count != 1)} in {time.perf_counter() - started:.1f} s: {report.objects} "
-        f"object{'s' * (report.objects != 1)}, {report.found} found, {report.fallback} with the fallback{hidden}{ignored}"
-    )
-    return failed, count, summary
+    seconds = time.perf_counter() - started
+    return failed, count, f"labeled {count} pair{'s' * (count != 1)} in {seconds:.1f} s: {report.describe(count)}"
 
 
 def _write_contact_sheet(

@@ -17,7 +17,7 @@ def read_aligned_boxes(pair: ImagePair, images: PairImages, class_names: Sequenc
     """Read the boxes of a pair in the frame of its visible image.
 
     If their file states the size of the infrared image, and not that of the visible image, they were drawn on the infrared
-    image, and are moved with it: each becomes the box around its four corners.
+    image, and are moved with it: each becomes the box around its four corners. What the infrared image does not show is unseen.
 
     Args:
         pair: The pair.
@@ -45,7 +45,7 @@ def read_aligned_boxes(pair: ImagePair, images: PairImages, class_names: Sequenc
     boxes, matrix = read_boxes(pair.boxes, infrared_size, class_names), rig.to_pixels(size, infrared_size)
     ignored = clip_boxes(_move(boxes.ignored, matrix), [0] * len(boxes.ignored), size, str(pair.boxes)).coordinates
     moved = clip_boxes(_move(boxes.coordinates, matrix), boxes.classes.tolist(), size, str(pair.boxes))
-    return Boxes(moved.coordinates, moved.classes, ignored)
+    return Boxes(moved.coordinates, moved.classes, ignored, images.outside)
 
 
 def _move(boxes: NDArray[np.float32], matrix: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -45,6 +45,7 @@ class PairImages(NamedTuple):
             their type.
         window: Top, left, height and width in the frame of the reference, if the images were cropped.
         infrared_size: Height and width of the infrared image before it was aligned, if it was read from a file.
+        outside: (H, W), True outside of the frame of the aligned infrared image; `None` if it covers the visible image.
     """
 
     visible: NDArray[Any]
@@ -55,6 +56,7 @@ class PairImages(NamedTuple):
     is_raw: bool = False
     window: tuple[int, int, int, int] | None = None
     infrared_size: tuple[int, int] | None = None
+    outside: NDArray[np.bool_] | None = None
 
     @property
     def thermal(self) -> NDArray[Any]:
@@ -369,6 +371,7 @@ def complete_pair(
         frame.is_raw,
         aligned.window,
         (frame.values.shape[0], frame.values.shape[1]),
+        aligned.outside,
     )
 
 

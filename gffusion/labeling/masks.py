@@ -46,12 +46,14 @@ class MaskReport:
         found: Objects for which the method found a mask; the others get the fallback.
         hidden: Objects that smaller objects cover completely.
         ignored: Boxes of groups and doubtful objects, which are not among the objects.
+        unseen: Share of pixels that are ignored because they are outside of the annotated image, summed over the images.
     """
 
     objects: int = 0
     found: int = 0
     hidden: int = 0
     ignored: int = 0
+    unseen: float = 0
 
     @property
     def fallback(self) -> int:
@@ -61,6 +63,22 @@ class MaskReport:
     def __add__(self, other: "MaskReport") -> "MaskReport":
         sums = map(operator.add, astuple(self), astuple(other))
         return MaskReport(*sums)
+
+    def describe(self, count: int) -> str:
+        """Return the counts of a number of images in words.
+
+        Examples:
+            >>> MaskReport(objects=3, found=2, unseen=0.5).describe(2)
+            '3 objects, 2 found, 1 with the fallback; ignored 25.0 % of the pixels, which the infrared images do not show'
+        """
+        objects = f"{self.objects} object{'s' * (self.objects != 1)}"
+        hidden = f", {self.hidden} hidden by others" if self.hidden else ""
+        text = f"{objects}, {self.found} found, {self.fallback} with the fallback{hidden}"
+        if self.ignored:
+            text += f"; ignored {self.ignored} uncertain box{'es' * (self.ignored != 1)}"
+        if self.unseen:
+            text += f"; ignored {100 * self.unseen / count:.1f} % of the pixels, which the infrared images do not show"
+        return text
 
 
 class ThresholdMasks:
@@ -111,7 +129,7 @@ def draw_labels(
 
     Args:
         masks: For each box the mask of its object, or `None`.
-        boxes: The boxes; those to ignore become 255.
+        boxes: The boxes; those to ignore, and unseen pixels, become 255.
         size: Height and width of the image in pixels.
         fallback: What to draw for an object without a mask, so that it does not become background. `"ellipse"`: the
             inscribed ellipse as the object, and 255 in the rest of the box; `"box"`: the whole box as the object;
@@ -130,7 +148,7 @@ def draw_labels(
         >>> boxes = Boxes(np.array([[1, 1, 5, 4]], np.float32), np.array([2]))
         >>> labels, report = draw_labels([None], boxes, size=(5, 6), fallback="box")
         >>> int((labels == 3).sum()), report
-        (12, MaskReport(objects=1, found=0, hidden=0, ignored=0))
+        (12, MaskReport(objects=1, found=0, hidden=0, ignored=0, unseen=0.0))
     """
     check_choice("`fallback`", fallback, FALLBACKS)
     if boxes.classes.size and boxes.classes.max() + 1 >= IGNORED:
@@ -151,13 +169,14 @@ def draw_labels(
         owners[window][mask] = index
     for box in boxes.ignored:
         doubtful[find_window(box, size)] = True
-    labels = np.where(doubtful, IGNORED, 0).astype(np.uint8)
     drawn = owners >= 0
+    unseen = np.zeros(size, dtype=bool) if boxes.unseen is None else boxes.unseen & ~drawn
+    labels = np.where(doubtful | unseen, IGNORED, 0).astype(np.uint8)
     labels[drawn] = boxes.classes[owners[drawn]] + 1
     found = sum(mask is not None for mask in masks)
     undrawn = len(masks) - found if fallback == "ignore" else 0
     hidden = len(masks) - undrawn - len(np.unique(owners[drawn]))
-    return labels, MaskReport(len(masks), found, hidden, len(boxes.ignored))
+    return labels, MaskReport(len(masks), found, hidden, len(boxes.ignored), float(unseen.mean()))
 
 
 def find_window(box: Floats, size: tuple[int, int], margin: tuple[float, float] = (0, 0)) -> tuple[slice, slice]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gffusion.cameras import Rig
 from gffusion.data import FusionDataset
 
 NAMES = [f"rendered_{number:04d}" for number in range(3)]
@@ -316,6 +317,29 @@ def test_errors_are_one_line_and_write_nothing(
     assert line.startswith("gffusion: error: ")
     assert re.search(message, line)
     assert sorted(data.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize("drawn_on", ["infrared", "visible"])
+def test_pixels_outside_of_the_annotated_infrared_image(gffusion: Callable, data: Path, drawn_on: str) -> None:
+    """Infrared images that show the left half of the scene: the right half is ignored if boxes were drawn on them."""
+    shutil.rmtree(data / "boxes")
+    (data / "boxes").mkdir()
+    width = {"infrared": 120, "visible": 240}[drawn_on]
+    sizes = f"<size><width>{width}</width><height>160</height></size>"
+    for name in NAMES:
+        with Image.open(data / "infrared" / f"{name}.png") as image:
+            image.crop((0, 0, 120, 160)).save(data / "infrared" / f"{name}.png")
+        write_voc(data / "boxes" / f"{name}.xml", "car")
+        text = (data / "boxes" / f"{name}.xml").read_text()
+        (data / "boxes" / f"{name}.xml").write_text(text.replace("<object>", f"{sizes}<object>"))
+    Rig(np.diag([2.0, 1.0, 1.0])).save(data.parent / "rig.json")
+    command = ("masks", data, "--method", "threshold", "--align", "rig.json")
+    outcome = gffusion(*command)
+    labels = np.stack([read(data / "labels" / f"{name}.png") for name in NAMES])
+    assert outcome.exit_code == 0 and not (labels[:, :, :120] == 255).all()
+    assert np.unique(labels[:, :, 120:]).tolist() == [255 if drawn_on == "infrared" else 0]
+    text = "; ignored 50.0 % of the pixels, which the infrared images do not show -> "
+    assert (text in outcome.out) == (drawn_on == "infrared")
 
 
 def test_real_pairs(gffusion: Callable, data_dir: Path, tmp_path: Path) -> None:

@@ -45,6 +45,16 @@ def test_boxes_move_with_the_image(pair: ImagePair, align: Align) -> None:
     assert boxes.classes.tolist() == [1]
 
 
+def test_what_the_infrared_image_does_not_show_is_unseen(pair: ImagePair) -> None:
+    unseen = read(pair, SHIFTED).unseen
+    rows, columns = np.indices(SIZE)  # of pixel centers; by the matrix of SHIFTED
+    inside = (abs((columns * 0.5 - 8) - 39.5) <= 40) & (abs((rows * 0.5 + 4) - 29.5) <= 30)
+    assert unseen is not None and 0.1 < unseen.mean() < 0.9
+    np.testing.assert_array_equal(unseen, ~inside)
+    assert read(pair, "resize").unseen is None
+    assert read(replace(pair, boxes=NamedBoxes("all.json", SIZE, ("car",), (BOX,))), SHIFTED).unseen is None
+
+
 @pytest.mark.parametrize("align", ["resize", SHIFTED])
 def test_datasets_move_boxes(pair: ImagePair, tmp_path: Path, align: Align) -> None:
     """From the file of the boxes to the item, with its alignment as an option."""

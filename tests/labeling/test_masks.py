@@ -89,6 +89,16 @@ class TestDrawLabels:
         np.testing.assert_array_equal(labels, expected)
         assert report == MaskReport(objects=1, found=0, ignored=1)
 
+    def test_unseen_pixels_are_ignored_but_not_objects_there(self) -> None:
+        unseen = np.zeros(SIZE, dtype=bool)
+        unseen[:, 40:] = True
+        labels, report = draw_labels([None], replace(boxes_of((30, 20, 50, 30, 4)), unseen=unseen), SIZE, "box")
+        expected = np.zeros(SIZE, dtype=np.uint8)
+        expected[:, 40:] = 255
+        expected[20:30, 30:50] = 5
+        np.testing.assert_array_equal(labels, expected)
+        assert report == MaskReport(objects=1, unseen=(labels == 255).mean())
+
     @pytest.mark.parametrize("fallback", ["ellipse", "box"])
     @pytest.mark.parametrize("box", [(5.2, 5.2, 5.4, 5.4), (5.9, 5, 6.1, 9), (79.5, 59.5, 80, 60), (0, 0, 80, 60)])
     def test_every_box_has_a_pixel(self, box: tuple[float, ...], fallback: str) -> None:

@@ -38,11 +38,13 @@ class Boxes:
             area. A box around the whole image is (0, 0, width, height).
         classes: (N,) int64 indices, from 0, into the class names of the dataset.
         ignored: (M, 4) float32 boxes of groups and doubtful objects, which are neither objects nor background.
+        unseen: (H, W), True outside of the image that was annotated, where objects have no boxes; `None` if there are no such pixels.
     """
 
     coordinates: NDArray[np.float32]
     classes: NDArray[np.int64]
     ignored: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 4), np.float32))
+    unseen: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
