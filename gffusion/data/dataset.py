@@ -47,7 +47,8 @@ class FusionDataset(Dataset[dict[str, Any]]):
     - `"infrared_values"`: (1, H, W) float32 in [0, 1]; false colors are mapped back to intensities. Where nothing was
       measured, it is the luma of the visible image, so that losses ask for the visible image there,
     - `"infrared_targets"`: like `"infrared_values"`, only if `transform` degrades the infrared image: the clean one,
-    - `"labels"`: (H, W) int64, only if the dataset has labels or `transform` creates them; 0 is the background,
+    - `"labels"`: (H, W) int64, only if the dataset has labels or `transform` creates them; 0 is the background.
+      Of several folders, those without labels get 255 (ignored), with a warning,
     - `"boxes"` and `"box_classes"`: (N, 4) float32 left, top, right, bottom in pixels and (N,) int64 indices into
       `class_names`, only if every pair has boxes,
     - `"name"`: the stem of the visible file.
@@ -80,7 +81,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
     Raises:
         FileNotFoundError, NotADirectoryError: If a folder is missing or a file.
         ValueError: If no root, a negative seed, an unknown layout or an unknown range is given, a folder contains no
-            pairs, files match ambiguously, only some pairs have labels, joined folders have different classes, or an id of a box is
+            pairs, files match ambiguously, only some pairs of a folder have labels, joined folders have different classes, or an id of a box is
             not a class.
 
     Examples:
@@ -196,7 +197,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
 
     @property
     def has_labels(self) -> bool:
-        """Whether every pair has a label map."""
+        """Whether items have label maps."""
         return self._source.has_labels
 
     @property

@@ -187,14 +187,6 @@ class TestFolders:
         files = f"{tmp_path / 'visible' / 'a.png'}, {tmp_path / 'infrared' / 'a.png'}"
         assert record.getMessage().startswith(f"{files}: bytes of 16-bit values swapped")
 
-    def test_labels_for_some_pairs_only(self, tmp_path: Path) -> None:
-        labeled = make_pairs(tmp_path / "labeled", labels=True)
-        with pytest.raises(ValueError, match=r"4 of 8 pairs have no label map \(first: .*scene0\.png\)"):
-            FusionDataset([labeled, make_pairs(tmp_path / "bare")])
-        (labeled / "labels" / "scene3.png").unlink()
-        with pytest.raises(ValueError, match=r"1 of 4 pairs have no label map \(first: .*scene3\.png\)"):
-            FusionDataset(labeled)
-
     def test_no_root(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="at least one"):
             FusionDataset([])

@@ -26,7 +26,7 @@ class PairSource(ABC):
         names: Name of every pair, in order.
         pairs: Files of every pair, in order; empty if pairs are not read from folders.
         class_names: Names of the classes of boxes, and of label maps after the background, or None if unknown.
-        has_labels: Whether every pair has a label map.
+        has_labels: Whether items have label maps.
         has_boxes: Whether every pair has boxes.
     """
 

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from gffusion.data.class_names import check_class_names
 from gffusion.data.decoded_image import DecodeOptions
 from gffusion.data.decoding import check_end
 from gffusion.data.io import read_bytes, read_labels, read_size
-from gffusion.data.layouts import find_pairs
+from gffusion.data.label_values import IGNORED
+from gffusion.data.layouts import FoundPairs, find_pairs
+from gffusion.data.layouts.unread import describe_unread
 from gffusion.data.pairs import ImagePair
 from gffusion.data.reading import ReadOptions, read_pair, read_pair_size
 from gffusion.data.rigs import find_rig
@@ -30,7 +32,8 @@ logger = logging.getLogger(__name__)
 class FolderPairs(PairSource):
     """Pairs of one or several folders, joined in that order.
 
-    See [`FusionDataset`] for the arguments and errors.
+    Label maps of folders without any are 255 (ignored) if other folders have label maps. See [`FusionDataset`] for the
+    arguments and errors.
     """
 
     def __init__(
@@ -42,6 +45,8 @@ class FolderPairs(PairSource):
         read_options: ReadOptions | None = None,
         with_boxes: bool = True,
     ) -> None:
+        if not roots:
+            raise ValueError("no dataset folder was given: pass at least one (`roots`; `--train_data`)")
         options = read_options or ReadOptions()
         found = [find_pairs(Path(root), layout, split, with_boxes) for root in roots]
         self.pairs = tuple(pair for part in found for pair in part.pairs)
@@ -50,7 +55,9 @@ class FolderPairs(PairSource):
             check_not_swapped(part.pairs, options)
         self.names = tuple(pair.name for pair in self.pairs)
         self._logged: set[str] = set()
-        self.has_labels = _all_have_labels(self.pairs)
+        self.has_labels = any(map(_is_labeled, found))
+        for root, part in zip(roots, found, strict=True) if self.has_labels else ():
+            _check_labels(root, part)
         self.has_boxes = with_boxes and _all_have_boxes(self.pairs)
         self._read_options = self._find_rigs([part.pairs for part in found], options)
         self.class_names = check_class_names(class_names, "class_names") if class_names is not None else None
@@ -58,7 +65,10 @@ class FolderPairs(PairSource):
             if note := part.find_moved_names(self.class_names or ()):
                 logger.warning("%s: %s", root, note)
         if class_names is None and (self.has_labels or self.has_boxes):
-            self.class_names = _join_class_names(roots, [part.check_class_names() for part in found])
+            named = [
+                (root, part) for root, part in zip(roots, found, strict=True) if self.has_boxes or _is_labeled(part)
+            ]
+            self.class_names = _join_class_names({root: part.check_class_names() for root, part in named})
         boxes = {pair.visible: pair.boxes for pair in self.pairs if self.has_boxes}
         if note := check_boxes(boxes, self.class_names):
             logger.warning("%s: %s", ", ".join(map(str, roots)), note)
@@ -102,6 +112,8 @@ class FolderPairs(PairSource):
             decoded["labels"] = read_labels(pair.labels, self._read_options[index].max_pixels)
             sizes = {str(pair.visible): size, str(pair.infrared): size, str(pair.labels): decoded["labels"].shape}
             check_same_size(sizes)
+        elif self.has_labels:
+            decoded["labels"] = np.full(size, IGNORED, np.uint8)
         if self.has_boxes:
             align = self._read_options[index].align
             decoded |= to_arrays(read_aligned_boxes(pair, images, self.class_names, align))
@@ -110,6 +122,8 @@ class FolderPairs(PairSource):
     def read_labels(self, index: int) -> NDArray[Any]:
         """Read the label map of a pair."""
         labels = self.pairs[index].labels
+        if labels is None and self.has_labels:
+            return np.full(self.read_size(index), IGNORED, np.uint8)
         if labels is None:
             raise ValueError(f"{self.describe(index)}: the pair has no label map")
         return read_labels(labels, self._read_options[index].max_pixels)
@@ -126,16 +140,27 @@ class FolderPairs(PairSource):
         return size
 
 
-def _all_have_labels(pairs: Sequence[ImagePair]) -> bool:
-    if not pairs:
-        raise ValueError("no dataset folder was given: pass at least one (`roots`; `--train_data`)")
-    unlabeled = [pair for pair in pairs if pair.labels is None]
-    if unlabeled and len(unlabeled) < len(pairs):
+def _is_labeled(part: FoundPairs) -> bool:
+    return any(pair.labels is not None for pair in part.pairs)
+
+
+def _check_labels(root: str | os.PathLike[str], part: FoundPairs) -> None:
+    """Warn about a folder without label maps beside others that have them; raise ValueError if it lacks some."""
+    unlabeled = [pair for pair in part.pairs if pair.labels is None]
+    if unlabeled and _is_labeled(part):
         raise ValueError(
-            f"{len(unlabeled)} of {len(pairs)} pairs have no label map (first: {unlabeled[0].visible}); "
-            "label all pairs or none, or remove these"
+            f"{len(unlabeled)} of {len(part.pairs)} pairs of {root} have no label map (first: {unlabeled[0].visible}): "
+            f"add maps of {IGNORED} (ignored) for them, or remove these pairs"
         )
-    return not unlabeled
+    if unlabeled:
+        logger.warning(
+            "%s: its %d pairs have no label maps, which are taken as %d (ignored): they train the fusion, and do not count in "
+            "the segmentation loss and mIoU%s",
+            root,
+            len(unlabeled),
+            IGNORED,
+            describe_unread(part.pairs, "labels"),
+        )
 
 
 def _all_have_boxes(pairs: Sequence[ImagePair]) -> bool:
@@ -150,10 +175,8 @@ def _all_have_boxes(pairs: Sequence[ImagePair]) -> bool:
     return not missing
 
 
-def _join_class_names(
-    roots: Sequence[str | os.PathLike[str]], class_names: Sequence[tuple[str, ...] | None]
-) -> tuple[str, ...] | None:
-    known = dict(zip(class_names, roots, strict=True))
+def _join_class_names(named: Mapping[str | os.PathLike[str], tuple[str, ...] | None]) -> tuple[str, ...] | None:
+    known = {names: root for root, names in named.items()}
     if len(known) > 1:
         first, second, *_ = (
             f"those of {root} are {', '.join(names) if names else 'not named'}" for names, root in known.items()

@@ -1,0 +1,51 @@
+"""Pairs of several folders, of which some have no label maps."""
+
+from pathlib import Path
+
+import pytest
+
+from gffusion.data import FusionDataset
+from gffusion.synthetic.samples import write_scenes
+
+SIZE = (32, 48)
+
+
+def make_scenes(folder: Path, count: int) -> Path:
+    """Write pairs with label maps and class names, without boxes."""
+    write_scenes(folder, count=count, height=SIZE[0], width=SIZE[1])
+    (folder / "boxes").rename(folder.with_name(f"{folder.name}_boxes"))
+    return folder
+
+
+def remove_labels(folder: Path, names: str = "*") -> None:
+    for file in (folder / "labels").glob(names):
+        file.unlink()
+    if names == "*":
+        (folder / "labels").rmdir()
+
+
+@pytest.mark.parametrize("cache_in_memory", [False, True])
+def test_folders_without_labels_are_ignored(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, cache_in_memory: bool
+) -> None:
+    bare, labeled = make_scenes(tmp_path / "bare", 3), make_scenes(tmp_path / "labeled", 2)
+    remove_labels(bare)
+    (bare / "classes.txt").write_text("of objects that nobody labeled\n")
+    dataset, alone = FusionDataset([bare, labeled], cache_in_memory=cache_in_memory), FusionDataset(labeled)
+    assert dataset.has_labels and dataset.class_names == alone.class_names
+    assert [bool((item["labels"] == 255).all()) for item in dataset] == [True] * 3 + [False] * 2
+    assert {item["labels"].shape for item in dataset} == {SIZE}
+    assert dataset.read_label_values().keys() == alone.read_label_values().keys() | {255}
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{bare}: its 3 pairs have no label maps, which are taken as 255 (ignored)")
+    caplog.clear()
+    assert not FusionDataset(bare).has_labels and not caplog.records
+
+
+def test_a_folder_that_lacks_some_labels_is_refused(tmp_path: Path) -> None:
+    complete, damaged = make_scenes(tmp_path / "complete", 2), make_scenes(tmp_path / "damaged", 3)
+    remove_labels(damaged, "*2.png")
+    message = rf"1 of 3 pairs of {damaged} have no label map \(first: .*_0002\.png\): add maps of 255 \(ignored\)"
+    for roots in ([damaged], [complete, damaged]):
+        with pytest.raises(ValueError, match=message):
+            FusionDataset(roots)
