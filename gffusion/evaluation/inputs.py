@@ -235,6 +235,8 @@ def describe_unused(files: Mapping[str, Path]) -> str:
         >>> describe_unused({"1": Path(__file__)})
         ''
     """
+    if not files:
+        return ""
     used = {file.name for file in files.values()}
     folder = next(iter(files.values())).parent
     names = [

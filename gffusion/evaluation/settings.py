@@ -79,7 +79,8 @@ def hash_inputs(plan: Plan, pairs: Sequence[ImagePair], segmented: Collection[st
     labeled = [pair for pair in pairs if pair.name in segmented]
     methods = {method.name: method.hash_files(pairs) for method in plan.methods}
     digests: dict[str, Any] = {
-        "pairs": hash_files((file for pair in pairs for file in (pair.visible, pair.infrared)), plan.hash_file),
+        "visible": hash_files((pair.visible for pair in pairs), plan.hash_file),
+        "infrared": hash_files((pair.infrared for pair in pairs), plan.hash_file),
         "methods": {name: digest for name, digest in methods.items() if digest},
     }
     if labeled:
@@ -97,13 +98,13 @@ def summarize_settings(settings: Mapping[str, Any]) -> str:
     """Return versions, device, compared method and the first digits of the SHA-256 in a line, for the report.
 
     Examples:
-        >>> summarize_settings({"versions": {"torch": "2.8.0"}, "sha256": {"pairs": "0123456789abcdef"}})
-        'torch 2.8.0. SHA-256: pairs 0123456789ab.'
+        >>> summarize_settings({"versions": {"torch": "2.8.0"}, "sha256": {"visible": "0123456789abcdef"}})
+        'torch 2.8.0. SHA-256: visible 0123456789ab.'
     """
     parts = [", ".join(f"{name} {version}" for name, version in settings.get("versions", {}).items())]
     parts += [f"{key} {settings[key]}" for key in ("device", "compared") if settings.get(key)]
     digests = settings.get("sha256", {})
-    named = [("pairs", digests.get("pairs")), *digests.get("methods", {}).items()]
+    named = [*((kind, digests.get(kind)) for kind in ("visible", "infrared")), *digests.get("methods", {}).items()]
     listed = ", ".join(f"{name} {digest[:_SHORT_DIGEST]}" for name, digest in named if digest)
     parts += [f"SHA-256: {listed}"] if listed else []
     return " ".join(f"{part}." for part in parts if part)

@@ -3,6 +3,7 @@
 import json
 import mmap
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from .requirements import check_packages
 _PROVIDERS = {"tensorrt": "TensorrtExecutionProvider", "cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
 _ROUNDING = 0.01  # of values in half precision or of 8-bit weights
 # Begins an entry of a tensor with the name of its file, in the encoding of Protocol Buffers.
-_LOCATION = b"\n\x08location"
+_LOCATION = re.compile(rb"\x6a(?:[\x00-\x7f]|[\x80-\xff][\x00-\x7f])\n\x08location\x12")
 
 
 @dataclass
@@ -203,4 +204,4 @@ def _has_external_weights(path: Path) -> bool:
     if not path.stat().st_size:  # which cannot be mapped
         return False
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(_LOCATION) >= 0
+        return _LOCATION.search(content) is not None

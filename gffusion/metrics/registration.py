@@ -120,9 +120,12 @@ def _check_name(name: Any, function: Any) -> None:
         raise ValueError(
             f"`name` must consist of letters, digits and the signs _ . + -, and begin with a letter or digit, got {name!r}."
         )
-    former = METRICS.get(name)
+    former = next((info for known, info in METRICS.items() if known.casefold() == name.casefold()), None)
     known = former.functional if former else None
-    is_same = isinstance(known, RegisteredFunction) and _identify(known.function) == _identify(function)
+    is_same = isinstance(known, RegisteredFunction) and (known.name, *_identify(known.function)) == (
+        name,
+        *_identify(function),
+    )
     if _USED.fullmatch(name) or (former and not is_same):
         raise ValueError(f"`name` {name!r} has another meaning already: choose another name.")
 

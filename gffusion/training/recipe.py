@@ -141,8 +141,8 @@ class DataArguments:
 RECIPE_START = "# All options of a run of gffusion"
 """Beginning of the files that [`Recipe.to_yaml`] makes."""
 
-# They continue, replace or publish one run, and are not part of its recipe.
-_OF_ONE_RUN = {"overwrite_output_dir", "resume_from_checkpoint", "push_to_hub", "hub_model_id"}
+# They place, continue, replace or publish one run, and are not part of its recipe.
+_OF_ONE_RUN = {"output_dir", "overwrite_output_dir", "resume_from_checkpoint", "push_to_hub", "hub_model_id"}
 
 _KINDS = {"model": ModelArguments, "data": DataArguments, "training": FusionTrainingArguments}
 
@@ -195,7 +195,7 @@ class Recipe:
     def to_yaml(self) -> str:
         """Return a recipe with all options, which gives the same training with the same data and initial weights.
 
-        Options that continue, replace or publish a run are left out. Paths are as they were given.
+        Options that place, continue, replace or publish a run are left out. Paths are as they were given.
 
         Examples:
             >>> recipe = Recipe.parse(["--config", "finetune", "--train-data", "mine"])

@@ -280,7 +280,7 @@ class SegmentFolder:
     def _read(self, name: str) -> bytes | None:
         try:
             return (self.path / name).read_bytes()
-        except OSError:
+        except FileNotFoundError:
             return None
 
     def _read_states(self) -> list[SegmentState]:
@@ -327,5 +327,5 @@ def _describe_file(path: Path) -> tuple[int, str]:
 def _is_whole(path: Path, size: int, digest: str) -> bool:
     try:
         return path.stat().st_size == size and _describe_file(path) == (size, digest)
-    except OSError:
+    except FileNotFoundError:
         return False

@@ -27,13 +27,9 @@ _SPARE_SECONDS = Fraction(1)  # the same in seconds
 # FFmpeg gives the time of their end as their duration.
 _END_AS_DURATION = ("matroska,webm", "nut")
 _WITH_COUNT = ("mov,mp4,m4a,3gp,3g2,mj2",)  # whose rate is the number of frames divided by the duration
-_MEASURED_FRAMES, _CHECKED_FRAMES = (
-    100,
-    25,
-)  # whose times give the rate of a file that names none, and check that of others
-_LARGEST_RATIO = (
-    2  # of the rate that a file names and that of its first frames; others name the unit of their time stamps
-)
+_MEASURED_FRAMES = 100  # whose times give the rate of a file that names none
+# Some files name the unit of their time stamps as their rate, such as 12,800. It is replaced by that of their first frames.
+_LARGEST_RATE, _CHECKED_FRAMES = 240, 25
 _CLOCK = re.compile(r"([0-9]{1,4}):([0-9]{2}):([0-9]{2}(?:\.[0-9]{1,9})?)")
 
 
@@ -67,12 +63,10 @@ def find_rate(container: "InputContainer", stream: "VideoStream") -> Fraction:
     """Return the mean number of frames per second, of some files by their first frames, whose packets are read."""
     has_no_pts = container.format.name in WITHOUT_PTS
     named = None if has_no_pts else stream.average_rate
-    if named and container.format.name in _WITH_COUNT:
+    if named and (named <= _LARGEST_RATE or container.format.name in _WITH_COUNT):
         return Fraction(named)
     measured = _measure_rate(container, stream, has_no_pts, _CHECKED_FRAMES if named else _MEASURED_FRAMES)
-    if named and not 0 < _LARGEST_RATIO * measured < named:
-        return Fraction(named)
-    return Fraction(measured or stream.guessed_rate or 25)
+    return Fraction(measured or named or stream.guessed_rate or 25)
 
 
 def _measure_rate(container: "InputContainer", stream: "VideoStream", has_no_pts: bool, count: int) -> Fraction:

@@ -73,7 +73,7 @@ def test_names_versions_and_digests(output: Path) -> None:
     settings = json.loads((output / "summary.json").read_text(encoding="utf-8"))["settings"]
     assert all(f"{name} {version}" in text for name, version in settings["versions"].items())
     assert "compared <b>mine</b>." in text
-    for name, digest in (("pairs", settings["sha256"]["pairs"]), *settings["sha256"]["methods"].items()):
+    for name, digest in (("visible", settings["sha256"]["visible"]), *settings["sha256"]["methods"].items()):
         assert f"{name} {digest[:12]}" in text
 
 

@@ -316,7 +316,7 @@ class TestOutput:
             "keep_borders": True, "visible_range": None, "max_pixels": ReadOptions().max_pixels, "truncated": "refuse",
         }  # fmt: skip
         digests = settings.pop("sha256")
-        assert digests.keys() == {"pairs", "methods"} and digests["methods"].keys() == {"flat"}
+        assert digests.keys() == {"visible", "infrared", "methods"} and digests["methods"].keys() == {"flat"}
         assert settings.pop("versions") == {
             **{name: version(name) for name in ("gffusion", "torch", "transformers", "numpy", "scipy", "pillow")},
             "Python": platform.python_version(),
@@ -346,14 +346,16 @@ class TestOutput:
         settings = run(pairs, models=[weights, shards], baselines=["average"], compare="flat").settings
         shell = functools.partial(subprocess.run, shell=True, check=True, capture_output=True, text=True, cwd=tmp_path)
         commands = {
-            "pairs": "(cd pairs/visible; sha256sum [abc].png; cd ../infrared; sha256sum [abc].png) | LC_ALL=C sort | sha256sum",
+            "visible": "cd pairs/visible; sha256sum [abc].png | LC_ALL=C sort | sha256sum",
+            "infrared": "cd pairs/infrared; sha256sum [abc].png | LC_ALL=C sort | sha256sum",
             "sharp": "cd pairs/sharp; sha256sum * | LC_ALL=C sort | sha256sum",
             "flat": "cd pairs/flat; sha256sum [abc].png | LC_ALL=C sort | sha256sum",
             "whole": "sha256sum whole/model.safetensors",
             "shards": "cd shards; sha256sum *.safetensors | LC_ALL=C sort | sha256sum",
         }
         expected = {name: shell(command).stdout.split()[0] for name, command in commands.items()}
-        assert settings["sha256"] == {"pairs": expected.pop("pairs"), "methods": expected}
+        sources = {kind: expected.pop(kind) for kind in ("visible", "infrared")}
+        assert settings["sha256"] == {**sources, "methods": expected}
         assert settings["compared"] == "flat"
 
     def test_files(self, pairs: Path, tmp_path: Path) -> None:

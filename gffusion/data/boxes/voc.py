@@ -26,7 +26,7 @@ def read_voc(path: Path, size: tuple[int, int], class_names: Sequence[str] | Non
         raise ValueError(f"{path} is not an XML file that can be read: {error}") from error
     for entry in root.iter():
         entry.tag = entry.tag.rpartition("}")[2]  # without its namespace
-    if root.tag.lower() != "annotation" and root.find("object") is None:
+    if root.tag.lower() != "annotation" and next(root.iter("object"), None) is None:
         raise ValueError(
             f"{path} is not a Pascal VOC file: its root is <{to_line(root.tag)[:80]}>, not <annotation>. Export the boxes as Pascal VOC, "
             "COCO or YOLO, which CVAT offers, too"
