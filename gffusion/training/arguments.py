@@ -34,7 +34,8 @@ class FusionTrainingArguments:
         batch_normalization: Statistics in training steps. "local": of the process's batch. "synchronized": of the batches
             of all processes, on GPUs. "running": the constant running statistics of the initial weights.
             "calibrated": like "running", but measured on the first batches before the first step. "auto": "running" for
-            pretrained weights, else "local". Frozen layers always use their running statistics.
+            pretrained weights, else "local". Frozen layers, also those of `freeze_batch_norm()`, always use their
+            running statistics.
         mixed_pairs: Share of each batch, at least two pairs, that is trained on the infrared images of other pairs, and without
             labels (ours). Pixels that were not measured keep the brightness of the visible image of their own pair, so that the
             option suits only complete infrared images. A batch of labeled data must be larger than the pairs that are mixed.

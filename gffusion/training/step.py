@@ -87,19 +87,15 @@ class TrainingStep:
 
     def train(self) -> None:
         """Set the model to training mode, with batch normalization as in `batch_normalization`, or constant if frozen."""
-        self._wrapped.train()
-        for layer in self._batch_normalizations():
-            if self.running_statistics or _is_frozen(layer):
-                layer.eval()
+        for layer in self._train_unfrozen():
+            layer.train(not self.running_statistics)
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[dict[str, Any]]) -> None:
         """Replace the running statistics of batch normalization that is not frozen with their means over some batches."""
-        layers = [layer for layer in self._batch_normalizations() if not _is_frozen(layer)]
+        layers = self._train_unfrozen()
         momenta = [layer.momentum for layer in layers]
-        self.train()
         for layer in layers:
-            layer.train()
             layer.reset_running_stats()
             layer.momentum = None  # cumulative mean over all batches
         for batch in batches:
@@ -116,6 +112,14 @@ class TrainingStep:
             for layer in self._batch_normalizations():
                 for statistics in layer.buffers():
                     broadcast(statistics)
+
+    def _train_unfrozen(self) -> list[nn.modules.batchnorm._BatchNorm]:
+        """Set the model to training mode, except for frozen batch normalization, and return the other layers of that kind."""
+        self._wrapped.train()
+        for layer in self._batch_normalizations():
+            if _is_frozen(layer):
+                layer.eval()
+        return [layer for layer in self._batch_normalizations() if layer.training]
 
     def _batch_normalizations(self) -> list[nn.modules.batchnorm._BatchNorm]:
         return [module for module in self._model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]

@@ -31,6 +31,7 @@ from .encoders import (
     restore_names,
     sum_weights,
 )
+from .freezing import PartlyFrozenModel
 from .new_parts import NEW_PART_FIELDS, find_new_weights, leave_out_other_parts, refuse_new_parts, warn_about_parts
 from .weight_checks import (
     build_on_meta,
@@ -55,7 +56,7 @@ from .weight_files import (
 logger = logging.get_logger(__name__)
 
 
-class FrozenBackboneModel(PreTrainedModel):
+class FrozenBackboneModel(PartlyFrozenModel):
     """Load and save a model whose frozen encoders can be stored in their own repositories."""
 
     # The weights that encoders had when they were loaded from the source in the configuration.
@@ -69,11 +70,6 @@ class FrozenBackboneModel(PreTrainedModel):
         self._built_with = copy_network_fields(config)
 
     @property
-    def backbones(self) -> dict[str, PreTrainedModel]:
-        """The frozen encoders of this model by attribute name (`"clip"`, `"dinov2"`)."""
-        return {name: getattr(self, name) for name in BACKBONE_CLASSES if hasattr(self, name)}
-
-    @property
     def device(self) -> torch.device:
         """Device on which the model computes: that of its weights or, if they are offloaded, where Accelerate brings them."""
         device = super().device
@@ -82,18 +78,6 @@ class FrozenBackboneModel(PreTrainedModel):
         hooks = (getattr(module, "_hf_hook", None) for module in self.modules())
         used = (getattr(hook, "execution_device", None) for hook in hooks)
         return next((torch.device(place) for place in used if place is not None), device)
-
-    def freeze_backbones(self) -> None:
-        """Disable gradients of the encoders and set them to evaluation mode."""
-        for backbone in self.backbones.values():
-            backbone.requires_grad_(False).eval()
-
-    def train(self, mode: bool = True) -> Self:
-        """Set the training mode of everything except the encoders, which stay in evaluation mode."""
-        super().train(mode)
-        for backbone in self.backbones.values():
-            backbone.eval()
-        return self
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         """Let `load_state_dict`, with which the Trainer of transformers resumes, take the weights of a saved file."""
