@@ -33,6 +33,7 @@ class Outcome(NamedTuple):
         not_tried: Number of pairs that were left when the disk was full or the user interrupted.
         warnings: Warnings that were printed.
         is_interrupted: Whether the user interrupted.
+        range_widths: Names of the pairs that were fused, and kinds and widths of their infrared ranges, for `find_narrow`.
     """
 
     done: int = 0
@@ -43,6 +44,7 @@ class Outcome(NamedTuple):
     not_tried: int = 0
     warnings: Sequence[str] = ()
     is_interrupted: bool = False
+    range_widths: Sequence[tuple[str, str, float]] = ()
 
 
 class Share(NamedTuple):
@@ -167,4 +169,5 @@ def _add(outcomes: Sequence[Outcome]) -> Outcome:
         max(outcome.seconds for outcome in outcomes),
         sum(outcome.not_tried for outcome in outcomes),
         [warning for outcome in outcomes for warning in outcome.warnings],
+        range_widths=[width for outcome in outcomes for width in outcome.range_widths],
     )

@@ -79,7 +79,7 @@ def describe_outcome(outcome: Outcome, match: "PairMatch", output: Path) -> dict
         "errors": _to_dict(outcome.failures),
         "unmatched": _list_unmatched(match),
         "notes": dict(summarize_notes(printed) + summary),
-        "noted": {note: names for (note, _), names in zip(summary, _group_names(outcome.notes), strict=False)},
+        "noted": {note: names for (note, _), names in zip(summary, _group_names(_list_notes(outcome)), strict=False)},
         "seconds": outcome.seconds,
         "output": str(output),
     }
@@ -87,10 +87,18 @@ def describe_outcome(outcome: Outcome, match: "PairMatch", output: Path) -> dict
 
 def _summarize(outcome: Outcome) -> list[tuple[str, int]]:
     """Return the notes about pairs, and that outputs are kept, with their counts."""
-    summary = [(one_line(note), count) for note, count in summarize_notes(note for _, note in outcome.notes)]
+    summary = [(one_line(note), count) for note, count in summarize_notes(note for _, note in _list_notes(outcome))]
     if outcome.skipped:
         summary.append((f"kept the existing outputs {NOT_COMPARED}: --overwrite replaces them", outcome.skipped))
     return summary
+
+
+def _list_notes(outcome: Outcome) -> list[tuple[str, str]]:
+    """Return the names of pairs and their notes, also those that only all pairs together show."""
+    from gffusion.cameras.narrow_ranges import NARROW, find_narrow  # saves start-up time
+
+    narrow = find_narrow([(kind, width) for _, kind, width in outcome.range_widths])
+    return [*outcome.notes, *((outcome.range_widths[index][0], NARROW) for index in narrow)]
 
 
 def report_outcome(outcome: Outcome, jobs: "Sequence[FusionJob]", match: "PairMatch", settings: FuseSettings) -> None:
@@ -114,7 +122,7 @@ def _print_outcome(
 ) -> None:
     """Print notes and what was done, and raise or exit if pairs failed."""
     done, skipped, failures, seconds = outcome.done, outcome.skipped, outcome.failures, outcome.seconds
-    names = _group_names(outcome.notes)
+    names = _group_names(_list_notes(outcome))
     for number, (note, count) in enumerate(summary):
         shown = names[number] if number < len(names) else []
         print_line(f"note: {note}{_count_pairs(count, shown, len(jobs) - skipped) if len(jobs) > 1 else ''}", err=True)

@@ -63,6 +63,7 @@ def run_jobs(
         seconds=time.perf_counter() - started,
         not_tried=len(sound) - len(results) - len(skipped) - len(lost),
         is_interrupted=is_interrupted,
+        range_widths=[(result.job.pair.name, *result.range_width) for result in results if result.range_width],
     )
 
 

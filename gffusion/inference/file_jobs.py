@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gffusion.cameras.narrow_ranges import measure_width
 from gffusion.data import ImagePair, PairImages, ReadOptions, read_pair, write_image
 from gffusion.data.io import read_bytes, write_with_metadata
 from gffusion.data.metadata import ImageMetadata, read_metadata
@@ -59,6 +60,7 @@ class FusionResult:
     notes: tuple[str, ...] = ()
     is_last: bool = False  # because other files cannot be written either
     is_skipped: bool = False  # because all files exist, such as from another run, and may not be replaced
+    range_width: tuple[str, float] | None = None  # kind of the infrared image and width of its range, for `find_narrow`
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class ReadJob:
     images: PairImages | None = None
     error: str | None = None
     metadata: ImageMetadata | None = None
+    range_width: tuple[str, float] | None = None
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -86,6 +89,7 @@ class WriteJob:
     thermal: NDArray[Any] | None = None
     metadata: ImageMetadata | None = None
     notes: tuple[str, ...] = ()
+    range_width: tuple[str, float] | None = None
 
 
 def count_workers(device: str) -> int:
@@ -147,9 +151,14 @@ def read_job(job: FusionJob, options: ReadOptions = ReadOptions()) -> ReadJob:
                 stored = read_metadata(read_bytes(job.pair.visible, options.max_pixels))
                 metadata, notes = stored.move(options.reference == "visible", images.window)
                 images = images._replace(notes=images.notes + notes)
-            return ReadJob(job, images, metadata=metadata)
+            return ReadJob(job, images, metadata=metadata, range_width=_measure_range(images))
     except (OSError, ValueError, MemoryError) as error:
         return ReadJob(job, error=str(error))
+
+
+def _measure_range(images: PairImages) -> tuple[str, float]:
+    kind = f"{images.infrared.dtype} {images.infrared_size or images.infrared.shape[:2]}"
+    return kind, measure_width(images.infrared, images.missing)
 
 
 def write_job(item: WriteJob) -> FusionResult:
@@ -158,7 +167,7 @@ def write_job(item: WriteJob) -> FusionResult:
         return FusionResult(item.job, is_skipped=True)
     try:
         with memory_errors():
-            return FusionResult(item.job, notes=item.notes + _write(item))
+            return FusionResult(item.job, notes=item.notes + _write(item), range_width=item.range_width)
     except (OSError, ValueError, MemoryError) as error:
         return FusionResult(item.job, describe_error(error), is_last=prevents_writing(error))
 

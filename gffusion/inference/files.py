@@ -151,7 +151,7 @@ def _prepare_writing(item: ReadJob, prediction: Prediction) -> WriteJob:
     images, is_kept = item.images, item.job.thermal is not None
     thermal = images.thermal if images is not None and is_kept else None
     notes = () if images is None else images.notes
-    return WriteJob(item.job, prediction.fused, prediction.labels, thermal, item.metadata, notes)
+    return WriteJob(item.job, prediction.fused, prediction.labels, thermal, item.metadata, notes, item.range_width)
 
 
 def _fuse(

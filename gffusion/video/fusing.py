@@ -17,6 +17,7 @@ from gffusion._version import __version__
 from gffusion.cameras import InfraredFrame
 from gffusion.cameras.cleaning import BORDER_FILLED
 from gffusion.cameras.missing import format_share
+from gffusion.cameras.narrow_ranges import NarrowRanges
 from gffusion.cameras.range_histogram import RangeHistogram
 from gffusion.cameras.running_range import find_odd_ranges
 from gffusion.data import ReadOptions
@@ -39,7 +40,6 @@ from .fuser import FrameFuser, mask_border, read_palette
 from .jobs import VideoJob, VideoReport, check_time_offset
 from .joining import check_audio, join_segments
 from .matching import FramePair, VideoPair, describe_counts
-from .narrow_ranges import NarrowRanges
 from .opening import import_av
 from .probing import check_frames, describe_files, find_common_border, probe_infrared
 from .reading import VideoFile, find_aspect

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from environments import make_environment
 from torch.distributed import TCPStore
 from two_processes import launch_two
 
 from gffusion.cli.distributed import Outcome, Share
+from gffusion.data import write_image
 from gffusion.synthetic.samples import write_scenes
 
 pytestmark = pytest.mark.processes
@@ -31,6 +33,7 @@ def count_reports(finished: subprocess.CompletedProcess[str]) -> list[str]:
 def test_pairs_are_written_once(tmp_path: Path) -> None:
     names = write_scenes(tmp_path, count=5, height=48, width=64)
     (tmp_path / "infrared" / names[3]).write_bytes(b"damaged")
+    write_image(tmp_path / "infrared" / names[1], np.random.default_rng(0).integers(90, 93, (48, 64)).astype(np.uint8))
     (tmp_path / "visible" / "lonely.png").write_bytes((tmp_path / "visible" / names[0]).read_bytes())
     fused = tmp_path / "fused"
     options = (tmp_path / "visible", tmp_path / "infrared", "-o", fused, "--model", "gffusion-funet", "--device", "cpu")
@@ -39,6 +42,8 @@ def test_pairs_are_written_once(tmp_path: Path) -> None:
     assert [line.split(" in ")[0] for line in count_reports(finished)] == ["fused 4 pairs"], finished.stderr
     assert finished.stderr.count("1 failed:") == 1
     assert finished.stderr.count("lonely.png") == 1, finished.stderr
+    # It is the only pair that its process fuses: its range is compared with those of the other process.
+    assert finished.stderr.count(f"(1 pair: {Path(names[1]).stem})") == 1 and "closed shutter" in finished.stderr
     written = {path.name: path.stat().st_mtime_ns for path in fused.iterdir()}
     assert sorted(written) == sorted(set(names) - {names[3]})
 

@@ -58,6 +58,26 @@ def test_frames_that_show_nothing(gffusion: Callable, files: Path) -> None:
     assert (list(report["errors"]), report["notes"], report["noted"]) == (["dead"], {note: 1}, {note: ["shut"]})
 
 
+@pytest.mark.parametrize("infrared_range", ["percentile", "folder", "7000,10000"])
+def test_noise_behind_a_shutter_is_noted(gffusion: Callable, files: Path, infrared_range: str) -> None:
+    """Also in the first image; neither a scene of a tenth of the contrast nor an image of another size."""
+    noise = np.random.default_rng(0).integers(0, 4, COUNTS.shape).astype(np.uint16)
+    scene = (7500 + 1500 * INFRARED).astype(np.uint16)
+    frames = {"0_shut": 8000 + noise, **{f"{index}_open": scene + index for index in range(1, 5)}}
+    frames |= {"5_fog": (8000 + 150 * INFRARED).astype(np.uint16), "6_shut": 8100 + noise}
+    frames["7_other"] = (8000 + 15 * INFRARED[:48]).astype(np.uint16)
+    for name, counts in frames.items():
+        for kind, image in (("visible", VISIBLE[: len(counts)]), ("infrared", counts)):
+            (files / kind).mkdir(exist_ok=True)
+            (files / kind / f"{name}.png").write_bytes(encode(image, "PNG"))
+    words = "fuse", "visible", "infrared", "-o", "out", "--model", "gffusion-funet", "--infrared-range", infrared_range
+    outcome = gffusion(*words, "--json", "--strict")
+    report = json.loads(outcome.out)
+    ((note, names),) = report["noted"].items()
+    assert (outcome.exit_code, report["fused"], names) == (1, len(frames), ["0_shut", "6_shut"])
+    assert "is below 3 % of the usual one" in note and "--smooth-range 20" in note
+
+
 def test_images_that_widen_the_range_of_all_are_noted(gffusion: Callable, files: Path) -> None:
     for index in range(4):
         for kind, image in (("visible", VISIBLE), ("infrared", COUNTS if index else COUNTS.byteswap())):
