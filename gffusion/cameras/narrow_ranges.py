@@ -12,15 +12,14 @@ _STEP = 4  # rows and columns between pixels that are measured
 _PERCENTILES = (0.1, 99.9)
 _FEWEST = 3  # images that have a usual range
 
-_SHUTTER = "is below 3 % of the usual one, as of noise behind a closed shutter"
 _FRAME_NOTE = (
-    f"the range of the infrared frame {_SHUTTER}, and is stretched to full contrast: smooth_range=20 (--smooth-range 20) keeps "
-    "the range of the frames before"
+    "the range of the infrared frame is below 3 % of the usual one, as of noise behind a closed shutter, and is stretched to full "
+    "contrast: smooth_range=20 (--smooth-range 20) keeps the range of the frames before"
 )
 NARROW = (
-    f"the range of the infrared image {_SHUTTER}: it shows nothing of the scene, so leave the pair out. infrared_range="
-    '"percentile" (--infrared-range percentile) stretches the noise to full contrast: with smooth_range=20 (--smooth-range 20), '
-    "the range of the images before is kept"
+    "the range of the infrared image is below 3 % of the usual one, as of noise behind a closed shutter: it shows nothing of the "
+    'scene, so leave the pair out. infrared_range="percentile" (--infrared-range percentile) stretches the noise to full contrast: '
+    "with smooth_range=20 (--smooth-range 20), the range of the images before is kept"
 )
 """The note on an image of [`find_narrow`]."""
 
