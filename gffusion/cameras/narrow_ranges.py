@@ -16,12 +16,11 @@ _FRAME_NOTE = (
     "the range of the infrared frame is below 3 % of the usual one, as of noise behind a closed shutter, and is stretched to full "
     "contrast: smooth_range=20 (--smooth-range 20) keeps the range of the frames before"
 )
-NARROW = (
+_NARROW = (
     "the range of the infrared image is below 3 % of the usual one, as of noise behind a closed shutter: it shows nothing of the "
     'scene, so leave the pair out. infrared_range="percentile" (--infrared-range percentile) stretches the noise to full contrast: '
     "with smooth_range=20 (--smooth-range 20), the range of the images before is kept"
 )
-"""The note on an image of [`find_narrow`]."""
 
 Mask = NDArray[np.bool_]
 
@@ -64,6 +63,16 @@ def find_narrow(widths: Sequence[tuple[str, float]]) -> list[int]:
         kinds[kind].append(width)
     usual = {kind: float(np.median(found)) for kind, found in kinds.items() if len(found) >= _FEWEST}
     return [index for index, (kind, width) in enumerate(widths) if _is_narrow(width, usual.get(kind, 0.0))]
+
+
+def note_narrow(widths: Sequence[tuple[str, str, float]]) -> list[tuple[str, str]]:
+    """Return the names of the images that [`find_narrow`] finds, each with the note; `widths` have a name, a kind and a width.
+
+    Examples:
+        >>> [name for name, _ in note_narrow([("1.png", "a", 3), ("2.png", "a", 900), ("3.png", "a", 950)])]
+        ['1.png']
+    """
+    return [(widths[index][0], _NARROW) for index in find_narrow([(kind, width) for _, kind, width in widths])]
 
 
 def measure_width(values: NDArray[Any], missing: Mask | None) -> float:

@@ -79,7 +79,7 @@ def describe_outcome(outcome: Outcome, match: "PairMatch", output: Path) -> dict
         "errors": _to_dict(outcome.failures),
         "unmatched": _list_unmatched(match),
         "notes": dict(summarize_notes(printed) + summary),
-        "noted": {note: names for (note, _), names in zip(summary, _group_names(_list_notes(outcome)), strict=False)},
+        "noted": {note: names for (note, _), names in zip(summary, group_names(_list_notes(outcome)), strict=False)},
         "seconds": outcome.seconds,
         "output": str(output),
     }
@@ -95,10 +95,9 @@ def _summarize(outcome: Outcome) -> list[tuple[str, int]]:
 
 def _list_notes(outcome: Outcome) -> list[tuple[str, str]]:
     """Return the names of pairs and their notes, also those that only all pairs together show."""
-    from gffusion.cameras.narrow_ranges import NARROW, find_narrow  # saves start-up time
+    from gffusion.cameras.narrow_ranges import note_narrow  # saves start-up time
 
-    narrow = find_narrow([(kind, width) for _, kind, width in outcome.range_widths])
-    return [*outcome.notes, *((outcome.range_widths[index][0], NARROW) for index in narrow)]
+    return [*outcome.notes, *note_narrow(outcome.range_widths)]
 
 
 def report_outcome(outcome: Outcome, jobs: "Sequence[FusionJob]", match: "PairMatch", settings: FuseSettings) -> None:
@@ -122,10 +121,10 @@ def _print_outcome(
 ) -> None:
     """Print notes and what was done, and raise or exit if pairs failed."""
     done, skipped, failures, seconds = outcome.done, outcome.skipped, outcome.failures, outcome.seconds
-    names = _group_names(_list_notes(outcome))
+    names = group_names(_list_notes(outcome))
     for number, (note, count) in enumerate(summary):
         shown = names[number] if number < len(names) else []
-        print_line(f"note: {note}{_count_pairs(count, shown, len(jobs) - skipped) if len(jobs) > 1 else ''}", err=True)
+        print_line(f"note: {note}{count_pairs(count, shown, len(jobs) - skipped) if len(jobs) > 1 else ''}", err=True)
     if failures and len(jobs) == 1:
         raise OSError(failures[0][1])
     print_line(
@@ -157,7 +156,7 @@ def report_interruption(outcome: Outcome, match: "PairMatch", settings: FuseSett
     raise InterruptedRun(report, f"files written so far are complete{advice}")
 
 
-def _group_names(notes: Sequence[tuple[str, str]]) -> list[list[str]]:
+def group_names(notes: Sequence[tuple[str, str]]) -> list[list[str]]:
     """Return the names of the pairs with each kind of note, in the order of [`summarize_notes`]."""
     names: dict[str, list[str]] = {}
     for name, note in notes:
@@ -165,7 +164,7 @@ def _group_names(notes: Sequence[tuple[str, str]]) -> list[list[str]]:
     return list(names.values())
 
 
-def _count_pairs(count: int, names: Sequence[str], fused: int) -> str:
+def count_pairs(count: int, names: Sequence[str], fused: int) -> str:
     """Return how many pairs have a note, and the first of their names if not all that were fused have it."""
     shown = "" if count == fused else name_first(names)
     return f" ({count} pair{'s' * (count != 1)}{': ' * bool(shown)}{shown})"

@@ -15,6 +15,7 @@ from .align_options import AlignOption, parse_alignment
 from .choices import LAYOUTS, show_choices
 from .device import choose_device
 from .errors import exit_with_failures, user_errors
+from .fuse_reports import count_pairs, group_names
 from .infrared_options import (
     AgcOption,
     InfraredLumaOption,
@@ -340,6 +341,7 @@ def _label(
     ranges: "PairRanges | None",
 ) -> tuple[list["LabelResult"], int, str]:
     """Label all pairs with a progress bar; return the failed ones, the number of others, and a summary."""
+    from gffusion.cameras.narrow_ranges import note_narrow
     from gffusion.labeling.labels import write_labels  # imports torch
     from gffusion.labeling.masks import MaskReport
     from gffusion.utils.notes import summarize_notes
@@ -349,8 +351,10 @@ def _label(
     results = write_labels(pairs, output, method, class_names, fallback, ignore_doubtful, ranges, is_checked=True)
     results = _write_classes(results, output.parent, class_names)
     done = list(show_progress(results, total=len(pairs), unit="pair"))
-    for note, number in summarize_notes(note for result in done for note in result.notes):
-        print_note(f"{note} ({number} pair{'s' * (number != 1)})")
+    notes = [(result.pair.name, note) for result in done for note in result.notes]
+    notes += note_narrow([(result.pair.name, *result.range_width) for result in done if result.range_width])
+    for (note, number), names in zip(summarize_notes(note for _, note in notes), group_names(notes), strict=True):
+        print_note(note + count_pairs(number, names, len(done)))
     report = sum((result.report for result in done), MaskReport())
     failed = [result for result in done if result.error is not None]
     if len(done) < len(pairs):

@@ -23,6 +23,7 @@ from gffusion.utils.notes import name_first, name_in_errors
 from gffusion.utils.progress import show_progress
 
 from .decoded_image import ImageReadError
+from .infrared_notes import note_infrared
 from .infrared_range import MEASURING, check_counts, describe_range
 from .pairs import ImagePair
 from .reading import ReadOptions
@@ -285,6 +286,10 @@ class FusionDataset(Dataset[dict[str, Any]]):
                 f"{first}. {count} of {len(self)} pairs cannot be read ({names}): replace or remove their files"
             ) from first
         return sizes
+
+    def note_infrared(self) -> list[tuple[str, str]]:
+        """Read all infrared images, and return notes on those of no use, such as behind a closed shutter, each after its file or row."""
+        return note_infrared(self._source, self._iterate("infrared images"))
 
     def check_infrared_range(self) -> None:
         """Raise ValueError if infrared images of 16 bits become nearly constant by the default range. Reads up to 20 pairs."""

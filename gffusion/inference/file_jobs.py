@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gffusion.cameras.narrow_ranges import measure_width
 from gffusion.data import ImagePair, PairImages, ReadOptions, read_pair, write_image
+from gffusion.data.infrared_notes import measure_range
 from gffusion.data.io import read_bytes, write_with_metadata
 from gffusion.data.metadata import ImageMetadata, read_metadata
 from gffusion.models.gffusion.infrared_options import InfraredOptions
@@ -151,14 +151,9 @@ def read_job(job: FusionJob, options: ReadOptions = ReadOptions()) -> ReadJob:
                 stored = read_metadata(read_bytes(job.pair.visible, options.max_pixels))
                 metadata, notes = stored.move(options.reference == "visible", images.window)
                 images = images._replace(notes=images.notes + notes)
-            return ReadJob(job, images, metadata=metadata, range_width=_measure_range(images))
+            return ReadJob(job, images, metadata=metadata, range_width=measure_range(images))
     except (OSError, ValueError, MemoryError) as error:
         return ReadJob(job, error=str(error))
-
-
-def _measure_range(images: PairImages) -> tuple[str, float]:
-    kind = f"{images.infrared.dtype} {images.infrared_size or images.infrared.shape[:2]}"
-    return kind, measure_width(images.infrared, images.missing)
 
 
 def write_job(item: WriteJob) -> FusionResult:

@@ -12,9 +12,9 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-import numpy as np
 import torch
 
+from gffusion.cameras.frozen_images import FrozenImages
 from gffusion.data import ReadOptions
 from gffusion.data.infrared_range import note_flat_range
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
@@ -32,10 +32,6 @@ from .predict import Prediction, predict
 
 _ALONE_PIXELS = 2**21  # of a batch, from which on no other one is fused at the same time on CPUs, because of the memory
 _large_batch = threading.Lock()
-_FROZEN = (
-    "the infrared image is that of the pair before, but the visible one is not: the camera was frozen, such as during a "
-    "calibration, or is slower"
-)
 
 
 def fuse_files(
@@ -137,13 +133,11 @@ def _limit_memory(batch: Sequence[ReadJob], model: GFFusionModel) -> AbstractCon
 
 def _note_frozen(items: Iterable[ReadJob]) -> Iterator[ReadJob]:
     """Yield all jobs, with a note if another infrared file than that of the job before has the same image."""
-    seen, before, file = b"", np.empty(0), None
+    frozen = FrozenImages()
     for item in items:
-        if item.images is not None:
-            infrared, sample = item.images.infrared, item.images.visible[::8, ::8].tobytes()  # enough to see a change
-            if sample != seen and item.job.pair.infrared != file and np.array_equal(infrared, before):
-                item = replace(item, images=item.images._replace(notes=(*item.images.notes, _FROZEN)))
-            seen, before, file = sample, infrared, item.job.pair.infrared
+        if (images := item.images) is not None:
+            found = frozen.add(item.job.pair.infrared, images.infrared, partial(getattr, images, "visible"))
+            item = replace(item, images=images._replace(notes=images.notes + found))
         yield item
 
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from gffusion.cameras.frozen_images import FrozenImages
 from gffusion.data.aligned_boxes import read_aligned_boxes
 from gffusion.data.boxes.checks import check_boxes
+from gffusion.data.infrared_notes import measure_range
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.io import write_image
 from gffusion.data.pairs import ImagePair
@@ -28,12 +31,14 @@ class LabelResult:
         report: Counts of its objects; all 0 if it failed.
         error: Reason why no label map was written, or `None` on success.
         notes: What was changed or assumed while reading the pair.
+        range_width: Kind of the infrared image and width of its range, for [`note_narrow`]; `None` if it failed.
     """
 
     pair: ImagePair
     report: MaskReport = field(default_factory=MaskReport)
     error: str | None = None
     notes: tuple[str, ...] = ()
+    range_width: tuple[str, float] | None = None
 
 
 def write_labels(
@@ -81,10 +86,12 @@ def write_labels(
     ranges, pairs = ranges or PairRanges(InfraredOptions()), list(pairs)
     if not is_checked:
         check_boxes({pair.visible: pair.boxes for pair in pairs}, class_names, can_fail_alone=True)
+    frozen = FrozenImages()
     for pair in pairs:
         try:
             with memory_errors():
                 images = ranges.read(pair)
+                notes = images.notes + frozen.add(pair.infrared, images.infrared, partial(getattr, images, "visible"))
                 infrared_values = to_infrared_values(
                     images.infrared, images.adapt(ranges.options_of(pair)), images.missing
                 )
@@ -94,7 +101,7 @@ def write_labels(
                 labels, report = draw_labels(masks, boxes, size, fallback, ignore_doubtful)
                 folder.mkdir(parents=True, exist_ok=True)  # created late: datasets reject a labels folder without files
                 write_image(choose_label_file(pair, folder), labels)
-            yield LabelResult(pair, report, notes=images.notes)
+            yield LabelResult(pair, report, notes=notes, range_width=measure_range(images))
         except (OSError, ValueError, MemoryError) as error:
             yield LabelResult(pair, error=describe_error(error))
             if prevents_writing(error):

@@ -1,6 +1,7 @@
 """What a given dataset is: a subset or a wrapper, with random transforms, or with pairs that are given twice."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from gffusion.data.transforms import Compose, Transform
 from gffusion.data.transforms.base import describe_transform
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.utils.notes import name_first
 
 from .checked_dataset import read_item
 from .sampling import MODEL_INPUTS
@@ -124,6 +126,19 @@ def warn_about_repeated_pairs(which: str, dataset: Any) -> None:
             which,
             repeated[0],
         )
+
+
+def warn_about_infrared(which: str, dataset: Any) -> None:
+    """Warn about infrared images of a [`FusionDataset`] that show nothing of the scene, or repeat the one before.
+
+    Every process reads them, so that none waits too long for another one.
+    """
+    names: dict[str, list[str]] = {}
+    for name, note in dataset.note_infrared() if isinstance(dataset, FusionDataset) else ():
+        names.setdefault(note, []).append(name)
+    is_main_process = (os.environ.get("RANK") or "0") == "0"  # of `accelerate launch`
+    for note, found in names.items() if is_main_process else ():
+        logger.warning("%d of %d %s pairs (%s): %s", len(found), len(dataset), which, name_first(found), note)
 
 
 def warn_about_shared_pairs(training: Any, evaluation: Any) -> None:

@@ -28,6 +28,7 @@ from gffusion.utils.notes import name_first
 
 from .arguments import FusionTrainingArguments
 from .checked_dataset import read_item
+from .given_data import warn_about_infrared
 from .sampling import count_mixed, describe_sizes
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,8 @@ def check_data(
     check_same_infrared_options(training, evaluation)
     check_parameters(model, arguments, labeled)
     check_precision(model, labeled)
+    warn_about_infrared("training", training)
+    warn_about_infrared("evaluation", evaluation)
     return labeled
 
 

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gffusion.cameras.frozen_images import are_equal
+
 # Videos and cameras of a low rate repeat frames for less time.
 _SECONDS, _FRAMES = 0.5, 3
 _STOPPED_SECONDS = 2.0  # without a new frame
@@ -56,8 +58,3 @@ class FrozenFrames:
             f"the infrared frames are identical since {first.time:.3f} s, but the visible ones are not: frozen, such as during "
             "a calibration, or the camera stopped",
         )
-
-
-def are_equal(image: NDArray[Any], other: NDArray[Any]) -> bool:
-    """Return whether two images are the same; pixels without a measurement, NaN, equal each other."""
-    return np.array_equal(image, other, equal_nan=image.dtype.kind == other.dtype.kind == "f")

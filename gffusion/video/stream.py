@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers.utils import logging
 
+from gffusion.cameras.frozen_images import are_equal
 from gffusion.data import ReadOptions
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.utils.notes import find_new_kinds
 
-from .frozen import FrozenFrames, are_equal
+from .frozen import FrozenFrames
 from .fuser import FrameFuser
 from .jobs import is_number
 from .stream_inputs import check_image, check_stream_sizes, check_time

@@ -49,6 +49,17 @@ def test_threshold_finds_what_was_rendered(gffusion: Callable, data: Path, stree
     assert set(np.unique(ours)) == {0, 1, 2, 3, 255}
 
 
+def test_infrared_images_of_no_use_are_named(gffusion: Callable, data: Path) -> None:
+    noise = np.random.default_rng(0).integers(90, 93, (160, 240)).astype(np.uint8)
+    Image.fromarray(noise).save(data / "infrared" / f"{NAMES[0]}.png")
+    shutil.copy(data / "infrared" / f"{NAMES[1]}.png", data / "infrared" / f"{NAMES[2]}.png")
+    outcome = gffusion("masks", data, "--method", "threshold")
+    frozen, narrow = outcome.err.splitlines()
+    assert outcome.exit_code == 0 and len(maps_in(data / "labels")) == 3
+    assert "the infrared image is that of the pair before" in frozen and frozen.endswith(f"(1 pair: {NAMES[2]})")
+    assert "closed shutter" in narrow and narrow.endswith(f"(1 pair: {NAMES[0]})")
+
+
 @pytest.mark.parametrize("encoder", ["dinov2", "clip"])
 def test_pca_with_an_encoder(gffusion: Callable, data: Path, backbone_folders: dict[str, str], encoder: str) -> None:
     command = ("masks", data, "--encoder", backbone_folders[encoder], "--image-size", "160", "240")

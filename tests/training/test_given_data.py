@@ -1,6 +1,7 @@
 """Subsets train like datasets of their pairs, and whole images are evaluated, or the card has no results."""
 
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch.utils.data import ConcatDataset, Dataset, Subset, random_split
 
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
-from gffusion.data import FusionDataset, read_image
+from gffusion.data import FusionDataset, read_image, write_image
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip, Resize, Sample
 from gffusion.training.given_data import unwrap_subset, warn_about_repeated_pairs, warn_about_wrapper
 from gffusion.zoo import load_image_processor
@@ -222,6 +223,29 @@ def test_labels_without_names(
         FusionTrainer(tiny_model(paradigm="cascading", **model), arguments, data)
         assert ("read as 0 background, 1 car, 2 person, 3 bike, the classes" in caplog.text) == is_warned
         assert ("does not name its classes" in caplog.text) == is_warned
+
+
+def test_infrared_images_of_no_use(
+    pairs: Path, tmp_path: Path, make_trainer: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Noise in one folder of two, of which the other one has few counts, and a repeated image; the trainer reads all once more."""
+    shutil.copytree(pairs, tmp_path / "open", ignore=shutil.ignore_patterns("labels", "boxes"))
+    shutil.copytree(tmp_path / "open", tmp_path / "dim")
+    opened, dim = tmp_path / "open" / "infrared", tmp_path / "dim" / "infrared"
+    for file in sorted(dim.iterdir()):
+        write_image(file, read_image(file) // 50)
+    noise = np.random.default_rng(0).integers(90, 93, (48, 64)).astype(np.uint8)
+    write_image(opened / "rendered_0000.png", noise)
+    shutil.copy(opened / "rendered_0002.png", opened / "rendered_0003.png")
+    dataset = FusionDataset([tmp_path / "open", tmp_path / "dim"])
+    found = [(str(opened / f"rendered_000{index}.png"), word) for index, word in ((3, "frozen"), (0, "closed shutter"))]
+    assert [(name, word) for name, note in dataset.note_infrared() for _, word in found if word in note] == found
+    rows = [{"visible": pair.visible, "infrared": pair.infrared} for pair in dataset.pairs[:4]]
+    assert [name for name, _ in FusionDataset.from_dataset(rows).note_infrared()] == ["row 3", "row 0"]
+    assert FusionDataset(pairs).note_infrared() == dataset.select([1, 2, 4, 5]).note_infrared() == []
+    make_trainer(training=FusionDataset(tmp_path / "open", RandomCrop(32)))
+    for name, word in found:
+        assert any(f"1 of 4 training pairs ({name}): " in text and word in text for text in caplog.messages)
 
 
 def test_pairs_that_are_given_twice(pairs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

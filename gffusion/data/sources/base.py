@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.data.boxes import Boxes
@@ -52,6 +53,11 @@ class PairSource(ABC):
     @abstractmethod
     def read(self, index: int) -> DecodedPair:
         """Read a pair; raise OSError or ValueError if it cannot be read or its images differ in size."""
+
+    def read_infrared(self, index: int) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """Read only the infrared image of a pair and its missing pixels, maybe without alignment and search for borders."""
+        decoded = self.read(index)
+        return decoded["infrared"], decoded.get("missing")
 
     @abstractmethod
     def read_labels(self, index: int) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from gffusion.data.label_values import IGNORED
 from gffusion.data.layouts import FoundPairs, find_pairs
 from gffusion.data.layouts.unread import describe_unread
 from gffusion.data.pairs import ImagePair
-from gffusion.data.reading import ReadOptions, read_pair, read_pair_size
+from gffusion.data.reading import ReadOptions, decode_infrared, read_pair, read_pair_size
 from gffusion.data.rigs import find_rig
 from gffusion.data.wrong_pairs import check_different_files, check_not_swapped
 from gffusion.models.gffusion.image_sizes import check_same_size
@@ -118,6 +119,14 @@ class FolderPairs(PairSource):
             align = self._read_options[index].align
             decoded |= to_arrays(read_aligned_boxes(pair, images, self.class_names, align))
         return decoded
+
+    def read_infrared(self, index: int) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """Read only the infrared image of a pair and its missing pixels, as measured by the camera."""
+        pair, options = self.pairs[index], replace(self._read_options[index], keep_borders=True)
+        if pair.visible == pair.infrared:
+            return super().read_infrared(index)
+        frame = decode_infrared(read_bytes(pair.infrared, options.max_pixels), str(pair.infrared), options)
+        return frame.values, frame.missing
 
     def read_labels(self, index: int) -> NDArray[Any]:
         """Read the label map of a pair."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .base import DecodedPair, PairSource
@@ -33,6 +34,10 @@ class SelectedPairs(PairSource):
     def read(self, index: int) -> DecodedPair:
         """Read a pair."""
         return self._source.read(self._indices[index])
+
+    def read_infrared(self, index: int) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """Read only the infrared image of a pair and its missing pixels."""
+        return self._source.read_infrared(self._indices[index])
 
     def read_labels(self, index: int) -> NDArray[Any]:
         """Read only the label map of a pair."""
