@@ -58,8 +58,8 @@ class FusionDataset(Dataset[dict[str, Any]]):
     thermal data and temperatures need another `infrared_range`.
 
     Args:
-        root: A folder; several folders, whose pairs are joined in that order; or a [`PairSource`], for which `layout`,
-            `split` and `class_names` are ignored.
+        root: A folder, or a CSV file of pairs as `gffusion match` writes it; several of them, whose pairs are joined in that
+            order; or a [`PairSource`], for which `layout`, `split` and `class_names` are ignored.
         transform: Called with the sample (see `transforms.Sample`) and a generator that depends only on `seed`, the
             epoch and the index, so that items do not depend on the number of workers.
         seed: Seed of the generator, at least 0.

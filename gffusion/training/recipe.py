@@ -67,8 +67,8 @@ class DataArguments:
     """What to train on.
 
     Args:
-        train_data: Folders of training pairs, at least one.
-        eval_data: Folders of validation pairs. By default, there are no evaluations.
+        train_data: Folders of training pairs, or CSV files as `gffusion match` writes them, at least one.
+        eval_data: Folders or CSV files of validation pairs. By default, there are no evaluations.
         layout: Arrangement of the folders: folders, m3fd, mfnet, msrs, roadscene, tno, llvip or fmb.
         train_split: Split to train on, such as train, if the layout has splits. By default, all pairs; msrs, fmb,
             llvip, and folders with one folder per split, need one.

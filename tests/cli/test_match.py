@@ -7,6 +7,16 @@ from pathlib import Path
 
 import pytest
 
+CONFIG = json.dumps(
+    {
+        "stem_channels": 4,
+        "feature_channels": 8,
+        "decoder_channels": [4],
+        "paradigm": "cascading",
+        "use_segmenter": False,
+    }
+)
+
 
 @pytest.fixture
 def folders(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,6 +50,16 @@ def test_pairs_are_fused(gffusion: Callable, folders: None, output: str) -> None
     plan = gffusion("fuse", output, "-o", "out", "--dry-run")
     assert (plan.exit_code, plan.out.count(" -> ")) == (0, 1)
     assert "=20260701_213005.png" in plan.out and "1782941405.050.png" in plan.out
+
+
+def test_pairs_are_trained_on(gffusion: Callable, folders: None) -> None:
+    words = ("--output_dir", "run", "--num_train_epochs", "1", "--crop_size", "32", "--model_config", CONFIG)
+    outcome = gffusion("train", "--train_data", ".", *words)
+    assert outcome.exit_code == 2 and "`train` a CSV file of pairs, which `gffusion match` writes" in outcome.err
+    assert gffusion("match", "visible", "infrared", "-o", "pairs.csv").exit_code == 0
+    outcome = gffusion("train", "--train_data", "pairs.csv", "--eval_data", "pairs.csv", *words)
+    assert outcome.exit_code == 0 and "training on 3 pairs" in outcome.out, outcome.err
+    assert Path("run/best/model.safetensors").is_file()
 
 
 def test_what_is_refused(gffusion: Callable, folders: None) -> None:

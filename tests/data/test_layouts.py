@@ -145,12 +145,29 @@ class TestFolders:
         with pytest.raises(FileNotFoundError, match="folder val in"):
             find_pairs(tmp_path, split="val")
         (tmp_path / "mine").mkdir()
-        (tmp_path / "pairs.csv").touch()
-        for name, error in (("mine", FileNotFoundError), ("pairs.csv", NotADirectoryError)):
-            with pytest.raises(error, match=rf"{name}.*gffusion fuse takes two folders or a CSV.*from_dataset"):
+        (tmp_path / "pairs.txt").touch()
+        for name, error in (("mine", FileNotFoundError), ("pairs.txt", NotADirectoryError)):
+            with pytest.raises(error, match=rf"{name}.*give a CSV file of pairs .*fuse also takes two.*from_dataset"):
                 find_pairs(tmp_path / name)
         with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
             find_pairs(tmp_path / "nowhere")
+
+    def test_list_of_pairs(self, tmp_path: Path) -> None:
+        make_images(tmp_path / "first", names=("a.png", "b.png"))
+        make_images(tmp_path / "second", names=("1.png", "2.png"))
+        make_images(tmp_path / "data" / "visible", tmp_path / "data" / "infrared", names=("c.png",))
+        file = tmp_path / "pairs.csv"
+        file.write_text("visible,infrared,difference\nfirst/b.png,second/1.png,0.02\nfirst/a.png,second/2.png,0.01\n")
+        found = find_pairs(file, "msrs")
+        assert [(pair.visible.name, pair.infrared.name) for pair in found.pairs] == [
+            ("b.png", "1.png"),
+            ("a.png", "2.png"),
+        ]
+        assert FusionDataset([file, tmp_path / "data"]).names == ("b", "a", "c")
+        with pytest.raises(ValueError, match=r"pairs\.csv lists pairs and has no split 'train': leave the split out"):
+            find_pairs(file, split="train")
+        with pytest.raises(FileNotFoundError, match=r"lost\.csv does not exist"):
+            find_pairs(tmp_path / "lost.csv")
 
 
 class TestM3FD:

@@ -19,8 +19,8 @@ _LAYOUTS_OF_SPLIT_FOLDERS = ("folders", "msrs", "fmb")  # those of find_split
 
 
 OWN_NAMES = (
-    "Folders and files of any names: gffusion fuse takes two folders or a CSV file; for training in Python, "
-    "FusionDataset.from_dataset takes a list of dicts of paths"
+    "Folders and files of any names: give a CSV file of pairs with the columns visible and infrared instead of the folder; gffusion "
+    "fuse also takes two folders, and FusionDataset.from_dataset a list of dicts of paths"
 )
 
 

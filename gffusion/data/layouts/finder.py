@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from gffusion.data.boxes import NamedBoxes
+from gffusion.data.pair_lists import list_pairs
 from gffusion.data.pairs import describe_entry
 
 from .base import OWN_NAMES, FoundPairs, count_names
@@ -37,14 +38,14 @@ def find_pairs(
     """Find the pairs of a dataset, and report files without a partner through `logging`.
 
     Args:
-        root: Folder of the dataset.
+        root: Folder of the dataset; or a CSV file of pairs, see [`list_pairs`], which has neither layout nor split.
         layout: A name in `LAYOUTS`.
         split: Name of a split, if the layout has splits.
         with_boxes: Whether to find boxes. Without, damaged box files do not matter.
 
     Raises:
-        FileNotFoundError, NotADirectoryError: If a folder is missing or a file, or the list of a split is missing.
-        ValueError: If the layout is unknown, or [`match_pairs`] or [`read_coco`] refuses the files. The names
+        FileNotFoundError, NotADirectoryError: If a folder is missing or a file, or a list is missing.
+        ValueError: If the layout is unknown, a CSV file is damaged, or [`match_pairs`] or [`read_coco`] refuses the files. The names
             of classes are checked where they are used, see [`FoundPairs.check_class_names`].
 
     Examples:
@@ -59,6 +60,12 @@ def find_pairs(
     if layout not in LAYOUTS:
         raise ValueError(f"the layout {layout!r} is unknown; choose one of {', '.join(LAYOUTS)}")
     root = Path(root)
+    if root.suffix.lower() == ".csv" and not root.is_dir():
+        if split is not None:
+            raise ValueError(
+                f"{root} lists pairs and has no split {split!r}: leave the split out, or write a list for it"
+            )
+        return FoundPairs(list_pairs(root, None))
     if root.is_file():
         raise NotADirectoryError(
             f"{root} is a file, but must be the folder of a dataset of layout {layout!r}. {OWN_NAMES}"
