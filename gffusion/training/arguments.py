@@ -63,7 +63,8 @@ class FusionTrainingArguments:
         hub_model_id: Repository of the upload, "name" or "organization/name".
         dataloader_num_workers: Processes that load data; 0 loads in the main process. Those of a recipe are lowered to the
             usable cores, with a note.
-        disable_tqdm: Show no progress bars, nor lines about the progress where standard error is no terminal.
+        disable_tqdm: Show no progress bars, nor lines about the progress where standard error is no terminal. A line tells when an
+            evaluation begins.
         seed: Seed of order and augmentation, and of weights that `gffusion train` initializes. In Python,
             seed before you create the model.
 

@@ -243,8 +243,9 @@ class FusionTrainer:
         step = self.progress.step
         evaluated = {r["step"] for r in self.folder.read_log() if f"eval_{self.args.metric_for_best_model}" in r}
         if self._validation_dataset is not None and step not in evaluated:
-            record = {"epoch": self.args.num_train_epochs - 1, "step": step, **self.evaluate()}
-            self._save_record(record, True, False)
+            epochs, scores = self.args.num_train_epochs, self.evaluate()
+            self._save_record({"epoch": epochs - 1, "step": step, **scores}, True, False)
+            self.accelerator.print(summarize(epochs - 1, epochs, scores))
             self._save_checkpoint()
 
     def _restore_progress(self, resume: "bool | str | os.PathLike[str]") -> None:

@@ -125,11 +125,19 @@ def test_progress_can_be_hidden(
     capsys: pytest.CaptureFixture[str],
     disable_tqdm: bool,
 ) -> None:
-    """That of reading the data, of training, and of evaluation."""
+    """That of reading the data, of training, and of evaluation, which then begins with a line: it would look like a hang."""
     monkeypatch.delenv("TQDM_DISABLE")
     monkeypatch.setattr("gffusion.utils.progress.SECONDS", 0)
-    train("--eval_data", scenes, "--infrared_range", "folder", "--disable_tqdm", disable_tqdm)
-    shown = capsys.readouterr().err
+    options = ("--infrared_range", "folder", "--eval_on_start", "true", "--disable_tqdm", disable_tqdm)
+    train("--eval_data", scenes, *options)
+    printed, shown = capsys.readouterr()
+    lines = [
+        line.split(":")[0]
+        for line in printed.splitlines()
+        if "evaluating" in line or "epoch" in line or "before" in line
+    ]
+    begun = ["evaluating 3 pairs"] if disable_tqdm else []
+    assert lines == [*begun, "before training", *begun, "epoch 1/1"]
     expected = [
         "Measuring infrared range: 3 of 3",
         "Reading sizes: 3 of 3",
