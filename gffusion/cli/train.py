@@ -52,10 +52,15 @@ def _train(recipe: "Recipe") -> None:
 def _describe_length(trainer: "FusionTrainer") -> str:
     """Return the number of pairs, epochs and steps, and how many pairs an epoch uses if that is not all."""
     pairs, used = trainer.sampler.length, trainer.steps_per_epoch * trainer.sampler.global_batch
-    text = f"training on {pairs} pairs: {trainer.args.num_train_epochs} epochs of {trainer.steps_per_epoch} steps"
+    epochs, steps = _count(trainer.args.num_train_epochs, "epoch"), _count(trainer.steps_per_epoch, "step")
+    text = f"training on {_count(pairs, 'pair')}: {epochs} of {steps}"
     if used < pairs:
         text += (
-            f"; each epoch uses {used} pairs, and not always the same, because the other {pairs - used} do not fill a step: "
+            f"; each epoch uses {_count(used, 'pair')}, and not always the same, because the rest ({pairs - used}) does not fill a step: "
             "to use more, lower --per_device_train_batch_size"
         )
     return text
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

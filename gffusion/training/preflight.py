@@ -306,9 +306,10 @@ def check_batch_size(arguments: FusionTrainingArguments, batch_size: int, labele
     """Warn if there are fewer pairs than a batch takes; raise ValueError if `mixed_pairs` does not fit the size of a batch."""
     if batch_size < arguments.per_device_train_batch_size:
         logger.warning(
-            "`per_device_train_batch_size` is %d, but the training dataset has %d pairs: each step takes all of them.",
+            "`per_device_train_batch_size` is %d, but the training dataset has %d pair%s: each step takes all of them.",
             arguments.per_device_train_batch_size,
             batch_size,
+            "s" * (batch_size != 1),
         )
     if arguments.mixed_pairs and batch_size < 2:
         raise ValueError(
@@ -346,10 +347,11 @@ def warn_about_warmup(arguments: FusionTrainingArguments, total_steps: int) -> N
     """Warn if the run ends before the rates reach their values."""
     if arguments.warmup_steps >= total_steps:
         logger.warning(
-            "warmup_steps is %d and the run has %d steps: the rates never reach `learning_rate` and `head_learning_rate`. "
+            "warmup_steps is %d and the run has %d step%s: the rates never reach `learning_rate` and `head_learning_rate`. "
             "Lower warmup_steps, or train longer.",
             arguments.warmup_steps,
             total_steps,
+            "s" * (total_steps != 1),
         )
 
 

@@ -13,12 +13,12 @@ CONFIG = json.dumps(SMALL | {"use_segmenter": False})
 @pytest.mark.parametrize(
     ("batch_size", "printed"),
     [
-        (1, "training on 3 pairs: 1 epochs of 3 steps\n"),
+        (1, "training on 3 pairs: 1 epoch of 3 steps\n"),
         (
             2,
-            "each epoch uses 2 pairs, and not always the same, because the other 1 do not fill a step: to use more, lower ",
+            "each epoch uses 2 pairs, and not always the same, because the rest (1) does not fill a step: to use more, lower ",
         ),
-        (8, "training on 3 pairs: 1 epochs of 1 steps\n"),
+        (8, "training on 3 pairs: 1 epoch of 1 step\n"),
     ],
 )
 def test_says_how_many_pairs_an_epoch_uses(gffusion: Callable, batch_size: int, printed: str) -> None:
