@@ -3,6 +3,7 @@
 Nothing here imports torch, so that wrong options are reported at once.
 """
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -203,10 +204,26 @@ class Recipe:
             ['mine']
         """
         options = asdict(self.model) | asdict(self.data) | asdict(self.training)
-        given = {name: value for name, value in options.items() if value is not None and name not in _OF_ONE_RUN}
         source = f", from the recipe {self.name!r}" if self.name else ""
-        text = yaml.safe_dump(given, sort_keys=False, allow_unicode=True)
-        return f"{RECIPE_START} {__version__}{source}.\n{text}"
+        return _format(f"{RECIPE_START} {__version__}{source}.", options)
+
+
+def update_yaml(text: str, training: FusionTrainingArguments) -> str:
+    """Return a text of [`Recipe.to_yaml`] with other options of the training.
+
+    Raises:
+        ValueError: If it was changed, and is not YAML.
+    """
+    first, _, rest = text.partition("\n")
+    options = load_yaml(rest)
+    if not isinstance(options, dict):
+        raise ValueError("it holds no options")
+    return _format(first, options | json.loads(json.dumps(asdict(training))))  # numbers of NumPy are no YAML
+
+
+def _format(first_line: str, options: dict[str, Any]) -> str:
+    given = {name: value for name, value in options.items() if value is not None and name not in _OF_ONE_RUN}
+    return f"{first_line}\n{yaml.safe_dump(given, sort_keys=False, allow_unicode=True)}"
 
 
 def _name_recipe(path: str) -> str:

@@ -19,8 +19,9 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.utils.atomic import remove_leftovers, replace_file, replace_link
 from gffusion.utils.locks import FolderLock
 
+from .arguments import FusionTrainingArguments
 from .checkpoints import recover_folder, remove_folder, replace_folder
-from .recipe import RECIPE_START
+from .recipe import RECIPE_START, update_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -177,13 +178,18 @@ class RunFolder:
         state = self.path / name / TRAINING_STATE
         return state.is_file() and read_json_object(state).get("finished") is False
 
-    def write_recipe(self) -> None:
-        """Write the recipe, if there is one; a file of its name that no run wrote stays, with a warning."""
-        file = self.path / RECIPE
-        if self.recipe and os.path.lexists(file) and not _is_recipe(file):
+    def write_recipe(self, arguments: FusionTrainingArguments) -> None:
+        """Write the recipe, if there is one, else update that of the resumed run; a file that no run wrote stays, with a warning."""
+        file, recipe = self.path / RECIPE, self.recipe
+        if not recipe and _is_recipe(file):
+            try:
+                recipe = update_yaml(file.read_text(encoding="utf-8"), arguments)
+            except ValueError as error:
+                logger.warning("%s is damaged (%s), and does not have the options of this run: remove it.", file, error)
+        if recipe and os.path.lexists(file) and not _is_recipe(file):
             logger.warning("%s was not written by a run and is kept: the options of this run are not saved.", file)
-        elif self.recipe:
-            replace_file(file, self.recipe.encode())
+        elif recipe:
+            replace_file(file, recipe.encode())
 
     def append_log(self, record: dict[str, Any]) -> None:
         """Append a record to the log."""

@@ -216,7 +216,7 @@ class FusionTrainer:
             else:
                 self.checkpoints.clear()
                 self.folder.clear()
-            self.folder.write_recipe()
+            self.folder.write_recipe(self.args)
         options = dataclasses.asdict(self.args)
         plain = {name: value if isinstance(value, int | float | str) else str(value) for name, value in options.items()}
         self.accelerator.init_trackers("gffusion", config=plain)

@@ -108,6 +108,16 @@ def test_recipe_belongs_to_the_run_in_the_folder(
     recipe.write_text(content + "learning_rate: 0.5\n")  # of another run, or edited
     train("--num_train_epochs", 3, "--head_start_epoch", 9, "--resume_from_checkpoint", "true")
     assert recipe.read_text() == content.replace("num_train_epochs: 2", "num_train_epochs: 3")
+    words = ["--train_data", str(scenes), "--output_dir", str(tmp_path / "run"), "--resume_from_checkpoint", "true"]
+    parsed = Recipe.parse(["--config", str(recipe), *words, "--num_train_epochs", "4", "--logging_steps", "1"])
+    trainer = build_trainer(parsed)
+    trainer.folder.recipe = ""  # as in Python
+    trainer.train()
+    assert yaml.safe_load(recipe.read_text()) == yaml.safe_load(content) | {"num_train_epochs": 4, "logging_steps": 1}
+    assert recipe.read_text().splitlines()[0] == content.splitlines()[0]
+    recipe.write_text(f"{content}: [\n")
+    FusionTrainer(trainer.model, parsed.training, trainer.train_dataset).train()
+    assert recipe.read_text() == f"{content}: [\n" and f"{recipe} is damaged (" in caplog.text
     arguments = FusionTrainingArguments(str(tmp_path / "run"), num_train_epochs=1, overwrite_output_dir=True)
     FusionTrainer(build_model(ModelArguments(model_config=FUNET)), arguments, FusionDataset(scenes)).train()
     assert not recipe.exists()  # options in Python are no recipe
