@@ -36,9 +36,9 @@ class Progress:
             raise ValueError("`progress` has no number of steps")
         progress = cls(**{name: saved[name] for name in cls.__dataclass_fields__ if name in saved})
         if not (_holds_numbers(progress.sums) and _holds_numbers(progress.missing)):
-            raise ValueError("`sums` and `missing` of `progress` must be objects of numbers")
+            raise ValueError("`sums` and `missing` of `progress` must be objects of finite numbers")
         if not (progress.best is None or _is_number(progress.best)):
-            raise ValueError("`best` of `progress` must be a number or null")
+            raise ValueError("`best` of `progress` must be a finite number or null")
         return progress
 
     def add_losses(self, names: Sequence[str], rows: Sequence[Sequence[float]]) -> dict[str, float]:
@@ -83,6 +83,8 @@ def _check_run(state: dict[str, Any]) -> None:
         raise ValueError("`run` must be an object with `model`")
     if not _is_number(state.get("num_train_epochs")):
         raise ValueError("`num_train_epochs` must be a number")
+    if not isinstance(state.get("running_statistics", False), bool):  # states of older versions lack it
+        raise ValueError("`running_statistics` must be true or false")
 
 
 def _holds_numbers(value: Any) -> bool:
@@ -90,7 +92,8 @@ def _holds_numbers(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
+    """Return whether a value is a finite number, as all numbers of a run that goes on are."""
+    return type(value) is int or (type(value) is float and math.isfinite(value))
 
 
 def is_higher_better(metric: str) -> bool:
