@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -10,7 +10,9 @@ from gffusion.cameras.frozen_images import FrozenImages
 from gffusion.cameras.narrow_ranges import measure_width, note_narrow
 
 from .reading import PairImages
-from .sources import PairSource
+
+if TYPE_CHECKING:
+    from .sources import PairSource  # imports parts that a fusion leaves out
 
 
 def measure_range(images: PairImages) -> tuple[str, float]:
@@ -19,7 +21,7 @@ def measure_range(images: PairImages) -> tuple[str, float]:
     return kind, measure_width(images.infrared, images.missing)
 
 
-def note_infrared(source: PairSource, indices: Iterable[int]) -> list[tuple[str, str]]:
+def note_infrared(source: "PairSource", indices: Iterable[int]) -> list[tuple[str, str]]:
     """Read infrared images in order, and return notes on those of no use, each after the file or row.
 
     They are noise behind a closed shutter, compared with the images of the same folder, type and size, and repetitions of the image of the pair
@@ -41,5 +43,5 @@ def note_infrared(source: PairSource, indices: Iterable[int]) -> list[tuple[str,
     return notes + note_narrow(widths)
 
 
-def _read_visible(source: PairSource, index: int) -> NDArray[Any]:
+def _read_visible(source: "PairSource", index: int) -> NDArray[Any]:
     return source.read(index)["visible"]
