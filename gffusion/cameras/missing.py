@@ -156,13 +156,24 @@ def blend_visible(fused: NDArray[Any], visible: NDArray[Any], missing: Mask | No
     """
     if missing is None or not missing.any():
         return fused
-    distances = scipy.ndimage.distance_transform_edt(missing)
-    width = np.clip(distances.max() / 2, 2, max(2.0, min(missing.shape) * _FEATHER))
-    share = np.clip((distances - 1) / width, 0, 1)
-    weight = share * share * (3 - 2 * share)  # smoothstep
+    weight = weight_visible(missing)
     weight = weight[..., None] if fused.ndim == 3 else weight
     blended = fused + weight * (visible.astype(np.float64) - fused)
     return (np.rint(blended) if fused.dtype.kind in "iu" else blended).astype(fused.dtype)
+
+
+def weight_visible(missing: Mask) -> NDArray[np.float64]:
+    """Return the weight (H, W) of the visible image in [`blend_visible`].
+
+    Examples:
+        >>> weight_visible(np.arange(8)[None] > 1).round(1)
+        array([[0. , 0. , 0. , 0.5, 1. , 1. , 1. , 1. ]])
+    """
+    distances = scipy.ndimage.distance_transform_edt(missing)
+    width = np.clip(distances.max() / 2, 2, max(2.0, min(missing.shape) * _FEATHER))
+    share = np.clip((distances - 1) / width, 0, 1)
+    weight: NDArray[np.float64] = share * share * (3 - 2 * share)  # smoothstep
+    return weight
 
 
 def unmask(values: NDArray[Any]) -> NDArray[Any]:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gffusion.cameras.missing import blend_visible
+from gffusion.cameras.missing import blend_visible, weight_visible
 from gffusion.data.reading import PairImages
 from gffusion.models.gffusion.finet import merge_modalities
 from gffusion.models.gffusion.image_ops import rgb_to_luma, to_uint8
@@ -40,7 +40,7 @@ Encoder = Callable[[Tensor, Tensor], Tensor]
 class Prediction:
     """Fused image with the visible image's size, color and depth, an array (H, W) or (H, W, 3) or a PIL image, and its labels.
 
-    The labels are class ids (H, W), uint8; `None` unless segmentation was requested. `missing` (H, W) is True where the
+    The labels are class ids (H, W), uint8, of what the fused image shows; `None` unless segmentation was requested. `missing` (H, W) is True where the
     infrared image had no measurement, so that the fused image shows the visible one; `None` if it had one everywhere.
     `notes` tell what is odd about a fused image that was read from a file.
     """
@@ -123,7 +123,9 @@ def predict(
     if inputs is None:
         options: dict[str, Any] = {"infrared_options": infrared_options, "missing": masks, "infrared_luma": True}
         inputs = run(lambda: image_processor(images, **options, return_tensors="pt")).to(model.device)
-    outputs = run_model(model, **inputs, segment=segment, row_bands=row_bands, encode=encode, graphs=graphs)
+    has_holes = segment and _segments_fused(model) and any(mask is not None for mask in masks)
+    segments_now = segment and not has_holes
+    outputs = run_model(model, **inputs, segment=segments_now, row_bands=row_bands, encode=encode, graphs=graphs)
     restored = run(partial(image_processor.post_process_fusion, outputs, images, output_type))
     fused = [
         image if mask is None else _blend(image, visible, mask)
@@ -131,6 +133,8 @@ def predict(
     ]
     if not segment:
         return [Prediction(image, missing=mask) for image, mask in zip(fused, masks, strict=True)]
+    if has_holes:
+        outputs = _segment_blended(model, outputs, inputs["visible_values"], masks)
     classes = predict_labels(model, outputs, **inputs)
     label_maps = crop_labels(classes, [visible.shape[:2] for visible, _ in images])
     return [Prediction(*parts) for parts in zip(fused, label_maps, masks, strict=True)]
@@ -203,6 +207,25 @@ def _blend(fused: Any, visible: NDArray[Any], missing: NDArray[np.bool_]) -> Any
     array = np.asarray(fused)
     visible = to_uint8(visible) if array.dtype == np.uint8 else visible
     return PIL.Image.fromarray(blend_visible(array, visible, missing))
+
+
+def _segments_fused(model: GFFusionModel) -> bool:
+    """Return whether a model segments a fused image that is given: not the parallel paradigm and exported files."""
+    return not is_exported(model) and model.config.paradigm != "parallel"
+
+
+def _segment_blended(
+    model: GFFusionModel, outputs: GFFusionOutput, visible_values: Tensor, masks: Sequence[NDArray[np.bool_] | None]
+) -> GFFusionOutput:
+    """Return fused values with the visible image in holes, as users see it, and their logits."""
+    fused: Any = outputs.fused_values
+    weights = np.zeros((len(masks), 1, *fused.shape[-2:]), np.float32)
+    for weight, mask in zip(weights, masks, strict=True):
+        if mask is not None:
+            padding = [(0, padded - side) for padded, side in zip(fused.shape[-2:], mask.shape, strict=True)]
+            weight[0] = np.pad(weight_visible(mask), padding, mode="symmetric")
+    fused = torch.lerp(fused, model.to_source(visible_values), torch.from_numpy(weights).to(fused))
+    return GFFusionOutput(fused_values=fused, logits=predict_logits(model, fused, visible_values))
 
 
 def run_model(

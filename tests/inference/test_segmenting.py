@@ -56,6 +56,22 @@ def test_refinement_reads_the_edges_of_mapped_infrared_values(tiny_model: TinyMo
     assert np.array_equal(found, expected) and not np.array_equal(found, unmapped)
 
 
+@pytest.mark.parametrize("color_space", ["ycbcr", "rgb"])
+@pytest.mark.parametrize("paradigm", ["cascading", "hybrid"])
+def test_labels_are_those_of_the_image_that_is_shown(
+    tiny_model: TinyModel, pairs: list[Pair], color_space: str, paradigm: str
+) -> None:
+    """Inside holes of the infrared image, the fused image shows the visible one."""
+    model = tiny_model(color_space=color_space, paradigm=paradigm, segmenter_scales=[1, 2]).eval()
+    processor, missing = GFFusionImageProcessor(size_divisor=32), np.zeros((40, 56), bool)
+    missing[8:, 16:] = True
+    (whole,) = predict(model, processor, pairs[:1], segment=True)
+    with_hole, without = predict(model, processor, [pairs[0]] * 2, segment=True, missing=[missing, None])
+    (expected,) = segment_fused(model, processor, [with_hole.fused], pairs[:1])
+    assert np.mean(with_hole.labels == expected) > 0.97 > np.mean(whole.labels == expected)
+    assert np.array_equal(without.labels, whole.labels)  # type: ignore[arg-type]
+
+
 def test_missing_pixels_are_no_edges_and_count_in_no_range(tiny_model: TinyModel, pairs: list[Pair]) -> None:
     model, options = tiny_model(segmenter_refinement=1.0).eval(), InfraredOptions("percentile")
     visible, infrared, hole = pairs[0][0], pairs[0][1] // 2, np.zeros((40, 56), bool)
