@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from gffusion.cameras.cleaning import BORDER_FILLED
+from gffusion.cameras.narrow_ranges import note_narrow
 from gffusion.data import ImagePair, ReadOptions, write_image
 from gffusion.data.infrared_range import PairRanges, format_options, measure_pairs
 from gffusion.data.reading import read_pair_size
@@ -24,7 +25,7 @@ from gffusion.metrics.names import DEFAULT_METRICS, list_given
 from gffusion.metrics.protocols import select_options
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.utils.atomic import replace_file
-from gffusion.utils.notes import summarize_notes
+from gffusion.utils.notes import name_first, summarize_notes
 from gffusion.utils.progress import show_progress
 from gffusion.visualization.comparison import Box, check_box
 from gffusion.zoo.digest import hash_file
@@ -377,4 +378,12 @@ def _tell_notes(scores: Sequence[PairScores], methods: Sequence[Method], tell: C
             if not has_models:
                 continue
             note = note.removesuffix(BORDER_FILLED) + _FILLED_FOR_MODELS
-        tell(f"note: {note} ({count} pair{'s' * (count != 1)})")
+        tell(f"note: {note} ({_count_pairs(count)})")
+    narrow = note_narrow([(score.pair.name, *score.range_width) for score in scores if score.range_width is not None])
+    if narrow:
+        names, (note, *_) = zip(*narrow, strict=True)
+        tell(f"note: {note} ({_count_pairs(len(narrow))}: {name_first(names)})")
+
+
+def _count_pairs(count: int) -> str:
+    return f"{count} pair{'s' * (count != 1)}"

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from gffusion.data import ImagePair, ReadOptions, read_labels
+from gffusion.data.infrared_notes import measure_range
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.label_values import replace_values
 from gffusion.inference.predict import Prediction
@@ -73,6 +74,7 @@ class PairScores:
         failed: Methods whose image cannot be measured.
         label_errors: Reasons why label maps are missing.
         notes: How the pair was read.
+        range_width: Kind of the infrared image and width of its range, for [`note_narrow`]; `None` if it was not read.
     """
 
     pair: ImagePair
@@ -81,6 +83,7 @@ class PairScores:
     failed: list[str] = field(default_factory=list)
     label_errors: list[str] = field(default_factory=list)
     notes: tuple[str, ...] = ()
+    range_width: tuple[str, float] | None = None
 
     def fail(self, method: str, reason: str) -> None:
         """Add the reason why the image of a method cannot be measured."""
@@ -113,7 +116,7 @@ def _score_pair(plan: Plan, pair: ImagePair, records: Records) -> PairScores:
     except _ERRORS as error:
         scores.errors.append(str(error))
         return scores
-    scores.notes = sources.images.notes
+    scores.notes, scores.range_width = sources.images.notes, measure_range(sources.images)
     for method in plan.methods:
         try:
             with memory_errors():

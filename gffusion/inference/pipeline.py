@@ -12,12 +12,14 @@ from transformers import Pipeline
 from transformers.utils import logging
 
 from gffusion.cameras import InfraredFrame
+from gffusion.cameras.narrow_ranges import note_narrow
 from gffusion.cameras.running_range import RunningRange, find_odd_ranges, measure_with_own_ranges
 from gffusion.cameras.same_images import check_different_images
 from gffusion.data import PairImages, ReadOptions
 from gffusion.data.bounds import max_image_bytes
 from gffusion.data.contents import Content, is_content, name_source, read_source
 from gffusion.data.decoded_image import DecodeOptions
+from gffusion.data.infrared_notes import measure_range
 from gffusion.data.modalities import holds_both
 from gffusion.data.reading import clean, complete_pair, decode_both, decode_infrared, decode_visible
 from gffusion.data.rigs import find_rig, parse_align
@@ -180,6 +182,8 @@ class ImageFusionPipeline(Pipeline):
         loaded = _choose_ranges(
             lambda: (_load_pair(pair, timeout, read_options) for pair in _iterate(pairs)), pairs, options
         )
+        if hasattr(pairs, "__len__"):  # of a generator, which may have no end, no range is usual
+            loaded = _note_narrow(loaded)
         batches = batch_by_size(loaded, batch_size, lambda item: item[0].visible.shape[:2])
         return chain.from_iterable(super().__call__(batches, batch_size=1, num_workers=0, **kwargs))
 
@@ -263,6 +267,17 @@ def _choose_ranges(
             logger.warning(f"{pairs} of {len(own)}: {warning}")
         return ((pair, options.with_limits(limits[0])) for pair in load())
     return ((pair, pair.adapt(options)) for pair in load())
+
+
+def _note_narrow(loaded: Iterable[tuple[PairImages, InfraredOptions]]) -> Iterator[tuple[PairImages, InfraredOptions]]:
+    """Yield all pairs, and warn at the end of infrared images that have far less contrast than the others."""
+    widths: list[tuple[str, str, float]] = []
+    for pair, options in loaded:
+        widths.append((f"pair {len(widths) + 1}", *measure_range(pair)))
+        yield pair, options
+    if narrow := note_narrow(widths):
+        names, (note, *_) = zip(*narrow, strict=True)
+        logger.warning(f"{name_first(names)} of {len(widths)}: {note}")
 
 
 def _find_rig(inputs: Any, timeout: float | None, given: dict[str, Any]) -> ReadOptions:

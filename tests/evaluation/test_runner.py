@@ -198,6 +198,15 @@ def test_notes_on_infrared_files(pairs: Path, capsys: pytest.CaptureFixture[str]
     )
 
 
+def test_noise_behind_a_shutter_is_noted(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    counts = to_counts(render_pair(48, 64)[1])
+    for number, name in enumerate(NAMES):
+        shown = counts if number else 15000 + counts % 3
+        Image.fromarray(shown).save(pairs / "infrared" / f"{name}.png")
+    run(pairs, infrared_options={"infrared_range": "percentile"}, progress=True)
+    assert re.search(rf"note: .* is below 3 % of the usual one.* \(1 pair: {NAMES[0]}\)", capsys.readouterr().err)
+
+
 def test_infrared_values_without_range(pairs: Path) -> None:
     for name in NAMES:
         tifffile.imwrite(pairs / "infrared" / f"{name}.tif", np.full((48, 64), 21.5, np.float32))

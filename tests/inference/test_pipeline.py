@@ -364,3 +364,16 @@ class TestErrors:
             with pytest.raises(OSError, match=f"Cannot read the image at {address}: .*timed out"):
                 fuse((address, address), timeout=0.2)
             assert time.monotonic() - start < 15  # the default is 20
+
+
+def test_noise_behind_a_shutter_is_noted(fuse: ImageFusionPipeline, caplog: pytest.LogCaptureFixture) -> None:
+    """Only among pairs that can be counted, of which three show what is usual."""
+    visible, infrared = make_pair()
+    scene, noise = 7000 + np.uint16(30) * infrared, 9000 + infrared % np.uint16(4)
+    pairs = [(visible, values) for values in (noise, scene, scene // 10 + 9000, scene, noise)]
+    small = [(visible[:36], noise[:36])]  # of another size, of which no range is usual
+    for given, expected in ((pairs + small, "pair 1, pair 5 of 6"), (pairs[:2], ""), (iter(pairs), "")):
+        caplog.clear()
+        fused = list(fuse(given, infrared_range="percentile", batch_size=2))
+        notes = [message for message in caplog.messages if "below 3 % of the usual one" in message]
+        assert len(fused) > 1 and [note.partition(":")[0] for note in notes] == [expected] * bool(expected)
