@@ -21,9 +21,9 @@ logger = logging.get_logger(__name__)
 
 def list_pairs(pairs: Any) -> list[Any]:
     """Return the pairs as a list; raise ValueError if an item is not a pair."""
-    refuse_lists_of_one_modality(pairs)
     is_one = isinstance(pairs, PairImages | np.ndarray | Tensor)
     items = [pairs] if is_one else list(pairs)
+    refuse_lists_of_one_modality(pairs if isinstance(pairs, tuple) else items)  # the items of `zip(*pairs)`, too
     wrong = items if is_one else [item for item in items if not _is_pair(item)]
     if wrong:
         raise ValueError(

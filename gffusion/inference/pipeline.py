@@ -235,8 +235,10 @@ def _is_pair(inputs: Any) -> bool:
 
 
 def _describe(inputs: Any) -> str:
-    """Return the type of inputs that are no pair, with the types in a mapping."""
+    """Return the type of inputs that are no pair, with their number or the types in a mapping."""
     kind = type(inputs).__name__
+    if isinstance(inputs, (tuple, list)) and len(inputs) != 2:
+        return f"a {kind} of {len(inputs)}"
     if not isinstance(inputs, Mapping):
         return kind
     return f"a {kind} of {', '.join(f'{name!r} ({type(value).__name__})' for name, value in inputs.items())}"

@@ -34,8 +34,11 @@ PAIR = np.full((40, 48, 3), 90, np.uint8), np.full((40, 48), 160, np.uint8)
         (["visible.png", "infrared.png", "more.png"], "Expected a pair .* got str"),
         ([("visible.png", None)], "Expected a pair .* got tuple"),
         (PAIR[1], "Expected a pair .* got ndarray"),
-        (([PAIR[0]] * 2, [PAIR[1]] * 2), r"got a tuple of two lists: pass `list\(zip"),
-        ((["1.png", "2.png"], ["3.png", "4.png"]), r"got a tuple of two lists: pass `list\(zip"),
+        (([PAIR[0]] * 2, [PAIR[1]] * 2), r"got two lists of 2: pass `list\(zip"),
+        ((["1.png", "2.png"], ["3.png", "4.png"]), r"got two lists of 2: pass `list\(zip"),
+        ([*zip(*[PAIR] * 3, strict=True)], r"got two tuples of 3: pass `list\(zip"),
+        ([*zip(*[PAIR], strict=True)], r"got two tuples of 1: pass `list\(zip"),
+        (zip(*[PAIR] * 3, strict=True), r"Expected a pair .* got a tuple of 3"),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -16,10 +16,18 @@ IMAGE_TYPES = (PIL.Image.Image, np.ndarray, Tensor)
 
 
 def refuse_lists_of_one_modality(images: Any) -> None:
-    """Raise ValueError for `(visible_images, infrared_images)`, of which the items would be read as pairs."""
-    if isinstance(images, tuple) and len(images) == 2 and all(isinstance(item, list) for item in images):
+    """Raise ValueError for `(visible_images, infrared_images)`, of which the items would be read as pairs if there are two.
+
+    Two tuples of two images each can be two pairs, and are taken as such.
+    """
+    if not isinstance(images, (tuple, list)) or len(images) != 2:
+        return
+    are_lists = isinstance(images, tuple) and all(isinstance(item, list) for item in images)
+    counts = {len(item) if type(item) in (tuple, list) else 2 for item in images}
+    if are_lists or (len(counts) == 1 and counts != {2}):
+        kind = type(images[0]).__name__
         raise ValueError(
-            "Expected a pair (visible, infrared) or a list of such pairs, got a tuple of two lists: pass "
+            f"Expected a pair (visible, infrared) or a list of such pairs, got two {kind}s of {len(images[0])}: pass "
             "`list(zip(visible_images, infrared_images))`; pairs that are lists must be in a list."
         )
 
