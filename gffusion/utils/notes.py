@@ -9,8 +9,9 @@ from contextvars import ContextVar
 NOT_COMPARED = "(model and options are not compared)"
 """Part of notes about outputs that are kept."""
 
-_SHARE = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e[+-]?\d+)? %")
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+# A share in percent, or the value of an image that has only one: of both, many images have different ones.
+_SHARE = re.compile(rf"(?<![\w.])\d+(?:\.\d+)?(?:e[+-]?\d+)? %|(?<=all infrared values are ){_NUMBER.pattern}(?=, as)")
 
 _subject: ContextVar[str] = ContextVar("subject", default="")
 
@@ -77,7 +78,7 @@ def get_subject() -> str:
 
 
 def get_kind(note: str) -> str:
-    """Return a note without its shares in percent, which differ between images of one kind.
+    """Return a note without its shares in percent and the value of a constant image, which differ between images of one kind.
 
     Examples:
         >>> get_kind("border (2 %) filled")
@@ -105,7 +106,7 @@ def find_new_kinds(notes: Iterable[str], seen: set[str]) -> list[str]:
 
 
 def summarize_notes(notes: Iterable[str]) -> list[tuple[str, int]]:
-    """Return every kind of note once, with its count; shares in percent become their range.
+    """Return every kind of note once, with its count; shares in percent and values of constant images become their range.
 
     Examples:
         >>> summarize_notes(["border (2 %) filled", "aligned", "border (12 %) filled"])

@@ -44,7 +44,8 @@ def fuse(gffusion: Callable, *arguments: str) -> tuple[np.ndarray, str]:
 
 def test_frames_that_show_nothing(gffusion: Callable, files: Path) -> None:
     """Dead ones fail; those of a closed shutter are fused, and named in notes."""
-    frames = {"dead": np.zeros_like(COUNTS), "open": COUNTS, "shut": np.full_like(COUNTS, 29315)}
+    frames = {"dead": np.zeros_like(COUNTS), "open": COUNTS}
+    frames |= {f"shut_{value}": np.full_like(COUNTS, value) for value in (29315, 29420)}
     for name, counts in frames.items():
         for kind, image in (("visible", VISIBLE), ("infrared", counts)):
             (files / kind).mkdir(exist_ok=True)
@@ -52,10 +53,14 @@ def test_frames_that_show_nothing(gffusion: Callable, files: Path) -> None:
     words = "fuse", "visible", "infrared", "-o", "out", "--infrared-range", "percentile"
     outcome = gffusion(*words)
     assert outcome.exit_code == 1 and "dead.png: the infrared image has no measured pixel" in outcome.err
-    note = "all infrared values are 29315, as behind a closed shutter: they show nothing of the scene"
-    assert f"note: {note} (1 pair: shut)" in outcome.err
+    note = "all infrared values are 29315 to 29420, as behind a closed shutter: they show nothing of the scene"
+    assert f"note: {note} (2 pairs: shut_29315, shut_29420)" in outcome.err
     report = json.loads(gffusion(*words, "--overwrite", "--json").out)
-    assert (list(report["errors"]), report["notes"], report["noted"]) == (["dead"], {note: 1}, {note: ["shut"]})
+    assert (list(report["errors"]), report["notes"], report["noted"]) == (
+        ["dead"],
+        {note: 2},
+        {note: ["shut_29315", "shut_29420"]},
+    )
 
 
 @pytest.mark.parametrize("infrared_range", ["percentile", "folder", "7000,10000"])

@@ -12,6 +12,12 @@ def test_texts_of_any_content(text: str) -> None:
     assert summarize_notes([text, text]) == [(text, 2)]
 
 
+def test_values_of_constant_images_are_one_kind() -> None:
+    values = ("29315", "-4", "8.5", "1.5e+04")
+    notes = [f"all infrared values are {value}, as behind a closed shutter: nothing" for value in values]
+    assert summarize_notes(notes) == [("all infrared values are -4 to 29315, as behind a closed shutter: nothing", 4)]
+
+
 @pytest.mark.parametrize(
     ("where", "message"),
     [

@@ -99,7 +99,7 @@ def test_frozen_frames_are_noted(tmp_path: Path, fuse: Callable, rate: int) -> N
 def test_frames_that_show_nothing(tmp_path: Path, fuse: Callable) -> None:
     """Dead ones are left out; a note has the time of the first one behind a shutter."""
     frames = [7000 + 10 * make_levels(index).astype(np.uint16) for index in range(12)]
-    frames[3][:], frames[5][:], frames[6][:], frames[9][:] = 0, 29315, 29315, 65535
+    frames[3][:], frames[5][:], frames[6][:], frames[8][:], frames[9][:] = 0, 29315, 29315, 29420, 65535
     report = fuse(*write(tmp_path, frames, "gray16le"), infrared_options={"infrared_range": "percentile"})[1]
     assert [error.split(": ")[0] for error in report.errors] == ["0.120 s", "0.360 s"]
     assert [note.split(",")[0] for note in report.notes] == ["from 0.200 s: all infrared values are 29315"]
