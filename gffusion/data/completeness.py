@@ -60,7 +60,7 @@ def check_png_parts(file: IO[bytes], is_header: bool = False) -> None:
         if found > MAX_INFLATED or inflated > allowed:
             raise ValueError(
                 f"its compressed metadata, such as color profiles, have more than {MAX_INFLATED} bytes in one part, or "
-                f"{allowed} in all: remove them"
+                f"{allowed} in all: save the image again without metadata, as image editors can"
             )
         file.seek(size - len(data) + 4, os.SEEK_CUR)
     raise ValueError(f"it has more than {_MAX_PARTS} parts")
