@@ -3,10 +3,13 @@
 import hashlib
 import inspect
 import re
+import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import inf
+from types import CodeType
 from typing import Any
 
 import torch
@@ -78,13 +81,17 @@ def register_metric(
             several threads.
         higher_is_better: Whether a higher value is better.
         minimum_size: Minimum height and width of the images, in pixels.
-        version: Version of the values, such as 1. With it, `evaluate` keeps the values in the records of its output, as long as the version and the
-            source code of the function, if Python finds it, are the same: change it with anything else that changes the values.
-            Without it, every evaluation measures the metric anew.
+        version: Version of the values, such as 1. With it, `evaluate` keeps the values in the records of its output, as long as
+            the version, name and code of the function are the same: change it with anything else that changes the values.
+            Without it, every evaluation measures the metric anew, and also if the function is not defined with `def` at the
+            top of a file or cell, such as a lambda, a `functools.partial` or an object: others can have the same name and code.
 
     Raises:
         TypeError: If an argument has a wrong type, or the function does not take three arguments.
         ValueError: If the name is not allowed or belongs to another metric, or `minimum_size` is less than 1.
+
+    Warns:
+        UserWarning: If a version is given of a function whose values are not kept.
 
     Examples:
         >>> def mean_error(fused, visible, infrared):
@@ -109,7 +116,7 @@ def register_metric(
         higher_is_better=higher_is_better,
         minimum_size=minimum_size,
         is_registered=True,
-        version=None if version is None else _digest(function, version),
+        version=None if version is None else _digest(name, function, version),
     )
 
 
@@ -154,11 +161,38 @@ def _identify(function: Any) -> tuple[str, str]:
     return getattr(function, "__module__", ""), getattr(function, "__qualname__", type(function).__qualname__)
 
 
-def _digest(function: Any, version: str | int) -> str:
-    """Return a digest of a version and, as far as there is one, of the source code of the function or its class."""
-    function = function.func if isinstance(function, partial) else function
+def _digest(name: str, function: Any, version: str | int) -> str | None:
+    """Return a digest of a version, a function and its code, or warn and return `None` if other functions can have the same."""
+    inner = inspect.unwrap(function) if _is_found(function) else None
+    if not inspect.isfunction(inner):
+        warnings.warn(
+            f"`version` of {name} has no effect, and every evaluation measures the metric anew: only a function that is defined "
+            f"with `def` at the top of a file or of a cell of a notebook can be told from others, got {function!r:.80}.",
+            stacklevel=3,
+        )
+        return None
+    # The source code has the decorators; the compiled code is what runs, also after the file was edited.
+    code = _read_source(function), _describe_code(inner.__code__), inner.__defaults__, inner.__kwdefaults__
+    return hashlib.blake2b(repr((str(version), _identify(function), code)).encode(), digest_size=16).hexdigest()
+
+
+def _is_found(function: Any) -> bool:
+    """Return whether a function is the one that its module has under its name."""
+    module, name = _identify(function)
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found is function
+
+
+def _read_source(function: Any) -> str:
     try:
-        source = inspect.getsource(function if hasattr(function, "__qualname__") else type(function))
-    except (OSError, TypeError):  # typed at a prompt, or written in C
-        source = ""
-    return hashlib.blake2b(f"{version}\0{source}".encode(), digest_size=16).hexdigest()
+        return inspect.getsource(function)
+    except OSError:  # typed at a prompt
+        return ""
+
+
+def _describe_code(code: CodeType) -> tuple[Any, ...]:
+    """Return what tells code from other code, without its file and lines."""
+    constants = [_describe_code(value) if isinstance(value, CodeType) else value for value in code.co_consts]
+    return code.co_code, code.co_names, constants

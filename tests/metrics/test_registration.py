@@ -1,5 +1,9 @@
 import pickle
+import sys
 from collections.abc import Callable
+from functools import partial, wraps
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -159,13 +163,65 @@ def test_errors_about_functions_without_a_name_say_what_to_do(pair: Images) -> N
         type("Other", (FusionMetric,), {}, metric="ME")
 
 
-def test_functions_without_a_source_or_a_signature(pair: Images) -> None:
-    """Functions typed at a prompt have no source, and some written in C have no signature."""
-    register_metric("own", define("measure = lambda f, v, i: f.amax((1, 2, 3))"), True, version=1)
+def test_functions_without_a_signature(pair: Images) -> None:
+    """As some that are written in C."""
     register_metric("sum", torch.addcmul, True)
     with pytest.raises(TypeError, match=r"^sum: the function must return"):
         compute_metrics(*pair, "sum")
-    assert compute_metrics(*pair, "own")["own"] == pair[0].amax()
-    former = METRICS["own"].version
-    register_metric("own", define("measure = lambda f, v, i: f.amax((1, 2, 3))"), True, version=2)
-    assert METRICS["own"].version != former
+
+
+class Scaled:
+    """A metric with a value of its own."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __call__(self, fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
+        return self.value * fused.amax((1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda fused, visible, infrared: fused.amax((1, 2, 3)),
+        partial(mean_error),
+        define("def measure(fused, visible, infrared): ..."),
+        (lambda value: lambda fused, visible, infrared: value * fused.amax((1, 2, 3)))(2),
+        Scaled(2),
+        Scaled(2).__call__,
+        torch.addcmul,
+    ],
+)
+def test_functions_that_others_can_equal_in_name_and_code_have_no_version(function: Any) -> None:
+    with pytest.warns(
+        UserWarning, match=r"^`version` of own has no effect, and every evaluation measures .* `def` at the top"
+    ):
+        register_metric("own", function, True, version=1)
+    assert METRICS["own"].version is None
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def measure(f, v, i): return f.new_full((1,), {})",
+        "def measure(f, v, i): return [f.new_full((1,), {}) for _ in f]",
+        "def measure(f, v, i, value={}): return f.new_full((1,), value)",
+        "def measure(f, v, i, *, value={}): return f.new_full((1,), value)",
+        "@decorate({})\ndef measure(f, v, i): return f.new_full((1,), 1)",
+    ],
+)
+def test_the_version_changes_with_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    """That of the function which is loaded, of which the file may have changed."""
+    module, path, versions = ModuleType("own_metric"), tmp_path / "own_metric.py", []
+    monkeypatch.setitem(sys.modules, "own_metric", module)
+    module.__dict__["decorate"] = lambda value: (
+        lambda function: wraps(function)(lambda *images: value * function(*images))
+    )
+    for loaded, stored in ((1, 1), (2, 2), (2, 2), (1, 2)):
+        path.write_text(source.format(loaded))
+        exec(compile(path.read_text(), path, "exec"), module.__dict__)
+        path.write_text(source.format(stored))
+        register_metric("own", module.__dict__["measure"], True, version=1)
+        versions.append(METRICS["own"].version)
+    first, second, again, edited = versions
+    assert first != second == again and (edited != second or "@" in source)
