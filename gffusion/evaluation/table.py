@@ -64,6 +64,10 @@ class EvaluationTable:
         compared: Method that is tested against each of the others, or `None`.
         settings: Versions, files with their SHA-256, metrics and infrared options of the evaluation, for `summary.json`.
         segmented_by: Model that predicted the label maps of all methods, or `None` if they are their own.
+        higher_is_better: Direction of every metric when the table was made.
+
+    Raises:
+        ValueError: If there is no metric of a name.
 
     Examples:
         >>> methods, values = ("ours", "average"), np.array([[[7.0]], [[6.0]]])
@@ -89,6 +93,11 @@ class EvaluationTable:
     compared: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     segmented_by: str | None = None
+    higher_is_better: tuple[bool, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        directions = tuple(get_info(name).higher_is_better for name in self.metrics)
+        object.__setattr__(self, "higher_is_better", directions)  # registered metrics can change theirs later
 
     @property
     def means(self) -> NDArray[np.float64]:
@@ -102,15 +111,6 @@ class EvaluationTable:
         NaN for a single image.
         """
         return np.asarray(self.values.std(axis=1)) if len(self.images) > 1 else np.full_like(self.means, np.nan)
-
-    @property
-    def higher_is_better(self) -> tuple[bool, ...]:
-        """Direction of every metric.
-
-        Raises:
-            ValueError: If there is no metric of a name.
-        """
-        return tuple(get_info(name).higher_is_better for name in self.metrics)
 
     @property
     def ranks(self) -> NDArray[np.float64]:

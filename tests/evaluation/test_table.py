@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from torch import Tensor
 
 from gffusion._version import __version__
 from gffusion.evaluation import EvaluationTable
@@ -39,12 +40,23 @@ def make(**overrides: Any) -> EvaluationTable:
 
 
 def test_names_of_other_metrics_say_what_to_do() -> None:
-    table = make(metrics=("EN", "own", "Nabf"), ranked=("EN", "own"))
     with pytest.raises(ValueError, match=r"Unknown metric 'own': register it with gffusion\.metrics\.register_metric"):
-        str(table)
-    register_metric("own", lambda fused, visible, infrared: fused.mean((1, 2, 3)), higher_is_better=False)
+        make(metrics=("EN", "own", "Nabf"), ranked=("EN", "own"))
+
+
+def mean(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
+    return fused.mean((1, 2, 3))
+
+
+def test_tables_keep_the_direction_of_a_metric_that_is_registered_again() -> None:
+    register_metric("own", mean, higher_is_better=False)
+    table = make(metrics=("EN", "own", "Nabf"), ranked=("EN", "own"), compared="ours")
+    shown = str(table), table.to_latex()
+    register_metric("own", mean, higher_is_better=True)
     assert table.mean_ranks == make().mean_ranks  # as MSE
-    assert "own ↓" in str(table)
+    assert (str(table), table.to_latex()) == shown and "own ↓" in shown[0]
+    assert table.comparison is not None and not table.comparison.better[1, 1]
+    assert make(metrics=table.metrics).higher_is_better == (True, True, False)
 
 
 def test_means_and_ranks_follow_each_metrics_direction() -> None:
