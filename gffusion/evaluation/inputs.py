@@ -229,7 +229,7 @@ def check_methods(methods: Sequence[str], predicted_labels: Iterable[str] = ()) 
 
 
 def describe_unused(files: Mapping[str, Path]) -> str:
-    """Return which images in the folder of these files belong to no pair, for messages; an empty text if there are none.
+    """List the folder of these files, and return which images belong to no pair, for messages; an empty text if there are none.
 
     Examples:
         >>> describe_unused({"1": Path(__file__)})
@@ -242,7 +242,7 @@ def describe_unused(files: Mapping[str, Path]) -> str:
     names = [
         name for name in sorted(os.listdir(folder)) if name not in used and is_listed(folder / name, IMAGE_SUFFIXES)
     ]
-    return f"; unused images in {folder}: {name_first(names)}" if names else ""
+    return f"; {len(names)} unused image{'s' * (len(names) > 1)} in {folder}: {name_first(names)}" if names else ""
 
 
 def check_output(output: Path) -> None:

@@ -4,6 +4,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -130,8 +131,12 @@ class FusedFolder(Method):
 
     def _file(self, pair: ImagePair) -> Path:
         if pair.name not in self._files:
-            raise FileNotFoundError(f"no fused image of this name{describe_unused(self._files)}")
+            raise FileNotFoundError(f"no fused image of this name{self._unused}")
         return self._files[pair.name]
+
+    @cached_property
+    def _unused(self) -> str:
+        return describe_unused(self._files)
 
 
 class Model(Method):

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,11 @@ class Plan:
     ranked: tuple[str, ...] = ()  # metrics that count in the mean rank
     segmenter: Model | None = None  # segments the images of all methods
     hash_file: Callable[[Path], str] = hash_file
+
+    @cached_property
+    def unused_label_files(self) -> dict[str, str]:
+        """Which images beside the predicted label maps belong to no pair, by method, see [`describe_unused`]."""
+        return {name: describe_unused(files) for name, files in self.label_files.items()}
 
     def is_segmented(self, method: Method) -> bool:
         """Return whether label maps of the method are measured."""
@@ -183,7 +189,7 @@ def _label_files(plan: Plan, method: Method, pair: ImagePair) -> list[Path]:
         return [pair.labels]
     predictions = plan.label_files[method.name]
     if pair.name not in predictions:
-        raise FileNotFoundError(f"no predicted label map of this name{describe_unused(predictions)}")
+        raise FileNotFoundError(f"no predicted label map of this name{plan.unused_label_files[method.name]}")
     return [pair.labels, predictions[pair.name]]
 
 

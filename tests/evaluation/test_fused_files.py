@@ -1,6 +1,7 @@
 """Images that were fused elsewhere: wrong ranges, alpha, other sizes, and names."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -192,8 +193,36 @@ def test_words_in_names_of_fused_images(pairs: Path, name: str) -> None:
     assert run(pairs).to_csv() == expected
     (pairs / "flat" / f"{name.format('b')}.png").rename(pairs / "flat" / "other.png")
     (pairs / "flat" / "notes.txt").touch()
-    advice = f"unused images in {pairs / 'flat'}: other.png"
+    advice = f"1 unused image in {pairs / 'flat'}: other.png"
     assert run(pairs).skipped == {"b": f"flat: no fused image of this name; {advice}"}
+
+
+@pytest.mark.parametrize("kind", ["fused image", "predicted label map"])
+def test_unused_images_are_listed_once_for_all_missing_ones(
+    pairs: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Of thousands that are missing, each would list thousands of files."""
+    for folder in ("labels", "predicted"):
+        shutil.copytree(pairs / "flat", pairs / folder)
+    folder = pairs / ("flat" if kind == "fused image" else "predicted")
+    for name in NAMES[1:]:
+        (folder / f"{name}.png").rename(folder / f"{2 * name}.png")
+    listdir, listed = os.listdir, []
+
+    def list_and_count(path: Path) -> list[str]:
+        listed.append(path)
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", list_and_count)
+    maps = {
+        "labels": pairs / "labels",
+        "predicted_labels": {"flat": pairs / "predicted"},
+        "class_names": [*map(str, range(256))],
+    }
+    table = run(pairs, workers=1, metrics=["EN"], **maps)
+    reason = f"flat: no {kind} of this name; 3 unused images in {folder}: bb.png, cc.png, dd.png"
+    assert table.skipped | table.unsegmented == dict.fromkeys(NAMES[1:], reason)
+    assert listed.count(folder) == 2  # for the pairs, and for the unused images
 
 
 def test_no_name_of_a_visible_image(pairs: Path) -> None:

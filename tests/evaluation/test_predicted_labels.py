@@ -186,7 +186,7 @@ def test_ids_of_the_model_are_named_unless_they_are_given(tmp_path: Path) -> Non
 def test_missing_prediction_is_reported(pairs: Path, maps: MeanIoU) -> None:
     (pairs / "predicted" / "b.png").rename(pairs / "predicted" / "epoch100_b.png")
     table = run(pairs, **options(pairs))
-    advice = f"unused images in {pairs / 'predicted'}: epoch100_b.png"
+    advice = f"1 unused image in {pairs / 'predicted'}: epoch100_b.png"
     assert table.unsegmented == {"b": f"sharp: no predicted label map of this name; {advice}"}
     assert table.skipped == {} and "b" in table.images
     assert "over all pixels of 3 images. 1 image without usable label maps left out" in str(table)
