@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SEGMENT_FRAMES = 120
 """Number of frames of a segment."""
 
-_PLAN, _STATE = "plan.json", "state-{:06d}.json"
+_PLAN, _STATE, _STATES = "plan.json", "state-{:06d}.json", "state-*.json"
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def has_plan(path: Path, plan: Mapping[str, Any]) -> bool:
 
 def is_newer(output: Path, folder: Path) -> bool:
     """Return whether a file was written after all segments of a folder."""
-    changed = [state.stat().st_mtime_ns for state in folder.glob("state-*.json")]
+    changed = [state.stat().st_mtime_ns for state in folder.glob(_STATES)]
     return output.stat().st_mtime_ns >= max(changed, default=0)
 
 
@@ -199,11 +199,12 @@ def _check_owner(path: Path) -> None:
 class SegmentFolder:
     """Hidden folder of the finished segments of a run, which is emptied if it holds segments of another plan.
 
-    The plan is everything that the segments depend on. Only the segments before the first one that is missing or damaged are kept.
+    The plan is everything that the segments depend on. Only the segments before the first one that is missing, damaged or of an
+    older version, which stored no digests, are kept.
 
     Attributes:
         states: States of the finished segments.
-        notes: Note on segments that were not kept.
+        notes: Notes on segments that were not kept.
 
     Raises:
         ValueError: If the folder is a link, belongs to another user or holds something else, or another process uses it.
@@ -214,14 +215,15 @@ class SegmentFolder:
         content = _serialize(plan)
         _check_owner(path)
         remove_leftovers(path)
+        self.notes: list[str] = []
         if path.exists() and self._read(_PLAN) != content:
             if self._read(_PLAN) is None and any(path.iterdir()):
                 raise ValueError(f"{path} is not a folder of finished segments, which is its name here: rename it")
+            self._note_other_plan()
             remove_segments(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir(
-            mode=0o700, exist_ok=True
-        )  # nobody else can put a link there, through which segments would be written
+        # Nobody else can put a link there, through which segments would be written.
+        path.mkdir(mode=0o700, exist_ok=True)
         try:
             self._lock = FolderLock(path)
         except BlockingIOError:
@@ -229,7 +231,7 @@ class SegmentFolder:
         if self._read(_PLAN) is None:
             replace_file(path / _PLAN, content)
         self.states = self._read_states()
-        self.notes = self._remove_other_states()
+        self._remove_other_states()
 
     @property
     def finished_frames(self) -> int:
@@ -290,7 +292,7 @@ class SegmentFolder:
         return states
 
     def _read_state(self, index: int) -> SegmentState | None:
-        """Return the state of a segment, `None` if it or a file of the segment is missing or damaged."""
+        """Return the state of a segment, `None` if it or a file of the segment is missing, damaged or without a digest."""
         content, _, digest = (self._read(_STATE.format(index)) or b"").rpartition(b"\n")
         if digest != _digest(content):
             return None
@@ -302,17 +304,23 @@ class SegmentFolder:
         is_whole = all(_is_whole(self.name(kind, index), *file) for kind, file in values["files"].items())
         return SegmentState(**values) if is_whole else None
 
-    def _remove_other_states(self) -> list[str]:
+    def _note_other_plan(self) -> None:
+        if count := len(list(self.path.glob(_STATES))):
+            self.notes.append(
+                f"{count} of {count} finished segments in {self.path} are fused again, because they are of other inputs, options or "
+                f"versions, or {_PLAN} there is damaged"
+            )
+
+    def _remove_other_states(self) -> None:
         kept = {_STATE.format(index) for index in range(len(self.states))}
-        others = [file for file in self.path.glob("state-*.json") if file.name not in kept]
+        others = [file for file in self.path.glob(_STATES) if file.name not in kept]
         for file in others:
             file.unlink()
-        if not others:
-            return []
-        return [
-            f"{len(others)} of {len(kept) + len(others)} finished segments in {self.path} are fused again, because files are missing "
-            "or damaged"
-        ]
+        if others:
+            self.notes.append(
+                f"{len(others)} of {len(kept) + len(others)} finished segments in {self.path} are fused again, because files are "
+                "missing, damaged or of an older version"
+            )
 
 
 def _digest(content: bytes) -> bytes:

@@ -4,6 +4,7 @@ import ctypes
 import errno
 import os
 import platform
+import re
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -212,6 +213,7 @@ def count_more(file: Path) -> None:
         ("state-000001.json", lambda file: file.write_text("[" * 100_000)),
         ("state-000001.json", lambda file: file.write_text("{}")),
         ("state-000001.json", count_more),
+        ("state-000001.json", lambda file: file.write_bytes(file.read_bytes().rpartition(b"\n")[0])),  # of an older version
     ],
 )  # fmt: skip
 def test_damaged_segments_are_fused_again(
@@ -223,8 +225,31 @@ def test_damaged_segments_are_fused_again(
     damage(tmp_path / ".fused.mp4.parts" / name)
     path, report = fuse(visible, infrared)
     assert (report.frames, report.resumed) == (10, 4)
-    assert "finished segments in" in report.notes[0] and "fused again" in report.notes[0]
+    assert re.match(
+        r"\d of \d finished segments in .* fused again, .* missing, damaged or of an older version$", report.notes[0]
+    )
     assert_equal_videos(path, fuse(visible, infrared, "once.mp4")[0], atol=0)
+
+
+def change_nothing(file: Path) -> None:
+    """Leave the plan as it is, so that the options differ from it."""
+
+
+@pytest.mark.parametrize("damage", [halve, flip_a_bit, lambda file: file.write_bytes(b""), change_nothing])
+def test_finished_segments_of_another_or_a_damaged_plan_are_noted(
+    tmp_path: Path, fuse: Callable, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], Any]
+) -> None:
+    """Because hours of work can be lost."""
+    visible, infrared = write_pair(tmp_path, 10)
+    keep_segments(monkeypatch, lambda: fuse(visible, infrared, infrared_options={"invert": damage is change_nothing}))
+    damage(tmp_path / ".fused.mp4.parts" / "plan.json")
+    path, report = fuse(visible, infrared)
+    assert (report.frames, report.resumed) == (10, 0)
+    assert re.match(
+        r"3 of 3 finished segments in .* fused again, .* of other .*, or plan\.json there is damaged$", report.notes[0]
+    )
+    once, report = fuse(visible, infrared, "once.mp4")
+    assert "again" not in str(report.notes) and path.read_bytes() == once.read_bytes()
 
 
 def test_a_segment_needs_all_of_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
