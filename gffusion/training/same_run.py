@@ -88,9 +88,8 @@ def check_same_run(
     of_model = _compare_models(before, now)
     names, differences = before.keys() | now.keys(), []
     names -= {_LABELED, _TRAINED, DIGESTS, *_CONTENTS}
-    names -= {
-        name for name in before.keys() ^ now.keys() if name.startswith(_ENCODERS)
-    }  # `paradigm` or `use_segmenter` differs
+    # Those of an encoder are in one of both if `paradigm` or `use_segmenter` differs.
+    names -= {name for name in before.keys() ^ now.keys() if name.startswith(_ENCODERS)}
     if (_EVALUATED in before) != (_EVALUATED in now):
         names = {name for name in names if not name.endswith(_OF_EVALUATION)}
         differences.append(

@@ -37,11 +37,8 @@ from .reading import TimedFrame, VideoFile, to_infrared, to_visible
 
 _NANOSECONDS = 10**9
 _TIME_BASE = Fraction(1, 90_000)  # of times in names, as in broadcasts: file formats hold no long times in nanoseconds
-_COUNTERS = (
-    Fraction(1, 10**3),
-    Fraction(1, 10**6),
-    Fraction(1, 10**9),
-)  # intervals of numbers after a time, read as fractions
+# Intervals of numbers after a time, read as fractions.
+_COUNTERS = (Fraction(1, 10**3), Fraction(1, 10**6), Fraction(1, 10**9))
 _MAX_ERRORS = 3  # that are named
 
 Kind = Literal["visible", "infrared"]

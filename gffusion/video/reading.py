@@ -151,9 +151,8 @@ class VideoFile:
         end = duration = longest = Fraction(0)
         with self._open() as container:
             stream = self._find_stream(container)
-            stream.thread_type = (
-                "SLICE" if self._has_no_pts else "AUTO"
-            )  # so that errors are of the packet that is sent
+            # With "SLICE", errors are of the packet that is sent.
+            stream.thread_type = "SLICE" if self._has_no_pts else "AUTO"
             options = prepare_decoder(stream.codec_context)
             stream.codec_context.options = options | {"max_pixels": str(self._max_pixels)}  # for frames that grow
             if start is not None and not self._seek(container, stream, start):
@@ -265,9 +264,8 @@ class VideoFile:
         streams = _list_streams(container)
         if not streams:
             raise ValueError(f"{self.path} has no video stream")
-        moving = [
-            stream for stream in streams if stream.frames != 1
-        ] or streams  # cover art is not always marked as such
+        # Cover art is not always marked as such.
+        moving = [stream for stream in streams if stream.frames != 1] or streams
         return next((stream for stream in moving if int(stream.disposition) & _DEFAULT), moving[0])
 
     def _describe_streams(self, container: "InputContainer", stream: "VideoStream") -> list[str]:
@@ -361,9 +359,8 @@ def _read_axes(frame: "av.VideoFrame") -> NDArray[np.float64]:
     """Return where the axes of the rows and of the columns point to, each as (right, down)."""
     try:
         matrix: Any = frame.side_data.get("DISPLAYMATRIX")
-    except (
-        ValueError
-    ):  # PyAV reads no matrix beside data that it does not know, such as EXIF, and no angle says "mirrored"
+    except ValueError:
+        # PyAV reads no matrix beside data that it does not know, such as EXIF, and no angle says "mirrored".
         angle = np.deg2rad(frame.rotation)
         return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return (
