@@ -19,7 +19,7 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
 
     Boxes are stored as `[left, top, width, height]` in pixels (https://cocodataset.org/#format-data). Boxes of
     annotations with `iscrowd` contain groups, and those with `ignore` doubtful objects: they are `NamedBoxes.ignored`.
-    Images may lack `width` and `height`, or have 0 or null.
+    Images may lack `width` and `height`, or have 0 or null, also in one of several entries of an image.
 
     Returns:
         The boxes of every listed image by its stem, including images without annotations, and the names of the
@@ -43,10 +43,10 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
     path = Path(path)
     content = _load_json(path)
     try:
-        categories = _sort_by_id(
+        categories = _index_by_id(
             "categories", ((int(entry["id"]), str(entry["name"])) for entry in content["categories"])
         )
-        images = _sort_by_id("images", ((entry["id"], _describe_image(entry)) for entry in content["images"]))
+        images = _index_by_id("images", _list_images(content["images"]))
         annotations: dict[Any, list[dict[str, Any]]] = {key: [] for key in images}
         for annotation in content["annotations"]:
             if not _is_uncertain(annotation) or annotation.get("image_id") in annotations:
@@ -74,11 +74,19 @@ def _load_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _describe_image(entry: dict[str, Any]) -> dict[str, Any]:
-    return {"file_name": str(entry["file_name"]), "height": entry.get("height"), "width": entry.get("width")}
+def _list_images(entries: Iterable[dict[str, Any]]) -> list[tuple[Any, dict[str, Any]]]:
+    """Return the id, name and size of every entry; one without a size has that of another entry of the id and name."""
+    names = [(entry["id"], str(entry["file_name"])) for entry in entries]
+    sizes = [(entry.get("height"), entry.get("width")) for entry in entries]
+    known = {name: size for name, size in zip(names, sizes, strict=True) if all(size)}
+    images = []
+    for name, size in zip(names, sizes, strict=True):
+        height, width = size if all(size) else known.get(name, (None, None))
+        images.append((name[0], {"file_name": name[1], "height": height, "width": width}))
+    return images
 
 
-def _sort_by_id(kind: str, entries: Iterable[tuple[Any, Entry]]) -> dict[Any, Entry]:
+def _index_by_id(kind: str, entries: Iterable[tuple[Any, Entry]]) -> dict[Any, Entry]:
     """Return entries by id; repeated ones count once.
 
     Raises:
@@ -135,7 +143,7 @@ def _convert_image(
             names.append(_look_up(categories, int(annotation["category_id"]), "category"))
     return NamedBoxes(
         origin=f"{path} ({to_line(image['file_name'])})",
-        size=(int(image["height"]), int(image["width"])) if image["height"] and image["width"] else None,
+        size=(int(image["height"]), int(image["width"])) if image["height"] else None,
         names=tuple(names),
         coordinates=tuple(corners),
         ignored=tuple(ignored),

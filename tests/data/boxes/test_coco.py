@@ -91,6 +91,16 @@ def test_repeated_entries_count_once(tmp_path: Path) -> None:
     assert read_coco(coco(tmp_path, **repeated)) == read_coco(coco(tmp_path))
 
 
+@pytest.mark.parametrize("sides", [{}, {"height": 0, "width": 0}, {"height": None}, {"width": 640}])
+@pytest.mark.parametrize("order", [1, -1])
+def test_one_of_the_entries_of_an_image_can_lack_the_size(tmp_path: Path, sides: dict[str, Any], order: int) -> None:
+    entry = {"id": 3, "file_name": "b.jpg"}
+    entries = [entry | {"height": 480, "width": 640}, entry | sides][::order]
+    assert read_coco(coco(tmp_path, images=entries, annotations=[]))[0]["b"].size == (480, 640)
+    with pytest.raises(ValueError, match="have the same id 3"):
+        read_coco(coco(tmp_path, images=[*entries, entry | {"height": 480, "width": 641}], annotations=[]))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
