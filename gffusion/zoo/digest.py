@@ -1,4 +1,8 @@
-"""Digests of weights, files and source code."""
+"""Digests of weights, files and source code.
+
+`digest_...` are BLAKE2b with 32 hexadecimal digits, which checkpoints and unfinished videos store: another algorithm would make
+their data or model count as changed. `hash_...` are SHA-256 with 64, which users compare with those of `sha256sum`.
+"""
 
 import hashlib
 import os
@@ -33,7 +37,7 @@ def digest_weights(module: nn.Module, *settings: str) -> str:
 
 
 def digest_file(path: Path) -> str:
-    """Return a digest of the content of a file, 32 hexadecimal digits.
+    """Return a BLAKE2b digest of the content of a file, 32 hexadecimal digits; [`hash_file`][gffusion.zoo.digest.hash_file] is for users.
 
     Raises:
         OSError: If the file cannot be read.
