@@ -72,6 +72,8 @@ def test_is_computed_like_other_metrics(batches: Batches) -> None:
     assert list(compute_metrics(*batches["fusion"], ["ME", "all"]))[-1] == "ME"
     with pytest.raises(ValueError, match=r"^ME: Got images of 10x190 pixels. This metric needs 20x20"):
         compute_metrics(*(image[..., :10, :] for image in batches["fusion"]), metrics="ME")
+    with pytest.raises(ValueError, match="This metric needs 20x20"):
+        get_metric("ME").update(*(image[..., :10, :] for image in batches["fusion"]))
     with pytest.raises(ValueError, match="Did you mean ME"):
         get_metric("m_e")
 
@@ -98,7 +100,7 @@ def test_functions_may_change_their_images_and_return_other_numbers(
     register_metric("own", function, higher_is_better=True)
     images = batches["fusion"]
     scores = compute_metrics(*images, metrics=["own", "SCD"])
-    assert scores["own"].tolist() == expected
+    assert scores["own"].tolist() == expected and scores["own"].dtype == torch.float64
     assert torch.equal(scores["SCD"], compute_metrics(*images, metrics="SCD")["SCD"])
     assert not get_metric("own")(*images).requires_grad
 
@@ -109,6 +111,7 @@ def test_functions_may_change_their_images_and_return_other_numbers(
         (lambda fused: fused.mean(), r"torch.float64 of shape \(\)"),
         (lambda fused: fused.mean((2, 3)), r"torch.float64 of shape \(1, 1\)"),
         (lambda fused: fused.amax((1, 2, 3)) > 9, r"torch.bool of shape \(1,\)"),
+        (lambda fused: fused.mean((1, 2, 3)) + 1j, r"torch.complex128 of shape \(1,\)"),
         (lambda fused: fused.mean().item(), "float"),
         (lambda fused: None, "NoneType"),
     ],
@@ -128,6 +131,9 @@ def test_wrong_results_are_refused(pair: Images, result: Callable[[Tensor], Any]
         (("mIoU", mean_error, True), ValueError, "'mIoU' has another meaning already"),
         (("all", mean_error, True), ValueError, "'all' has another meaning already"),
         (("loss_ssim", mean_error, True), ValueError, "'loss_ssim' has another meaning already"),
+        (("en", mean_error, True), ValueError, "'en' has another meaning already"),
+        (("confusion", mean_error, True), ValueError, "'confusion' has another meaning already"),
+        (("notes", mean_error, True), ValueError, "'notes' has another meaning already"),
         (("my error", mean_error, True), ValueError, "letters, digits .* got 'my error'"),
         (("a,b", mean_error, True), ValueError, "letters, digits .* got 'a,b'"),
         ((mean_error, "ME", True), TypeError, "`name` must be the name of a metric, got <function"),
@@ -140,6 +146,8 @@ def test_wrong_registrations_are_refused(arguments: Any, error: type[Exception],
     before = dict(METRICS)
     with pytest.raises(error, match=message):
         register_metric(*arguments)
+    with pytest.raises(ValueError, match="`minimum_size` must be an int of at least 1, got 0"):
+        register_metric("ME", mean_error, True, minimum_size=0)
     assert before == METRICS
 
 
@@ -150,8 +158,11 @@ def test_only_the_same_function_is_registered_again(pair: Images) -> None:
         register_metric("own", define(cell), higher_is_better=value == 2)
         assert compute_metrics(*pair, "own")["own"].tolist() == [value]
         assert METRICS["own"].higher_is_better == (value == 2)
-    with pytest.raises(ValueError, match="'own' has another meaning already: choose another name"):
-        register_metric("own", mean_error, higher_is_better=True)
+    register_metric("partial", partial(mean_error), higher_is_better=True)
+    register_metric("partial", partial(mean_error), higher_is_better=False)
+    for name, other in (("own", mean_error), ("partial", partial(erase))):
+        with pytest.raises(ValueError, match=f"'{name}' has another meaning already: choose another name"):
+            register_metric(name, other, higher_is_better=True)
 
 
 def test_errors_about_functions_without_a_name_say_what_to_do(pair: Images) -> None:
