@@ -78,7 +78,8 @@ class StepSampler(Sampler[list[int]]):
 def collate(items: list[dict[str, Any]], config: GFFusionConfig | None = None) -> dict[str, Any]:
     """Stack the model's inputs; keep keys and tokens of a [`TokenCache`] as lists, because tokens can be missing.
 
-    With the configuration of a model, labels are checked, because on a GPU, wrong ones end the process.
+    With the configuration of a model, labels are left out if it has no segmenter, and are checked otherwise, because on a GPU, wrong
+    ones end the process.
 
     Raises:
         ValueError: If only some items have an input, such as labels, their sizes differ, or a label is neither a class of the
@@ -89,7 +90,8 @@ def collate(items: list[dict[str, Any]], config: GFFusionConfig | None = None) -
         >>> {name: tuple(values.shape) for name, values in collate(items).items()}
         {'visible_values': (2, 3, 4, 4), 'infrared_values': (2, 1, 4, 4)}
     """
-    for name in MODEL_INPUTS:
+    names = MODEL_INPUTS if config is None or config.use_segmenter else MODEL_INPUTS[:-1]
+    for name in names:
         if len({name in item for item in items}) > 1:
             raise ValueError(
                 f"Only some pairs of a batch have {name!r}: give it to all items of the dataset, or to none."
@@ -97,7 +99,7 @@ def collate(items: list[dict[str, Any]], config: GFFusionConfig | None = None) -
         sizes = sorted({tuple(item[name].shape[-2:]) for item in items if name in item})
         if len(sizes) > 1:
             raise ValueError(f"{name!r} must have one size to form batches, got {describe_sizes(sizes)}")
-    stacked = {name: torch.stack([item[name] for item in items]) for name in MODEL_INPUTS if name in items[0]}
+    stacked = {name: torch.stack([item[name] for item in items]) for name in names if name in items[0]}
     if config is not None and "labels" in stacked:
         check_label_values(config, stacked["labels"])
     return stacked | {name: [item[name] for item in items] for name in _CACHE_INPUTS if name in items[0]}

@@ -133,3 +133,13 @@ def test_blended_sources(tiny_model: Callable[..., GFFusionModel], color_space: 
     torch.testing.assert_close(model(visible, infrared).fused_values, model.to_source(visible))
     offsets.fill_(-2.5)
     torch.testing.assert_close(model(visible, infrared).fused_values, (model.to_source(visible) - 0.25).clamp(min=0))
+
+
+def test_compiled_at_any_size(tiny_model: Callable[..., GFFusionModel]) -> None:
+    """Dynamo takes the second size as one of many."""
+    model = tiny_model(paradigm="cascading", pixel_unshuffle=4, context_channels=3, blend_sources=True).eval()
+    compiled = torch.compile(model, backend="aot_eager")
+    for height, width in ((32, 40), (33, 47)):
+        images = torch.rand(1, 3, height, width), torch.rand(1, 1, height, width)
+        with torch.no_grad():
+            torch.testing.assert_close(compiled(*images).fused_values, model(*images).fused_values)

@@ -206,6 +206,7 @@ def test_half_precision_inputs(tiny_model: TinyModel, make_inputs: MakeInputs) -
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"infrared_values": zeros(2, 3, 40, 48)}, r"`infrared_values` \(B, 1, H, W\), got .*\(2, 3, 40, 48\)"),
     ({"visible_values": zeros(2, 1, 40, 48)}, r"`visible_values` must have shape \(B, 3, H, W\).*got \(2, 1, 40, 48\)"),
+    ({"visible_values": zeros(0, 3, 40, 48), "infrared_values": zeros(0, 1, 40, 48)}, "With B of at least 1, "),
     ({"infrared_values": zeros(2, 1, 40, 40)}, r"\(2, 3, 40, 48\) and \(2, 1, 40, 40\)"),
     ({"infrared_values": zeros(1, 1, 40, 48)}, r"\(2, 3, 40, 48\) and \(1, 1, 40, 48\)"),
     ({"visible_values": zeros(3, 40, 48)}, r"got \(3, 40, 48\)"),

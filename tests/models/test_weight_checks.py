@@ -30,3 +30,11 @@ def test_encoders_of_integers(tiny_model: TinyModel, backbone_folders: dict[str,
     save_file({name: value.int() for name, value in load_file(file).items()}, file, {"format": "pt"})
     with pytest.raises(OSError, match=r"dinov2 encoder .*other.*has the type I32"):
         GFFusionModel.from_pretrained(tmp_path / "slim", dinov2_name_or_path=str(tmp_path / "other"))
+
+
+def test_counts_that_were_converted(tiny_model: TinyModel, tmp_path: Path) -> None:
+    model = tiny_model()
+    model.save_pretrained(tmp_path)
+    halves = {name: value.half() for name, value in model.state_dict().items()}
+    with pytest.raises(OSError, match=r"num_batches_tracked' has the type F16 instead of an integer"):
+        GFFusionModel.from_pretrained(tmp_path, state_dict=halves)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from gffusion import FusionTrainer
+from gffusion import FusionTrainer, GFFusionConfig
 from gffusion.training.sampling import StepSampler, collate, mix_pairs
 
 LENGTH = 27
@@ -86,6 +86,13 @@ def test_collate_keeps_what_the_model_reads() -> None:
     assert batch["visible_values"][:, 0, 0, 0].tolist() == [0, 1]
     tokens = collate([item | {"token_key": "k", "semantic_tokens": None} for item in items])
     assert (tokens["token_key"], tokens["semantic_tokens"]) == (["k", "k"], [None, None])
+
+
+def test_labels_without_a_segmenter(tiny_config: Callable[..., GFFusionConfig]) -> None:
+    """transformers' Trainer gives the model whatever is collated."""
+    items = [{"visible_values": torch.zeros(3, 4, 4), "labels": torch.zeros(4, 4, dtype=torch.uint8)}] * 2
+    for use_segmenter in (True, False):
+        assert ("labels" in collate(items, tiny_config(use_segmenter=use_segmenter))) == use_segmenter
 
 
 def test_labels_of_some_pairs() -> None:

@@ -146,5 +146,6 @@ class FuNet(nn.Module):
 
 def _pad(image: Tensor, multiple: int) -> Tensor:
     """Repeat the last row and column until height and width are multiples of a number."""
-    rows, columns = (-side % multiple for side in image.shape[-2:])
+    # torch.compile cannot take the remainder of a negative number.
+    rows, columns = ((multiple - side % multiple) % multiple for side in image.shape[-2:])
     return F.pad(image, (0, columns, 0, rows), mode="replicate") if rows or columns else image

@@ -19,9 +19,9 @@ def check_inputs(
 ) -> None:
     """Raise ValueError if inputs of the model do not match each other or the configuration."""
     batch, _, *size = shape = tuple(visible_values.shape) if visible_values.dim() == 4 else (0, 0, 0, 0)
-    if shape[1] != 3 or tuple(infrared_values.shape) != (batch, 1, *size):
+    if batch == 0 or shape[1] != 3 or tuple(infrared_values.shape) != (batch, 1, *size):
         raise ValueError(
-            "`visible_values` must have shape (B, 3, H, W) and `infrared_values` (B, 1, H, W), "
+            "With B of at least 1, `visible_values` must have shape (B, 3, H, W) and `infrared_values` (B, 1, H, W), "
             f"got {tuple(visible_values.shape)} and {tuple(infrared_values.shape)}."
         )
     if not (visible_values.is_floating_point() and infrared_values.is_floating_point()):

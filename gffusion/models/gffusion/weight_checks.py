@@ -16,7 +16,8 @@ from .json_files import MAX_JSON_BYTES
 
 Model = TypeVar("Model", bound=nn.Module)
 
-_FLOATS = ("F64", "F32", "F16", "BF16")
+# Their names in safetensors files.
+_FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _SHOWN = 3
 
 # Names that PEFT gives to the layers that it wraps.
@@ -71,8 +72,12 @@ def check_header_size(path: str | os.PathLike[str]) -> None:
 
 def describe_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Stored]:
     """Return the types and shapes of tensors as [`read_headers`] does."""
-    kinds = {True: _FLOATS[0], False: "I64"}
-    return {name: Stored(kinds[value.is_floating_point()], tuple(value.shape)) for name, value in tensors.items()}
+    names = {dtype: name for name, dtype in _FLOATS.items()}
+    kinds = {True: "F32", False: "I64"}  # of other types
+    return {
+        name: Stored(names.get(value.dtype, kinds[value.is_floating_point()]), tuple(value.shape))
+        for name, value in tensors.items()
+    }
 
 
 LOADING = threading.RLock()
@@ -171,7 +176,9 @@ def _compare(value: Tensor, found: Stored | None) -> str | None:
     if found.shape != tuple(value.shape):
         return f"has the shape {list(found.shape)} instead of {list(value.shape)}"
     if value.is_floating_point() != (found.dtype in _FLOATS):
-        return f"has the type {found.dtype}"
+        return (
+            f"has the type {found.dtype} instead of {'floating point' if value.is_floating_point() else 'an integer'}"
+        )
     return None
 
 
