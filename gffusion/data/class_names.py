@@ -14,19 +14,11 @@ def read_lines(file: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in read_text(file).splitlines() if line.strip())
 
 
-def read_class_names(file: Path, of_boxes: bool) -> tuple[str, ...]:
-    """Read the classes after the background from a `classes.txt`, one per line.
+def read_unchecked_names(file: Path, of_boxes: bool) -> tuple[str, ...]:
+    """Read the classes after the background from a `classes.txt`, one per line, without [`check_class_names`].
 
     A first line "background" is label 0 and left out, unless boxes are numbered by the lines.
-
-    Raises:
-        ValueError: As [`check_class_names`].
     """
-    return check_class_names(read_unchecked_names(file, of_boxes), str(file))
-
-
-def read_unchecked_names(file: Path, of_boxes: bool) -> tuple[str, ...]:
-    """Read a `classes.txt` as [`read_class_names`] does, also if its names cannot be used."""
     names = read_lines(file)
     if not of_boxes and names and normalize_class_name(names[0]) == _BACKGROUND:
         return names[1:]

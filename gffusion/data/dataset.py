@@ -287,9 +287,12 @@ class FusionDataset(Dataset[dict[str, Any]]):
             ) from first
         return sizes
 
-    def note_infrared(self) -> list[tuple[str, str]]:
-        """Read all infrared images, and return notes on those of no use, such as behind a closed shutter, each after its file or row."""
-        return note_infrared(self._source, self._iterate("infrared images"))
+    def note_infrared(self, limit: int | None = None) -> list[tuple[str, str]]:
+        """Read all infrared images or the first ones, and return notes on those of no use, each after its file or row.
+
+        They show the noise behind a closed shutter, or repeat the image of the pair before.
+        """
+        return note_infrared(self._source, self._iterate("infrared images", limit))
 
     def check_infrared_range(self) -> None:
         """Raise ValueError if infrared images of 16 bits become nearly constant by the default range. Reads up to 20 pairs."""
@@ -338,8 +341,8 @@ class FusionDataset(Dataset[dict[str, Any]]):
     def _read(self, index: int) -> DecodedPair:
         return self._decoded[index] if self._decoded else self._source.read(index)
 
-    def _iterate(self, what: str) -> Iterable[int]:
-        return show_progress(range(len(self)), description=f"Reading {what}", unit="pair")
+    def _iterate(self, what: str, limit: int | None = None) -> Iterable[int]:
+        return show_progress(range(len(self))[:limit], description=f"Reading {what}", unit="pair")
 
     def _measure_ranges(self) -> list[Limits]:
         def read_frames() -> Iterator[Frame]:

@@ -18,7 +18,7 @@ from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProc
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES
 from gffusion.models.gffusion.json_files import name_file_in_errors
 from gffusion.models.gffusion.modeling_gffusion import GFFusionOutput
-from gffusion.zoo.digest import digest_file
+from gffusion.zoo.digest import hash_file
 
 from .requirements import check_packages
 
@@ -58,9 +58,7 @@ class OnnxModel(nn.Module):
         self.path = Path(path)
         self.session = _start(self.path, device)
         # Digests of the weights of models then differ between files.
-        self.register_buffer(
-            "file_digest", torch.tensor(list(bytes.fromhex(digest_file(self.path))), dtype=torch.uint8)
-        )
+        self.register_buffer("file_digest", torch.tensor(list(bytes.fromhex(hash_file(self.path))), dtype=torch.uint8))
         self.metadata: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
         if "gffusion.config" not in self.metadata:
             raise ValueError(

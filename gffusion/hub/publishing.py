@@ -43,9 +43,6 @@ TRAVELING_FILES = frozenset(
     item.name for item in files("gffusion.models.gffusion").iterdir() if item.name.endswith(".py")
 ) - {"__init__.py"}
 
-# Modules that earlier versions uploaded. Add the old name when a module is renamed or removed.
-FORMER_FILES = frozenset({"backbones.py", "functional.py", "safety.py"})
-
 
 def push(
     folder: str | os.PathLike[str],
@@ -214,7 +211,8 @@ def find_outdated_files(present: Iterable[str], published: Iterable[str]) -> lis
         ['modeling_gffusion.py', 'losses.py']
     """
     old = set(present) - set(published)
-    code = TRAVELING_FILES | FORMER_FILES if "modeling_gffusion.py" in present else frozenset()
+    # After a release, add the names of modules that were renamed or removed.
+    code = TRAVELING_FILES if "modeling_gffusion.py" in present else frozenset()
     # With PEFT, AutoModel would load the base model of an adapter instead.
     weights = re.compile(
         r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?|adapter_(config\.json|model\.safetensors)"

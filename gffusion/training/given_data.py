@@ -22,6 +22,7 @@ from .sampling import MODEL_INPUTS
 logger = logging.getLogger(__name__)
 
 _COMPARED_ITEMS = 4
+_READ_INFRARED = 1000  # takes seconds, and minutes for large images of 16 bits
 
 
 def unwrap_subset(dataset: Any) -> Any:
@@ -129,16 +130,17 @@ def warn_about_repeated_pairs(which: str, dataset: Any) -> None:
 
 
 def warn_about_infrared(which: str, dataset: Any) -> None:
-    """Warn about infrared images of a [`FusionDataset`] that show nothing of the scene, or repeat the one before.
+    """Warn about infrared images of a [`FusionDataset`], among the first 1,000, that show nothing of the scene, or repeat the one before.
 
     Every process reads them, so that none waits too long for another one.
     """
     names: dict[str, list[str]] = {}
-    for name, note in dataset.note_infrared() if isinstance(dataset, FusionDataset) else ():
+    for name, note in dataset.note_infrared(_READ_INFRARED) if isinstance(dataset, FusionDataset) else ():
         names.setdefault(note, []).append(name)
     is_main_process = (os.environ.get("RANK") or "0") == "0"  # of `accelerate launch`
     for note, found in names.items() if is_main_process else ():
-        logger.warning("%d of %d %s pairs (%s): %s", len(found), len(dataset), which, name_first(found), note)
+        read = f"{len(dataset)}" if len(dataset) <= _READ_INFRARED else f"the first {_READ_INFRARED}"
+        logger.warning("%d of %s %s pairs (%s): %s", len(found), read, which, name_first(found), note)
 
 
 def warn_about_shared_pairs(training: Any, evaluation: Any) -> None:

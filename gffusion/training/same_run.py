@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from gffusion.data import FusionDataset
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
-from gffusion.zoo.digest import digest_file, digest_weights
+from gffusion.zoo.digest import digest_weights, hash_file
 
 from .arguments import FusionTrainingArguments
 from .card import IRRELEVANT
@@ -178,7 +178,7 @@ def _describe_files(dataset: FusionDataset, reads_labels: bool) -> dict[str, str
         "infrared images": _digest(_measure(pair.infrared) for pair in dataset.pairs),
     }
     if reads_labels and dataset.has_labels:
-        files["label maps"] = _digest(digest_file(pair.labels) for pair in dataset.pairs if pair.labels)
+        files["label maps"] = _digest(hash_file(pair.labels) for pair in dataset.pairs if pair.labels)
     return files
 
 

@@ -1,8 +1,4 @@
-"""Digests of weights, files and source code.
-
-`digest_...` are BLAKE2b with 32 hexadecimal digits, which checkpoints and unfinished videos store: another algorithm would make
-their data or model count as changed. `hash_...` are SHA-256 with 64, which users compare with those of `sha256sum`.
-"""
+"""Digests of weights and source code (BLAKE2b), and of files (SHA-256, which users compare with those of `sha256sum`)."""
 
 import hashlib
 import os
@@ -34,20 +30,6 @@ def digest_weights(module: nn.Module, *settings: str) -> str:
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def digest_file(path: Path) -> str:
-    """Return a BLAKE2b digest of the content of a file, 32 hexadecimal digits; [`hash_file`][gffusion.zoo.digest.hash_file] is for users.
-
-    Raises:
-        OSError: If the file cannot be read.
-
-    Examples:
-        >>> len(digest_file(Path(__file__)))
-        32
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def hash_file(path: Path) -> str:

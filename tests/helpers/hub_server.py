@@ -178,7 +178,6 @@ class _Handler(BaseHTTPRequestHandler):
         ("POST", r"/api/models/([^/]+/[^/]+)/preupload/([^/]+)", "choose_upload_modes"),
         ("POST", r"/api/models/([^/]+/[^/]+)/commit/([^/]+)", "commit"),
         ("POST", r"/api/models/([^/]+/[^/]+)/branch/([^/]+)", "create_branch"),
-        ("POST", r"/api/models/([^/]+/[^/]+)/tag/([^/]+)", "create_tag"),
         ("POST", r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", "plan_uploads"),
         ("POST", r"/([^/]+/[^/]+)\.git/info/lfs/verify", "verify_upload"),
         ("PUT", r"/storage/([0-9a-f]{64})", "store"),
@@ -385,13 +384,6 @@ class _Handler(BaseHTTPRequestHandler):
         if branch in repository.branches:
             raise HubError(409, "Reference already exists")
         repository.branches[branch] = repository.resolve(json.loads(self.body).get("startingPoint") or "main")
-        return {}
-
-    def create_tag(self, name: str, revision: str) -> dict[str, Any]:
-        repository, tag = self._find_writable(name), json.loads(self.body)["tag"]
-        if tag in repository.tags:
-            raise HubError(409, "Tag reference exists already")
-        repository.tags[tag] = repository.resolve(revision)
         return {}
 
 

@@ -17,7 +17,7 @@ from without_gffusion import WITHOUT_GFFUSION
 
 from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel, __version__
 from gffusion.hub import FusionCard
-from gffusion.hub.publishing import FORMER_FILES, TRAVELING_FILES, find_outdated_files
+from gffusion.hub.publishing import TRAVELING_FILES, find_outdated_files
 
 pytestmark = pytest.mark.hub
 
@@ -174,7 +174,7 @@ def world(
         hub.add_account("member", "ann", "lab")
         hub.add_account("stranger", "bob")
         hub.refused_commits["lab/interrupted"] = 1
-        former = FORMER_FILES | {"modeling_gffusion.py", "adapter_config.json", "adapter_model.safetensors"}
+        former = {"modeling_gffusion.py", "adapter_config.json", "adapter_model.safetensors"}
         hub.add_repository("lab/replaced", dict.fromkeys(FOREIGN | former, b"old"))
         for name, folder in backbone_folders.items():
             hub.add_repository(f"lab/{name}", {path.name: path.read_bytes() for path in Path(folder).iterdir()})
@@ -211,7 +211,6 @@ def test_traveling_files_are_all_modules_of_the_model(tmp_path: Path) -> None:
     model = GFFusionModel(GFFusionConfig(paradigm="cascading", use_segmenter=False))
     saved = [path for part in (model, GFFusionImageProcessor()) for path in custom_object_save(part, tmp_path)]
     assert {path.name for path in saved} == TRAVELING_FILES
-    assert not TRAVELING_FILES & FORMER_FILES
 
 
 def test_modules_of_the_same_name_in_other_repositories_are_kept() -> None:

@@ -240,6 +240,7 @@ def test_infrared_images_of_no_use(
     dataset = FusionDataset([tmp_path / "open", tmp_path / "dim"])
     found = [(str(opened / f"rendered_000{index}.png"), word) for index, word in ((3, "frozen"), (0, "closed shutter"))]
     assert [(name, word) for name, note in dataset.note_infrared() for _, word in found if word in note] == found
+    assert [name for name, _ in dataset.note_infrared(3)] == [found[1][0]]
     rows = [{"visible": pair.visible, "infrared": pair.infrared} for pair in dataset.pairs[:4]]
     assert [name for name, _ in FusionDataset.from_dataset(rows).note_infrared()] == ["row 3", "row 0"]
     assert FusionDataset(pairs).note_infrared() == dataset.select([1, 2, 4, 5]).note_infrared() == []
