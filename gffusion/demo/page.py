@@ -1,5 +1,6 @@
 """The page of the demo, built with Gradio."""
 
+import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -27,6 +28,7 @@ _FORMATS = [_AS_VISIBLE, ".png", ".jpg", ".tif", ".webp"]
 _OF_MODEL = "as saved with the model"
 _RANGES = [_OF_MODEL, "type", "percentile"]
 _EMPTY = '<p class="hint">The result appears here: choose two files or a sample.</p>'
+_DOWNLOADS = ("fused file", "label map", "overlay")
 _ERRORS = (OSError, ValueError, MemoryError, RuntimeError, ImportError)
 
 
@@ -76,6 +78,7 @@ def _add_images(settings: DemoSettings) -> None:
     inputs = [visible, infrared, model, align, segment, infrared_range, invert, suffix, visible_range]
     outputs = [slider, *files, notes, metrics]
     run = partial(_run_images, settings)
+    _clear_at([button.click, *(sample.click for sample in samples), visible.change, infrared.change], _EMPTY, outputs)
     gr.on(button.click, run, inputs, outputs, api_name="fuse", show_progress_on=slider, **_LOCK)
     for sample in samples:
         loaded = sample.click(
@@ -101,11 +104,16 @@ def _add_video(settings: DemoSettings) -> None:
             _describe_limits(limits, settings)
         with gr.Column(scale=3, min_width=300):
             player = gr.Video(label="Fused video", interactive=False, elem_id="player")
-            player.change(js="() => document.querySelector('#player').scrollIntoView({ block: 'nearest' })")
+            player.change(
+                None,
+                player,
+                js="video => video && document.querySelector('#player').scrollIntoView({ block: 'nearest' })",
+            )
             files = _add_downloads()
             notes = gr.HTML(elem_id="video-notes")
     inputs, outputs = [visible, infrared, model, align, segment], [player, *files, notes]
     run = partial(_run_video, settings)
+    _clear_at([button.click, sample.click, visible.change, infrared.change], None, outputs)
     button.click(run, inputs, outputs, api_name="fuse_video", show_progress_on=player, **_LOCK)
     loaded = sample.click(_load_clip, None, [visible, infrared], api_visibility="private", **_LOCK)
     loaded.success(run, inputs, outputs, api_visibility="private", show_progress_on=player, **_LOCK)
@@ -139,17 +147,25 @@ def _add_choices(settings: DemoSettings, default: str) -> tuple[gr.Dropdown, gr.
 def _add_downloads() -> list[gr.DownloadButton]:
     """Return hidden buttons for the fused file, the label map and the overlay."""
     with gr.Row():
-        return [gr.DownloadButton(visible=False, min_width=160) for _ in range(3)]
+        return [gr.DownloadButton(visible=False, min_width=160) for _ in _DOWNLOADS]
 
 
 def _offer(files: Sequence[Path]) -> list[gr.DownloadButton]:
     """Return the buttons for as many files as there are."""
-    kinds = ("fused file", "label map", "overlay")
     shown = [
         gr.DownloadButton(f"Download {kind}", str(file), visible=True)
-        for kind, file in zip(kinds[: len(files)], files, strict=True)
+        for kind, file in zip(_DOWNLOADS[: len(files)], files, strict=True)
     ]
-    return shown + [gr.DownloadButton(value=None, visible=False)] * (len(kinds) - len(shown))
+    return shown + [gr.DownloadButton(value=None, visible=False)] * (len(_DOWNLOADS) - len(shown))
+
+
+def _clear_at(events: Sequence[Any], empty: str | None, outputs: Sequence[Any]) -> None:
+    """Remove a former result at these events: a request that fails does not replace it, and new files are not its files."""
+    hidden = [{"__type__": "update", "value": None, "visible": False}] * len(_DOWNLOADS)
+    texts = [""] * (len(outputs) - 1 - len(_DOWNLOADS))
+    # In the browser, before the request is sent, so that no answer of the server is overtaken.
+    cleared = json.dumps([empty, *hidden, *texts])
+    gr.on(events, None, None, outputs, js=f"() => {cleared}", api_visibility="private")
 
 
 def _describe_limits(limits: str, settings: DemoSettings) -> None:
@@ -197,7 +213,8 @@ def _run_images(
         result = _call(lambda: fuse_upload(request, Path(folder), settings), [*_parents(visible, infrared), folder])
         shown = render_slider(result.images, result.classes)
         # Gradio copies the files before it continues here, and the folder is removed.
-        yield shown, *_offer(result.files), _list_notes(result.notes), _tabulate(result)
+        notes = _list_notes((_name_inputs(model, visible, infrared), *result.notes))
+        yield shown, *_offer(result.files), notes, _tabulate(result)
 
 
 def _run_video(
@@ -216,11 +233,17 @@ def _run_video(
         files, notes = _call(
             lambda: fuse_clip(request, Path(folder), settings, progress), [*_parents(visible, infrared), folder]
         )
-        yield str(files[0]), *_offer(files), _list_notes(notes)
+        notes = _list_notes((_name_inputs(model, visible, infrared), *notes))
+        yield str(files[0]), *_offer(files), notes
 
 
 def _parents(*files: str | None) -> list[Path]:
     return [Path(file).parent for file in files if file is not None]
+
+
+def _name_inputs(model: str, *files: str | None) -> str:
+    """Return what the result was made of: the choices on the page can change while it is computed, and after that."""
+    return f"{' and '.join(Path(file).name for file in files if file is not None)}, fused by {model}"
 
 
 def _call(function: Callable[[], Any], folders: Sequence[str | Path]) -> Any:

@@ -23,7 +23,7 @@ STYLE = """
 .compare .sides { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 8px; }
 .compare .sides label { display: flex; align-items: center; gap: 6px; }
 .compare select {
-  font: inherit; color: inherit; background: var(--input-background-fill); min-height: 36px; padding: 4px 8px;
+  appearance: auto; font: inherit; color: inherit; background: var(--input-background-fill); min-height: 36px; padding: 4px 8px;
   border: 1px solid var(--border-color-primary); border-radius: var(--radius-md);
 }
 .compare .stage {

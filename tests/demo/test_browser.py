@@ -119,6 +119,30 @@ def test_fuse_slide_and_download(
         np.testing.assert_array_equal(read_image(download.value.path()), read_image(tmp_path / name))
 
 
+def test_former_results_disappear(open_page: Callable[..., Any]) -> None:
+    """Neither a request that fails nor new files stand beside the result of another request."""
+    page = open_page()
+    parts = [page.locator(part) for part in (".compare .stage", "#metrics table", "#notes li")]
+    parts.append(page.get_by_role("button", name="Download"))
+    sample = page.get_by_role("button", name="Street at night")
+    sample.click()
+    for part in parts:
+        part.first.wait_for()
+    assert "street_0_visible.png and street_0_infrared.png, fused by gffusion-tiny" in parts[2].first.inner_text()
+    page.locator("button[aria-label^='Visible'][aria-label$='Clear']:visible").click()
+    for part in parts:
+        part.wait_for(state="detached")
+    assert "The result appears here" in page.locator("#slider").inner_text()
+
+    sample.click()
+    parts[0].wait_for()
+    page.get_by_role("button", name="More options").click()
+    page.get_by_label("Visible range").fill("4095")
+    page.get_by_role("button", name="Fuse", exact=True).click()
+    page.get_by_test_id("toast-text").wait_for()
+    assert [part.count() for part in parts] == [0] * len(parts)
+
+
 def test_errors_are_one_line_and_work_goes_on(
     open_page: Callable[..., Any], night: dict[str, str], tmp_path: Path
 ) -> None:
@@ -152,6 +176,12 @@ def test_video(open_page: Callable[..., Any]) -> None:
         page.get_by_role("button", name="Download fused file").click()
     assert download.value.suggested_filename == "street_visible_fused.mp4"
     assert download.value.path().read_bytes()[4:8] == b"ftyp"
+    assert "street_visible.mp4 and street_infrared.mp4" in page.locator("#video-notes").inner_text()
+    page.get_by_label("Segment people and vehicles").locator("visible=true").check()  # the model has no segmenter
+    page.get_by_role("button", name="Fuse videos").click()
+    page.get_by_test_id("toast-text").wait_for()
+    assert page.locator("video").count() == page.get_by_role("button", name="Download").count() == 0
+    assert page.locator("#video-notes li").count() == 0
 
 
 def test_names_in_files_are_text(open_page: Callable[..., Any], tmp_path: Path) -> None:
