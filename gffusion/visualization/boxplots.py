@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .drawing import BASELINE, LEARNED
-from .plotting import fit_text, make_figure, measure_text
+from .plotting import break_text, count_lines, make_figure, measure_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLUMNS = 3
-_PANEL_WIDTH, _ROW_HEIGHT, _PANEL_MARGIN = 3.6, 0.3, 0.9  # inches
+_PANEL_WIDTH, _ROW_HEIGHT, _LINE_HEIGHT, _PANEL_MARGIN = 3.6, 0.3, 0.17, 0.9  # inches
 _NAME_SIZE, _MAX_NAME_LENGTH = 10, 210  # points
 _TICKS = 5
 _BAND = "whitesmoke"
@@ -29,7 +29,7 @@ def draw_box_plots(
     """Draw the distribution of every metric over the images, one panel per metric and one row per method.
 
     Boxes span the quartiles, with a line at the median. Whiskers reach to the last value within 1.5 box widths, and values
-    beyond are drawn as circles. The boxes of classical baselines are gray. Long names are shortened in the middle. `values`
+    beyond are drawn as circles. The boxes of classical baselines are gray. Long names have several lines. `values`
     are (methods, images, metrics).
 
     Raises:
@@ -42,9 +42,10 @@ def draw_box_plots(
     """
     columns = min(_COLUMNS, len(metrics))
     rows = -(-len(metrics) // columns)
-    names = [fit_text(name, _MAX_NAME_LENGTH, _NAME_SIZE) for name in methods]
+    names = [break_text(name, _MAX_NAME_LENGTH, _NAME_SIZE) for name in methods]
     width = columns * _PANEL_WIDTH + max(measure_text(name, _NAME_SIZE) for name in names) / 72
-    figure = make_figure(width, rows * (len(methods) * _ROW_HEIGHT + _PANEL_MARGIN))
+    row_height = _ROW_HEIGHT + (count_lines(names) - 1) * _LINE_HEIGHT
+    figure = make_figure(width, rows * (len(methods) * row_height + _PANEL_MARGIN))
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()
     panels[0].set_yticks(range(len(methods)), names, fontsize=_NAME_SIZE)
     panels[0].set_ylim(len(methods) - 0.5, -0.5)

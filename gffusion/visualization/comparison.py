@@ -5,16 +5,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from gffusion.metrics import to_luma8
 from gffusion.models.gffusion.image_ops import to_uint8
 
-from .drawing import ACCENT, FAINT, GAP, INK, PAPER, Color, arrange_tiles, write_text
+from .drawing import ACCENT, FAINT, GAP, INK, PAPER, Color, arrange_tiles, break_lines, line_height, write_text
 
 _TILE_WIDTH = 380
-_CAPTION = 26
+_CAPTION, _CAPTION_SIZE = 26, 17
 _MAX_COLUMNS = (4, 5, 6)
 _CROP_SHARE = 0.25  # of each side
 
@@ -50,8 +50,14 @@ def draw_comparison(
     """
     box = zoom or find_differing_part([to_luma8(image).numpy() for image in (*sources.values(), *fused.values())])
     check_box(box, next(iter(fused.values())).shape, heading)
-    images = {**sources, **fused, **(labels or {})}.items()
-    tiles = [_draw_tile(name, image, box, FAINT if name in baselines else INK) for name, image in images]
+    images = {**sources, **fused, **(labels or {})}
+    measure = ImageFont.load_default(_CAPTION_SIZE).getlength
+    captions = {name: break_lines(name, _TILE_WIDTH, measure) for name in images}
+    height = _CAPTION + (max(map(len, captions.values())) - 1) * line_height(_CAPTION_SIZE)
+    tiles = [
+        _draw_tile(captions[name], height, image, box, FAINT if name in baselines else INK)
+        for name, image in images.items()
+    ]
     return arrange_tiles(heading, tiles, choose_columns(len(tiles)))
 
 
@@ -99,8 +105,8 @@ def check_box(box: Box, shape: Sequence[int], heading: str) -> None:
         )
 
 
-def _draw_tile(caption: str, image: NDArray[Any], box: Box, color: Color) -> Image.Image:
-    """Draw a caption, the image with a frame around the part, and the enlarged part."""
+def _draw_tile(caption: Sequence[str], caption_height: int, image: NDArray[Any], box: Box, color: Color) -> Image.Image:
+    """Draw the lines of a caption, the image with a frame around the part, and the enlarged part."""
     original = Image.fromarray(to_uint8(image)).convert("RGB")
     scale = _TILE_WIDTH / original.width
     size = _TILE_WIDTH, max(1, round(original.height * scale))
@@ -114,8 +120,8 @@ def _draw_tile(caption: str, image: NDArray[Any], box: Box, color: Color) -> Ima
     part_size = max(1, round(enlarged * (box[2] - box[0]))), max(1, round(enlarged * (box[3] - box[1])))
     part = original.resize(part_size, Image.Resampling.BICUBIC, box=box)
     ImageDraw.Draw(part).rectangle([0, 0, part.width - 1, part.height - 1], outline=ACCENT, width=2)
-    tile = Image.new("RGB", (size[0], _CAPTION + 2 * size[1] + GAP // 3), PAPER)
-    write_text(tile, 0, _CAPTION - 8, caption, 17, color, width=size[0])
-    tile.paste(overview, (0, _CAPTION))
-    tile.paste(part, (0, _CAPTION + size[1] + GAP // 3))
+    tile = Image.new("RGB", (size[0], caption_height + 2 * size[1] + GAP // 3), PAPER)
+    write_text(tile, 0, caption_height - 8, caption, _CAPTION_SIZE, color)
+    tile.paste(overview, (0, caption_height))
+    tile.paste(part, (0, caption_height + size[1] + GAP // 3))
     return tile

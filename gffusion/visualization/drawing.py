@@ -1,6 +1,7 @@
 """Elements that all figures share: colors, text, and tiles on a page."""
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 
 from PIL import Image, ImageDraw, ImageFont
@@ -15,7 +16,7 @@ ACCENT = (226, 72, 40)
 BASELINE, LEARNED = (150, 150, 150), (38, 112, 178)
 
 GAP = 12
-_HEADING = 44
+_HEADING, _HEADING_SIZE = 44, 24
 
 
 def check_sizes(shapes: Mapping[str, Sequence[int]]) -> None:
@@ -25,27 +26,55 @@ def check_sizes(shapes: Mapping[str, Sequence[int]]) -> None:
         raise ValueError(f"the images must have one size, got (width x height) {described}")
 
 
+def break_lines(text: str, width: float, measure: Callable[[str], float]) -> list[str]:
+    """Return the lines of a text, broken after a space or a sign such as `_` if there is one in the second half of a line.
+
+    Names are never shortened, so that those of different methods differ.
+
+    Args:
+        text: The text.
+        width: Largest length of a line.
+        measure: Function that returns the length of a line.
+
+    Examples:
+        >>> break_lines("fine_tuned_on_thermal", 12, measure=len)
+        ['fine_tuned_', 'on_thermal']
+    """
+    lines = []
+    while measure(text) > width and len(text) > 1:
+        end = max(1, bisect_right(range(1, len(text)), width, key=lambda count: measure(text[:count])))
+        end = max(text.rfind(sign, end // 2, end) for sign in " _-./") + 1 or end
+        lines.append(text[:end])
+        text = text[end:]
+    return [*lines, text]
+
+
 def write_text(
-    image: Image.Image, left: float, bottom: float, text: str, size: int, color: Color = INK, width: float | None = None
+    image: Image.Image, left: float, bottom: float, text: str | Sequence[str], size: int, color: Color = INK
 ) -> None:
-    """Write a line of text of a size in pixels, shortened to `width`, with its baseline at `bottom`."""
-    font = ImageFont.load_default(size)
-    if width is not None and font.getlength(text) > width:
-        while text and font.getlength(f"{text}...") > width:
-            text = text[:-1]
-        text = f"{text}..."
-    ImageDraw.Draw(image).text((left, bottom), text, fill=color, font=font, anchor="ls")
+    """Write lines of text of a size in pixels, the last one with its baseline at `bottom`."""
+    lines = [text] if isinstance(text, str) else text
+    for index, line in enumerate(reversed(lines)):
+        place = left, bottom - index * line_height(size)
+        ImageDraw.Draw(image).text(place, line, fill=color, font=ImageFont.load_default(size), anchor="ls")
+
+
+def line_height(size: int) -> int:
+    """Return the distance between lines of text of a size in pixels."""
+    return round(1.2 * size)
 
 
 def arrange_tiles(heading: str, tiles: Sequence[Image.Image], columns: int) -> Image.Image:
     """Arrange tiles of one size in rows below a heading."""
     width, height = tiles[0].size
-    rows = -(-len(tiles) // columns)
-    block = Image.new("RGB", (columns * (width + GAP) + GAP, _HEADING + rows * (height + GAP) + GAP), PAPER)
-    write_text(block, GAP, _HEADING - 12, heading, 24)
+    rows, full_width = -(-len(tiles) // columns), columns * (width + GAP) + GAP
+    lines = break_lines(heading, full_width - 2 * GAP, ImageFont.load_default(_HEADING_SIZE).getlength)
+    top = _HEADING + (len(lines) - 1) * line_height(_HEADING_SIZE)
+    block = Image.new("RGB", (full_width, top + rows * (height + GAP) + GAP), PAPER)
+    write_text(block, GAP, top - 12, lines, _HEADING_SIZE)
     for index, tile in enumerate(tiles):
         row, column = divmod(index, columns)
-        block.paste(tile, (GAP + column * (width + GAP), _HEADING + row * (height + GAP)))
+        block.paste(tile, (GAP + column * (width + GAP), top + row * (height + GAP)))
     return block
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from gffusion.models.gffusion.image_ops import to_uint8
 
 from .drawing import BASELINE, LEARNED
-from .plotting import fit_text, make_figure
+from .plotting import break_text, make_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,7 +123,7 @@ def draw_gates(images: Mapping[str, NDArray[Any]], gate: NDArray[np.floating[Any
             axis.set_axis_off()
     for axis in axes[len(panels) :]:
         axis.remove()
-    figure.colorbar(shown, ax=axes[: len(panels)].tolist(), shrink=0.6)
+    figure.colorbar(shown, ax=axes[: len(panels)].tolist(), shrink=0.6, label="gate, Eq. (7)")
     return figure
 
 
@@ -174,7 +174,7 @@ def draw_training(
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
     figure = make_figure(min(5 * columns, 14), 3.8 * rows)
-    figure.suptitle(fit_text(title, 0.9 * 72 * figure.get_figwidth(), 12))
+    figure.suptitle(break_text(title, 0.9 * 72 * figure.get_figwidth(), 12))
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for axis, (heading, curves) in zip(axes, panels.items(), strict=False):
         for curve in curves:
@@ -221,7 +221,7 @@ def _label(axis: "Axes", heading: str, curves: Sequence[_Curve], loss_name: str)
 
 
 def _name_in_legend(name: str) -> str:
-    shown = fit_text(name, _MAX_NAME_LENGTH, 10)
+    shown = break_text(name, _MAX_NAME_LENGTH, 10)
     return f" {shown}" if shown.startswith("_") else shown  # matplotlib leaves out labels that begin with _
 
 

@@ -1,7 +1,10 @@
 """Elements that all figures of matplotlib share: pages, text that fits, and files with embedded fonts."""
 
+from collections.abc import Iterable
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
+
+from .drawing import break_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,24 +40,28 @@ def render_figure(figure: "Figure", suffix: str, dpi: float = 150) -> bytes:
 
 
 def measure_text(text: str, size: float) -> float:
-    """Return the width of a line in points, in matplotlib's default font of a size in points."""
+    """Return the width of the longest line in points, in matplotlib's default font of a size in points."""
     from matplotlib.font_manager import findfont, get_font  # optional dependency: the extra `plots`
 
     font = get_font(findfont("sans"))
     font.set_size(size, 72)
-    font.set_text(text)
-    return float(font.get_width_height()[0]) / 64
+    widths = []
+    for line in text.split("\n"):
+        font.set_text(line)
+        widths.append(float(font.get_width_height()[0]) / 64)
+    return max(widths)
 
 
-def fit_text(text: str, width: float, size: float) -> str:
-    r"""Return a text for matplotlib, shortened in the middle to a width in points; `$` does not start a formula.
+def break_text(text: str, width: float, size: float) -> str:
+    r"""Return a text for matplotlib with line breaks, as `break_lines`, at a width in points; `$` does not start a formula.
 
     Examples:
-        >>> fit_text("a$b", 100, 8)
+        >>> break_text("a$b", 100, 8)
         'a\\$b'
     """
-    kept, shown = len(text), text
-    while kept > 2 and measure_text(shown, size) > width:
-        kept -= 1
-        shown = f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
-    return shown.replace("$", r"\$")
+    return "\n".join(break_lines(text, width, lambda line: measure_text(line, size))).replace("$", r"\$")
+
+
+def count_lines(texts: Iterable[str]) -> int:
+    """Return the number of lines of the text that has most of them; 1 without texts."""
+    return max((text.count("\n") for text in texts), default=0) + 1

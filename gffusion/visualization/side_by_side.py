@@ -15,7 +15,7 @@ from .comparison import Box, check_box, choose_columns, find_differing_part
 from .drawing import ACCENT, check_sizes
 from .overlay import overlay
 from .palette import color_classes
-from .plotting import fit_text, make_figure, measure_text
+from .plotting import break_text, count_lines, make_figure, measure_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TILE_WIDTH = 1.75
 """Width of an image in inches: four fill a page of two columns."""
 _NAME_SIZE, _CLASS_SIZE = 8, 6  # points
-_NAME_HEIGHT, _LEGEND_HEIGHT, _GAP = 0.19, 0.25, 0.04  # inches
+_NAME_HEIGHT, _LINE_HEIGHT, _LEGEND_HEIGHT, _GAP = 0.19, 0.13, 0.25, 0.04  # inches
 _ENTRY_SPACE = 5 * _NAME_SIZE  # points of an entry of the legend beside its name: the color and gaps
 _ENLARGED_WIDTH = 800  # pixels of an enlarged part
 _MIN_NAMED = 0.002  # share of the image of a region with its name in it
@@ -70,7 +70,10 @@ def draw_side_by_side(
     tiles: list[tuple[str, NDArray[Any], NDArray[Any] | None]]
     tiles = [(name, image, None) for name, image in images.items()]
     tiles += [(f"{name}: segmentation", images[name], label_map) for name, label_map in labels.items()]
+    titles = [break_text(name, 72 * TILE_WIDTH, _NAME_SIZE) for name, *_ in tiles]
+    title_height = _NAME_HEIGHT + (count_lines(titles) - 1) * _LINE_HEIGHT
     legend = _list_classes(labels, class_names)
+    legend_height = _LEGEND_HEIGHT + (count_lines(str(entry.get_label()) for entry in legend) - 1) * _LINE_HEIGHT
     columns = choose_columns(len(tiles))
     longest = max((measure_text(str(entry.get_label()), _NAME_SIZE) for entry in legend), default=0)
     entries = max(1, int(72 * columns * TILE_WIDTH / (longest + _ENTRY_SPACE)))  # of the legend in a row
@@ -78,18 +81,18 @@ def draw_side_by_side(
     tile_height = TILE_WIDTH * height / width
     figure = make_figure(
         columns * (TILE_WIDTH + _GAP),
-        rows * (_NAME_HEIGHT + parts * (tile_height + _GAP)) + _LEGEND_HEIGHT * -(-len(legend) // entries),
+        rows * (title_height + parts * (tile_height + _GAP)) + legend_height * -(-len(legend) // entries),
     )
     figure.set_layout_engine("constrained", w_pad=_GAP / 2, h_pad=_GAP / 2, wspace=0, hspace=0)
     axes = figure.subplots(rows * parts, columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
-    for index, (name, image, label_map) in enumerate(tiles):
+    for index, (_, image, label_map) in enumerate(tiles):
         row, column = divmod(index, columns)
         axis = axes[row * parts, column]
         shown = to_uint8(image) if label_map is None else overlay(image, label_map)
         _show(axis, shown)
-        axis.set_title(fit_text(name, 72 * TILE_WIDTH, _NAME_SIZE), fontsize=_NAME_SIZE, pad=3)
+        axis.set_title(titles[index], fontsize=_NAME_SIZE, pad=3)
         if label_map is not None:
             _name_regions(axis, label_map, class_names)
         if box:
@@ -142,7 +145,7 @@ def _list_classes(labels: Mapping[str, NDArray[Any]], class_names: Sequence[str]
         if labels and label and (len(class_names) <= _MAX_CLASSES or label in occurring)
     ]
     return [
-        Patch(color=tuple((color_classes(label) / 255).tolist()), label=fit_text(name, 100, _NAME_SIZE))
+        Patch(color=tuple((color_classes(label) / 255).tolist()), label=break_text(name, 100, _NAME_SIZE))
         for label, name in shown
     ]
 
@@ -162,6 +165,6 @@ def _name_regions(axis: "Axes", label_map: NDArray[Any], class_names: Sequence[s
         y, x = divmod(int(depth.argmax()), depth.shape[1])
         side = "left" if x < 0.15 * depth.shape[1] else "right" if x > 0.85 * depth.shape[1] else "center"
         axis.text(
-            x, y, fit_text(name, 60, _CLASS_SIZE), size=_CLASS_SIZE, color="white", ha=side, va="center", clip_on=True,
+            x, y, break_text(name, 60, _CLASS_SIZE), size=_CLASS_SIZE, color="white", ha=side, va="center", clip_on=True,
             path_effects=[withStroke(linewidth=1.2, foreground="black")],
         )  # fmt: skip

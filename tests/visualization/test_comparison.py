@@ -32,6 +32,18 @@ def test_any_format_and_more_methods_than_a_row_holds(image: np.ndarray, level: 
     assert (page == level).all(axis=-1).mean() > 0.6
 
 
+def test_long_names_that_differ_at_the_end_are_shown_in_full() -> None:
+    """Both methods had the same caption, and the scenes the same heading."""
+    image = np.zeros((40, 60), np.uint8)
+    names = [f"fine_tuned_on_our_thermal_data_with_rate_0.0001_epoch_{epoch}" for epoch in (10, 20)]
+    pages = [np.asarray(draw_comparison("scene", {}, {name: image, "other": image})) for name in names]
+    assert (pages[0] != pages[1]).any()
+    short = draw_comparison("scene", {}, {"mine": image, "other": image})
+    assert pages[0].shape[0] == short.height + 20  # the line is no shorter, and the images are not smaller
+    scenes = [np.asarray(draw_comparison(f"{'scene_' * 60}{number}", {}, {"mine": image})) for number in range(2)]
+    assert (scenes[0] != scenes[1]).any()
+
+
 class TestEnlargedPart:
     """Gray images of which the enlarged part is a checkerboard that no other part has."""
 

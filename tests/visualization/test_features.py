@@ -45,6 +45,7 @@ def test_gates_show_the_channels_that_vary() -> None:
     assert {"channel 7", "channel 30"} <= {*panels}
     np.testing.assert_allclose(panels["mean gate of visible features"][:3], 0.5 + 0.5 / 20)
     np.testing.assert_allclose(panels["mean gate of infrared features"][:3], 0.5 - 0.5 / 20)
+    assert figure.axes[-1].get_ylabel() == "gate, Eq. (7)"  # of the color bar
 
 
 def test_layer_weights_are_bars() -> None:
