@@ -3,9 +3,10 @@
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperArgument, TyperCommand
 
 from gffusion._version import __version__
 
@@ -63,6 +64,17 @@ SHORT_HELP: dict[Callable[..., None], str] = {
     show: "Draw tokens, gates, segmentation or training curves",
 }
 
+
+class _Command(TyperCommand):
+    """Command whose help shows arguments by their names alone: releases 0.29 of typer add their types in Python."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for parameter in self.params:
+            if isinstance(parameter, TyperArgument):
+                parameter.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
+
+
 app = typer.Typer(
     name="gffusion",
     help="Infrared and visible image fusion.",
@@ -72,7 +84,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for subcommand, short_help in SHORT_HELP.items():
-    app.command(short_help=short_help, epilog=format_examples(subcommand.__name__))(subcommand)
+    app.command(cls=_Command, short_help=short_help, epilog=format_examples(subcommand.__name__))(subcommand)
 app.command(context_settings=CONTEXT, short_help="Train or fine-tune a model")(train)
 
 

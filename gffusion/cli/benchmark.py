@@ -24,7 +24,12 @@ def benchmark(
             "splits larger images into tiles.",
         ),
     ] = "480x640",
-    repeats: Annotated[int, typer.Option(min=1, help="Number of passes; the medians of their times are printed.")] = 7,
+    repeats: Annotated[
+        int,
+        typer.Option(
+            "--repeats", min=1, metavar="COUNT", help="Number of passes; the medians of their times are printed."
+        ),
+    ] = 7,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Measure the time of each step of a pair on the CPU, from reading its files to writing the fused image.

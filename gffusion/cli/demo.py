@@ -17,6 +17,7 @@ def demo(
         typer.Option(
             "--model",
             "-m",
+            metavar="NAME",
             help="Model to choose from: a name, a folder or a Hub id; can be repeated. [default: all listed models with weights]",
         ),
     ] = None,
@@ -27,11 +28,20 @@ def demo(
     host: Annotated[
         str,
         typer.Option(
-            help="IPv4 or IPv6 address to listen on. 0.0.0.0 lets other computers use the demo, without a password."
+            "--host",
+            metavar="ADDRESS",
+            help="IPv4 or IPv6 address to listen on. 0.0.0.0 lets other computers use the demo, without a password.",
         ),
     ] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port to listen on. [default: the first free one from 7860]")
+        int | None,
+        typer.Option(
+            "--port",
+            min=1,
+            max=65535,
+            metavar="NUMBER",
+            help="Port to listen on. [default: the first free one from 7860]",
+        ),
     ] = None,
     max_pixels: Annotated[
         int, typer.Option("--max-pixels", min=1024, metavar="COUNT", help="Refuse images with more pixels.")

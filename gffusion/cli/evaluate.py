@@ -156,9 +156,12 @@ def evaluate(
     reference: ReferenceOption = "visible",
     crop: CropOption = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Number of threads that measure images. [default: one per core]")
+        int | None,
+        typer.Option(
+            "--workers", min=1, metavar="COUNT", help="Number of threads that measure images. [default: one per core]"
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help=f"For models: {DEVICES}")] = "auto",
+    device: Annotated[str, typer.Option("--device", metavar="NAME", help=f"For models: {DEVICES}")] = "auto",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the content of summary.json instead of a table.")
     ] = False,

@@ -16,8 +16,10 @@ gffusion doctor
 gffusion doctor --json""",
     "evaluate": """\
 gffusion evaluate --visible visible/ --infrared infrared/ -o results/
-gffusion evaluate --visible visible/ --infrared infrared/ -o results/ --fused mine=fused/ --model gffusion-live
-gffusion evaluate --visible visible/ --infrared infrared/ -o miou/ --model gffusion-tiny --labels labels/ --no-baselines""",
+gffusion evaluate --visible visible/ --infrared infrared/ -o results/ \\
+  --fused mine=fused/ --model gffusion-live
+gffusion evaluate --visible visible/ --infrared infrared/ -o miou/ \\
+  --model gffusion-tiny --labels labels/ --no-baselines""",
     "export": """\
 gffusion export gffusion-live -o live.onnx
 gffusion export gffusion-tiny -o tiny.onnx --segment --dtype fp16
@@ -32,7 +34,8 @@ gffusion masks data/
 gffusion masks data/ --method threshold -o masks/ --contact-sheet sheet.png""",
     "match": """\
 gffusion match visible/ infrared/ -o pairs.csv
-gffusion match visible/ infrared/ -o pairs.csv --tolerance 0.05 --time-offset 1.2
+gffusion match visible/ infrared/ -o pairs.csv \\
+  --tolerance 0.05 --time-offset 1.2
 gffusion fuse pairs.csv -o fused/""",
     "models": """\
 gffusion models
@@ -48,7 +51,8 @@ gffusion push runs/mine/best my-name/my-model --private""",
 gffusion sample demo/
 gffusion sample data/ --count 20 --height 256 --width 320""",
     "show": """\
-gffusion show fused visible.png infrared.png -o fused.pdf --model gffusion-tiny --model gffusion-live
+gffusion show fused visible.png infrared.png -o fused.pdf \\
+  --model gffusion-tiny --model gffusion-live
 gffusion show labels visible.png infrared.png -o labels.png
 gffusion show training runs/mine runs/other -o curves.pdf""",
 }

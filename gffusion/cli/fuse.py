@@ -83,6 +83,7 @@ def fuse(
         typer.Option(
             "--model",
             "-m",
+            metavar="NAME",
             help="Name of a bundled model, folder, Hub id, or .onnx file of `gffusion export`.",
             autocompletion=complete_model,
         ),
@@ -95,7 +96,9 @@ def fuse(
             help="What runs the model: auto means onnx for --model FILE.onnx, and torch for other models.",
         ),
     ] = "auto",
-    device: Annotated[str, typer.Option(help=f'{DEVICES}; for .onnx files also "tensorrt".')] = "auto",
+    device: Annotated[
+        str, typer.Option("--device", metavar="NAME", help=f'{DEVICES}; for .onnx files also "tensorrt".')
+    ] = "auto",
     dtype: Annotated[
         str | None,
         typer.Option(
@@ -105,7 +108,10 @@ def fuse(
         ),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Largest number of pairs, all of one size, per forward pass.")
+        int,
+        typer.Option(
+            "--batch-size", min=1, metavar="COUNT", help="Largest number of pairs, all of one size, per forward pass."
+        ),
     ] = 1,
     segment: Annotated[
         bool,

@@ -38,6 +38,7 @@ PlateauLimitOption = Annotated[
     float | None,
     typer.Option(
         "--plateau-limit",
+        metavar="LIMIT",
         help="For --agc plateau: the largest count of a histogram bin, as a multiple of the mean; smaller is closer to linear. "
         "[default: as saved with the model, else 1]",
     ),

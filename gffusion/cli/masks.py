@@ -69,7 +69,10 @@ def masks(
         ),
     ] = _ENCODER,
     revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit of the encoder on the Hub. [default: main]")
+        str | None,
+        typer.Option(
+            "--revision", metavar="REVISION", help="Branch, tag or commit of the encoder on the Hub. [default: main]"
+        ),
     ] = None,
     image_size: Annotated[
         tuple[int, int] | None,
@@ -94,8 +97,10 @@ def masks(
     split: Annotated[
         str | None,
         typer.Option(
+            "--split",
+            metavar="NAME",
             help="Split of the dataset, such as train, for layouts that have splits. [default: all pairs; llvip, and folders with "
-            "one folder per split, need one]"
+            "one folder per split, need one]",
         ),
     ] = None,
     class_names: Annotated[
@@ -137,7 +142,7 @@ def masks(
             help=f"Also write an image that shows the label maps of up to {_SHEET_PAIRS} pairs. An existing one is replaced with --overwrite only.",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help=f"For pca: {DEVICES}")] = "auto",
+    device: Annotated[str, typer.Option("--device", metavar="NAME", help=f"For pca: {DEVICES}")] = "auto",
     overwrite: OverwriteFilesOption = False,
     quiet: QuietOption = False,
 ) -> None:

@@ -19,9 +19,15 @@ def _hide_progress(quiet: bool) -> None:
 
 ModelOption = Annotated[
     str,
-    typer.Option("--model", "-m", help="Name of a bundled model, folder, or Hub id.", autocompletion=complete_model),
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="Name of a bundled model, folder, or Hub id.",
+        autocompletion=complete_model,
+    ),
 ]
-DeviceOption = Annotated[str, typer.Option("--device", help=DEVICES)]
+DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help=DEVICES)]
 OverwriteFileOption = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")]
 OverwriteFilesOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace existing files instead of skipping them.")

@@ -13,12 +13,17 @@ from .printing import print_line
 
 def sample(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder; created if needed.")],
-    count: Annotated[int, typer.Option(min=1, help="Number of pairs.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first pair; each further pair adds 1.")] = 0,
+    count: Annotated[int, typer.Option("--count", min=1, metavar="COUNT", help="Number of pairs.")] = 1,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, metavar="SEED", help="Seed of the first pair; each further pair adds 1.")
+    ] = 0,
     height: Annotated[
-        int, typer.Option(min=32, help="Height in pixels; height times width is at most 16 million.")
+        int,
+        typer.Option(
+            "--height", min=32, metavar="PIXELS", help="Height in pixels; height times width is at most 16 million."
+        ),
     ] = 480,
-    width: Annotated[int, typer.Option(min=32, help="Width in pixels.")] = 640,
+    width: Annotated[int, typer.Option("--width", min=32, metavar="PIXELS", help="Width in pixels.")] = 640,
     quiet: QuietOption = False,
 ) -> None:
     """Write rendered visible/infrared pairs of a street at night, with label maps and boxes.

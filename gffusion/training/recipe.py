@@ -30,13 +30,15 @@ Train or fine-tune a model. Options override those of the recipe.
 
 Examples:
   %(prog)s --config finetune --train_data data/train
-  %(prog)s --config funet --train_data data/train --eval_data data/val --output_dir runs/mine
+  %(prog)s --config funet --train_data data/train --eval_data data/val \\
+    --output_dir runs/mine
   accelerate launch -m gffusion train --config finetune --train_data data/train
 
-The last command trains on all GPUs. Ctrl-C finishes the step and writes a checkpoint, from which the same command with
---resume_from_checkpoint continues.
+The last command trains on all GPUs. Ctrl-C finishes the step and writes a
+checkpoint, from which the same command with --resume_from_checkpoint continues.
 
-Exit codes: 0 the training is complete; 2 it cannot start, continue or be published; 130 interrupted by Ctrl-C, 143 by SIGTERM."""
+Exit codes: 0 the training is complete; 2 it cannot start, continue or be
+published; 130 interrupted by Ctrl-C, 143 by SIGTERM."""
 
 
 @strict_options

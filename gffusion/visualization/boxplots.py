@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLUMNS = 3
-_PANEL_WIDTH, _ROW_HEIGHT, _LINE_HEIGHT, _PANEL_MARGIN = 3.6, 0.3, 0.17, 0.9  # inches
+_PANEL_WIDTH, _ROW_HEIGHT, _LINE_HEIGHT, _PANEL_MARGIN = 3.6, 0.3, 0.2, 0.9  # inches
 _NAME_SIZE, _MAX_NAME_LENGTH = 10, 210  # points
 _TICKS = 5
 _BAND = "whitesmoke"

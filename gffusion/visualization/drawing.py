@@ -43,7 +43,7 @@ def break_lines(text: str, width: float, measure: Callable[[str], float]) -> lis
     lines = []
     while measure(text) > width and len(text) > 1:
         end = max(1, bisect_right(range(1, len(text)), width, key=lambda count: measure(text[:count])))
-        end = max(text.rfind(sign, end // 2, end) for sign in " _-./") + 1 or end
+        end = max(text.rfind(sign, end // 2, end) for sign in " _-/") + 1 or end
         lines.append(text[:end])
         text = text[end:]
     return [*lines, text]

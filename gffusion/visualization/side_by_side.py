@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TILE_WIDTH = 1.75
 """Width of an image in inches: four fill a page of two columns."""
 _NAME_SIZE, _CLASS_SIZE = 8, 6  # points
-_NAME_HEIGHT, _LINE_HEIGHT, _LEGEND_HEIGHT, _GAP = 0.19, 0.13, 0.25, 0.04  # inches
+_NAME_HEIGHT, _LINE_HEIGHT, _LEGEND_HEIGHT, _GAP = 0.19, 0.155, 0.25, 0.04  # inches
 _ENTRY_SPACE = 5 * _NAME_SIZE  # points of an entry of the legend beside its name: the color and gaps
 _ENLARGED_WIDTH = 800  # pixels of an enlarged part
 _MIN_NAMED = 0.002  # share of the image of a region with its name in it

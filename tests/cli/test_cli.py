@@ -132,8 +132,18 @@ def test_options_are_lower_case_and_listed_in_the_help(gffusion: Callable, name:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_the_terminal_and_shows_no_types(
+    gffusion: Callable, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = gffusion(name, "--help").out.splitlines()
+    assert [line for line in lines if len(line) > 80 or re.search(r"<[a-zA-Z]", line)] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_examples_in_the_help_parse(gffusion: Callable, name: str) -> None:
-    lines = re.search(r"^ *Examples:\n((?: +\S.*\n)+)", gffusion(name, "--help").out, re.MULTILINE)[1].splitlines()
+    text = gffusion(name, "--help").out.replace("\\\n", "")
+    lines = re.search(r"^ *Examples:\n((?: +\S.*\n)+)", text, re.MULTILINE)[1].splitlines()
     examples = [shlex.split(line.replace("accelerate launch -m", "")) for line in lines]
     assert 2 <= len(examples) <= 4
     assert examples[0][:2] == ["gffusion", name]

@@ -13,7 +13,10 @@ NAMES = ("background", "person", "car")
 
 def draw(count: int, **options: object) -> Figure:
     """Draw the sources and a number of methods."""
-    fused = {f"method {number}, with a name that is too long": SCENE for number in range(count)}
+    fused = {
+        f"method {number}, with a name that is too long even for two lines of the figure": SCENE
+        for number in range(count)
+    }
     return draw_side_by_side({"visible": SCENE, "infrared": 1 - SCENE, **fused}, **options)
 
 
@@ -21,11 +24,13 @@ def draw(count: int, **options: object) -> Figure:
 def test_every_image_has_its_name_and_its_part(count: int, rows: int) -> None:
     figure = draw(count, zoom=(8, 4, 24, 16))
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    names = [f"method {number}, with a name that is too long" for number in range(count)]
+    names = [
+        f"method {number}, with a name that is too long even for two lines of the figure" for number in range(count)
+    ]
     assert [title.replace("\n", "") for title in titles] == ["visible", "infrared", *names]
     assert all(measure_text(title, 8) <= 72 * 1.75 for title in titles)
     assert sum(len(axes.images) for axes in figure.axes) == 2 * (count + 2)
-    assert figure.get_figheight() == pytest.approx(rows * (0.19 + 0.13 + 2 * (1.75 * 48 / 64 + 0.04)), rel=0.1)
+    assert figure.get_figheight() == pytest.approx(rows * (0.19 + 2 * 0.155 + 2 * (1.75 * 48 / 64 + 0.04)), rel=0.1)
     part = figure.axes[-1].images[0].get_array()
     assert part.shape[1] / part.shape[0] == pytest.approx(16 / 12, rel=0.01)
 
