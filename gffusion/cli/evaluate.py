@@ -25,7 +25,7 @@ from .models import complete_model
 from .option_values import check_once, collect_fused, parse_label_map, parse_zoom, split_list, split_named
 from .options import DEVICES, QuietOption, ZoomOption
 from .outputs import check_writable, new_output
-from .printing import print_json, print_line
+from .printing import make_console, print_json, print_line
 from .read_options import (
     MAX_PIXELS,
     MaxPixelsOption,
@@ -231,11 +231,7 @@ def evaluate(
     if as_json:
         print_json(table.summarize())
     else:
-        from rich.console import Console  # takes a tenth of a second to import
-
-        from gffusion.evaluation.table import UNLIMITED_WIDTH
-
-        Console(width=UNLIMITED_WIDTH).print(table)
+        make_console().print(table)
     print_line(f"tables and figures -> {output}", err=as_json)
     if labels is not None and (others := [name for name in table.methods if name not in table.confusion]):
         print_note(
@@ -268,9 +264,7 @@ def _parse_baselines(text: str, is_none: bool) -> list[str]:
         return []
     if text != "all":
         return split_list(text) or []
-    from gffusion.evaluation.inputs import BASELINE_NAMES  # saves start-up time
-
-    return list(BASELINE_NAMES)
+    return list(BASELINES)
 
 
 def _collect_labels(texts: list[str], methods: list[str]) -> dict[str, Path]:

@@ -8,9 +8,11 @@ import typer
 
 from .choices import STATUSES, show_choices
 from .errors import user_errors
-from .printing import print_json
+from .printing import make_console, print_json
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from gffusion.zoo.registry import ModelEntry
 
 
@@ -42,19 +44,21 @@ def models(
     if as_json:
         print_json([asdict(entry) | {"parameters": count_bundled_parameters(entry)} for entry in entries])
         return
-    _print_table(entries)
+    console = make_console()
+    _print_table(entries, console)
     if pattern != entries[0].name:
-        typer.echo("\n`gffusion models NAME` shows the description, the parameters and the results of a model.")
+        console.print("\n`gffusion models NAME` shows the description, the parameters and the results of a model.")
         return
     for entry in entries:
-        typer.echo(f"\n{entry.name}: {entry.description}")
+        console.print(f"\n{entry.name}: {entry.description}")
         if parameters := count_bundled_parameters(entry):
             typer.echo(f"  {parameters['trained']:,} trained and {parameters['frozen']:,} frozen parameters")
         if entry.repo_id is not None:
             typer.echo(f"  on the Hub: {entry.repo_id}, revision {entry.revision}")
         for dataset, means in entry.measurements.items():
             metrics = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
-            typer.echo(f"  {dataset}: {metrics}\n    {entry.evaluation_command(dataset)}")
+            console.print(f"  {dataset}: {metrics}")
+            typer.echo(f"    {entry.evaluation_command(dataset)}")  # whole, to be copied
 
 
 def locate_model(name: str) -> str:
@@ -74,17 +78,13 @@ def locate_model(name: str) -> str:
         raise
 
 
-def _print_table(entries: "Sequence[ModelEntry]") -> None:
+def _print_table(entries: "Sequence[ModelEntry]", console: "Console") -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Column, Table
 
-    console = Console(markup=False, highlight=False)
     columns = [Column(name, no_wrap=True) for name in ("name", "status", "license")]
     columns += [Column(name, overflow="fold") for name in ("training data", "recipe")]
     table = Table(*columns, box=box.SIMPLE if console.is_terminal else None, pad_edge=False)
-    if not console.is_terminal:
-        console.width = 1000  # one line for each model, so that other programs can read the table
     for entry in entries:
         table.add_row(entry.name, entry.status, entry.license or "-", entry.training_data, entry.recipe)
     console.print(table)

@@ -10,11 +10,14 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from gffusion.utils.notes import name_first
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class LostOutput(Exception):
@@ -23,6 +26,8 @@ class LostOutput(Exception):
     def __init__(self, error: OSError) -> None:
         super().__init__(error.strerror)
 
+
+_UNLIMITED_WIDTH = 10_000
 
 _json = {"is_expected": False, "is_printed": False}
 _process: dict[str, int] = {}
@@ -85,6 +90,16 @@ def _write(text: str, err: bool = False) -> None:
     except OSError as error:
         if not err:  # notes that cannot be written end no work
             raise LostOutput(error) from None
+
+
+def make_console() -> "Console":
+    """Return the console for tables: as wide as the terminal, or one line for each row, which other programs can read."""
+    from rich.console import Console  # takes a tenth of a second to import
+
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console.width = _UNLIMITED_WIDTH
+    return console
 
 
 class _Unread(io.FileIO):

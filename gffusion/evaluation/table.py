@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
@@ -24,7 +24,7 @@ from .table_format import Layout, to_html, to_latex, to_markdown, to_rich
 
 if TYPE_CHECKING:
     from pandas import DataFrame  # type: ignore[import-untyped, import-not-found]
-    from rich.console import Group
+    from rich.console import Console, ConsoleOptions, Group
 
 SEGMENTATION_CSV = "per_image_iou.csv"
 """Name of the file with the segmentation of every image."""
@@ -240,12 +240,12 @@ class EvaluationTable:
         """The same tables in a notebook."""
         return "".join(map(to_html, self.layouts.values()))
 
-    def __rich__(self) -> "Group":
-        """The same tables, styled, for a rich console."""
-        from rich.console import Group  # rich is imported only where a table is printed
-
-        first, *others = map(to_rich, self.layouts.values())
-        return Group(first, *(part for other in others for part in ("", other)))
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> Iterator["Group | str"]:
+        """The same tables, styled, for a rich console; tables wider than it are divided."""
+        for index, layout in enumerate(self.layouts.values()):
+            if index:
+                yield ""
+            yield to_rich(layout, options.max_width)
 
     def __str__(self) -> str:
         from rich.console import Console  # rich is imported only where a table is printed

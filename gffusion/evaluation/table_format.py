@@ -1,6 +1,6 @@
 """Format a table of numbers for the terminal, as Markdown and as LaTeX."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,19 +66,27 @@ class Layout:
             names = [mark.format(name) if marked else name for name, marked in zip(names, is_marked, strict=True)]
             if any(is_marked):
                 notes.append(f"{mark.format('name')}: {meaning}.")
-        header, columns = [], [names]
+        header, columns, has_marks = [], [names], False
+        unmarked = marks._replace(best="{}", second="{}")
         spreads = np.full_like(self.values, np.nan) if self.spreads is None else self.spreads
         for name, values, spread, decimals, higher_is_better in zip(
             self.columns, self.values.T, spreads.T, self.decimals, self.higher_is_better, strict=True
         ):
             header.append((marks.higher_is_better if higher_is_better else marks.lower_is_better).format(name))
-            columns.append(_format_column(values, spread, decimals, higher_is_better, marks))
+            plain, column = (
+                _format_column(values, spread, decimals, higher_is_better, used) for used in (unmarked, marks)
+            )
+            columns.append(column)
+            has_marks |= column != plain
+        if has_marks:
+            notes.append(f"{marks.best.format('number')}: best; {marks.second.format('number')}: second best.")
         return header, [list(row) for row in zip(*columns, strict=True)], notes
 
 
-def to_rich(layout: Layout) -> "Group":
-    """Return the table for a terminal; `*` and `+` mark the best and second best, also without text styles."""
+def to_rich(layout: Layout, width: int) -> "Group":
+    """Return the table for a terminal of a width, in blocks of columns if it is wider; `*` and `+` mark the best and second best."""
     from rich import box  # saves start-up time unless a table is printed
+    from rich.cells import cell_len
     from rich.console import Group
     from rich.padding import Padding
     from rich.table import Table
@@ -89,14 +97,38 @@ def to_rich(layout: Layout) -> "Group":
         style = _STYLES.get(text[-1])
         return Text(text, style) if style else Padding(Text(text), (0, 1, 0, 0))
 
+    def measure(text: str) -> int:
+        return cell_len(text) + (text[-1] not in _STYLES)
+
     header, rows, notes = _escape(layout, to_line).fill(_TEXT)
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("")
-    for column in header:
-        table.add_column(cell(column), justify="right")
-    for (name, *numbers), is_baseline in zip(rows, layout.is_baseline, strict=True):
-        table.add_row(Text(name), *map(cell, numbers), style="dim" if is_baseline else "")
-    return Group(table, *map(Text, notes), Text("* best, + second best."))
+    names, *columns = ([text, *column] for text, column in zip(["", *header], zip(*rows, strict=True), strict=True))
+    name_width = min(max(map(cell_len, names)), width // 2)
+    tables: list[Table | str] = []
+    for block in _divide([max(map(measure, column)) + 1 for column in columns], width - name_width):
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+        table.add_column("", width=name_width, overflow="fold")
+        for index in block:
+            table.add_column(cell(columns[index][0]), justify="right", no_wrap=True)
+        for row, name in enumerate(names[1:], start=1):
+            is_baseline = layout.is_baseline[row - 1]
+            table.add_row(Text(name), *(cell(columns[index][row]) for index in block), style="dim" * is_baseline)
+        tables += ["", table]
+    return Group(*tables[1:], *map(Text, notes))
+
+
+def _divide(widths: Sequence[int], limit: int) -> list[list[int]]:
+    """Return the numbers of the columns of each block, at least one, whose widths together are at most a limit.
+
+    Examples:
+        >>> _divide([3, 3, 3, 9, 1], limit=6)
+        [[0, 1], [2], [3], [4]]
+    """
+    blocks: list[list[int]] = []
+    for index, width in enumerate(widths):
+        if not blocks or sum(widths[other] for other in blocks[-1]) + width > limit:
+            blocks.append([])
+        blocks[-1].append(index)
+    return blocks
 
 
 def to_markdown(layout: Layout) -> str:

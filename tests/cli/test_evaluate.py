@@ -167,6 +167,13 @@ def test_report_for_people_and_for_programs(evaluate: Callable, here: Path) -> N
         assert "mine" in text and sign in text
 
 
+def test_table_fits_the_terminal(evaluate: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "50")
+    table = re.sub(r"\x1b\[[0-9;]*m", "", evaluate("--fused", "mine=mine").out).partition("Means over")[0]
+    assert max(map(len, table.splitlines())) <= 50 and table.count("mine") == 2
+
+
 @pytest.mark.parametrize("given", ["labels", "mine=labels"])
 def test_segmentation(evaluate: Callable, here: Path, given: str) -> None:
     classes = "background person bicycle car"

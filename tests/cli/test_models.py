@@ -28,6 +28,12 @@ def test_terminal_folds_the_table(gffusion: Callable, monkeypatch: pytest.Monkey
     table = re.sub(r"\x1b\[[0-9;]*m", "", gffusion("models").out.partition("`gffusion models NAME`")[0])
     assert "─" in table and "…" not in table and max(map(len, table.splitlines())) <= 80
     assert all(f" {name} " in table for name in list_models())
+    _, *texts = re.sub(r"\x1b\[[0-9;]*m", "", gffusion("models", "gffusion-tiny").out).split("gffusion-tiny: ")
+    lines = "".join(texts).splitlines()
+    assert all(len(line) <= 80 or line.startswith("    gffusion evaluate ") for line in lines)  # which can be copied
+    assert " ".join(line.strip() for line in lines[:2]).endswith(
+        MODELS[list_models().index("gffusion-tiny")].description
+    )
 
 
 @pytest.mark.parametrize(

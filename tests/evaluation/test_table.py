@@ -16,8 +16,10 @@ from torch import Tensor
 
 from gffusion._version import __version__
 from gffusion.evaluation import EvaluationTable
+from gffusion.evaluation.inputs import BASELINE_NAMES
 from gffusion.evaluation.table import UNLIMITED_WIDTH
 from gffusion.metrics import ClassIoU, MeanIoU, register_metric
+from gffusion.metrics.names import DEFAULT_METRICS
 
 
 def make(**overrides: Any) -> EvaluationTable:
@@ -103,7 +105,7 @@ def test_markdown() -> None:
         "| ours † | **7.500** | 40.00 | 0.600 | 3.0 |",
         "",
         f"Means over 2 images, protocol standard, gffusion {__version__}. The mean rank is over MSE, without EN, Nabf. *name*: classical baseline. "
-        "name †: mean rank worse than that of a baseline.",
+        "name †: mean rank worse than that of a baseline. **number**: best; <u>number</u>: second best.",
     ]
 
 
@@ -118,7 +120,8 @@ def test_latex() -> None:
     assert printed[printed.index(r"\end{tabular}") + 1 :] == [
         r"\par\smallskip",
         rf"{{\footnotesize Means over 2 images, protocol standard, gffusion {__version__}. The mean rank is over MSE, without EN, Nabf. "
-        r"\textit{name}: classical baseline. name$^\dagger$: mean rank worse than that of a baseline.\par}",
+        r"\textit{name}: classical baseline. name$^\dagger$: mean rank worse than that of a baseline. "
+        r"\textbf{number}: best; \underline{number}: second best.\par}",
     ]
 
 
@@ -199,12 +202,47 @@ def test_styles_on_a_terminal_only_and_names_as_they_are() -> None:
         assert "(:smile:)" in text
 
 
+def print_at(width: int, table: EvaluationTable) -> list[str]:
+    console = Console(width=width)
+    with console.capture() as capture:
+        console.print(table)
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+def test_default_columns_fit_an_old_terminal() -> None:
+    metrics = (*DEFAULT_METRICS, "Nabf")
+    values = np.random.default_rng(0).random((6, 2, len(metrics))) * 10
+    table = make(
+        methods=("gffusion-tiny", *BASELINE_NAMES),
+        is_baseline=(False,) + (True,) * 5,
+        metrics=metrics,
+        ranked=metrics[:-1],
+        values=values,
+    )
+    lines = print_at(80, table)
+    assert lines[:8] == str(table).splitlines()[:8] and max(map(len, lines)) <= 80
+
+
+def test_wide_tables_have_blocks_of_columns_and_lose_nothing() -> None:
+    methods = ("fine_tuned_on_our_thermal_data_with_rate_0.0001_epoch_30", "good_net", "average")
+    table = make(methods=methods, std=True)
+    numbers = re.compile(r"\d+\.\d+ ± \d+\.\d+")
+    for width in (40, 60, 80):
+        lines = print_at(width, table)
+        assert max(map(len, lines)) <= width
+        assert sorted(numbers.findall("\n".join(lines))) == sorted(numbers.findall(table.to_markdown()))
+        blocks = sum("↑" in line or "↓" in line for line in lines)
+        assert blocks > 1 and sum(line.startswith("good_net ") for line in lines) == blocks
+        assert "".join(line[: width // 2].strip() for line in lines).count(methods[0]) == blocks
+
+
 def test_equal_texts_are_marked_equally() -> None:
     values = np.array([[[0.50001]], [[0.50002]], [[0.4]]])
     lines = str(make(metrics=("EN",), ranked=("EN",), images=("a",), values=values)).splitlines()
     assert [line.split()[-2] for line in lines[2:5]] == ["0.500*", "0.500*", "0.400+"]
     values[:] = 1
-    assert "1.000*" not in str(make(metrics=("EN",), ranked=("EN",), images=("a",), values=values))
+    table = make(metrics=("EN",), ranked=("EN",), images=("a",), values=values)
+    assert all("best" not in text and "1.000*" not in text for text in (str(table), table.to_markdown()))
 
 
 def test_saved_files(tmp_path: Path) -> None:
