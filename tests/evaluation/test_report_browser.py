@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gffusion.evaluation import evaluate
+from gffusion.metrics.names import DEFAULT_METRICS
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -21,9 +22,9 @@ WIDE, PHONE = {"width": 1400, "height": 1000}, {"width": 390, "height": 844}
 def open_report(pairs: Path, tmp_path: Path) -> Iterator[Callable[[dict[str, int]], Any]]:
     """Open the report of two methods and baselines; at the end, check what was asked for and written to the console."""
     output = tmp_path / "report"
-    folders = {"sharp": pairs / "sharp", "a method with a name that is rather long": pairs / "flat"}
+    folders = {"sharp": pairs / "sharp", "a_method_with_a_name_that_is_rather_long_" * 3: pairs / "flat"}
     evaluate(
-        pairs / "visible", pairs / "infrared", fused=folders, output=output, metrics=["EN", "SCD", "SSIM"], html=True, std=True
+        pairs / "visible", pairs / "infrared", fused=folders, output=output, metrics=DEFAULT_METRICS, html=True, std=True
     )  # fmt: skip
     address, failures = (output / "report.html").as_uri(), []
 
@@ -55,6 +56,7 @@ def read_column(table: Any, column: int) -> list[str]:
 def test_sort_and_slide(open_report: Callable[[dict[str, int]], Any]) -> None:
     page = open_report(WIDE)
     table = page.locator("table").first
+    assert table.evaluate("table => table.offsetWidth <= table.parentElement.clientWidth")  # no column is out of view
     button = table.get_by_role("button", name="EN ↑")
     before = read_column(table, 1)
     assert all("±" in cell for cell in before)
