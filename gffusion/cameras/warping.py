@@ -92,7 +92,6 @@ def warp_image(
     missing: NDArray[np.bool_] | None,
     matrix: NDArray[np.float64],
     size: tuple[int, int],
-    tolerance: float = 0,
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Warp an image bilinearly, after a Gaussian filter where it shrinks, without any influence of missing pixels.
 
@@ -101,13 +100,12 @@ def warp_image(
         missing: (h, w), True where there is no measurement, or `None`.
         matrix: (3, 3), maps pixels (column, row, 1) of the result to pixels of `values`; whole numbers are centers.
         size: Height and width of the result.
-        tolerance: Width of a border around `values`, in its pixels, for which its outermost pixels are repeated.
 
     Returns:
         The image (H, W) or (H, W, C) in the type of `values`, integers rounded; and the mask (H, W) of pixels that are
         outside `values`, or mostly made of missing pixels, where the image is 0. The mask is `None` if there are none.
     """
-    return _warp(values, missing, matrix, size, tolerance)[:2]
+    return _warp(values, missing, matrix, size)[:2]
 
 
 def _warp(

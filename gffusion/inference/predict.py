@@ -1,6 +1,7 @@
 """Run a model on pairs. The command line, the pipeline, evaluation, validation and figures all use this module."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -19,7 +20,6 @@ from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProc
 from gffusion.models.gffusion.infrared_options import InfraredOptions, check_options
 from gffusion.models.gffusion.input_checks import check_inputs
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput, ProjectedSemantics
-from gffusion.utils.notes import explain_in_errors
 from gffusion.zoo.checks import check_model_object, is_exported
 
 from .cpu_funet import CpuFuNet
@@ -51,10 +51,21 @@ class Prediction:
     notes: tuple[str, ...] = ()
 
 
-@explain_in_errors(
-    "infrared_range",
-    '`predict` takes it of the image processor, such as load_image_processor(infrared_range="percentile"), or `infrared_options`.',
-)
+@contextmanager
+def _explain_ranges() -> Iterator[None]:
+    """Add to errors about the range of infrared values where `predict` takes it from."""
+    try:
+        yield
+    except ValueError as error:
+        if "infrared_range" in str(error):
+            error.add_note(
+                '`predict` takes it of the image processor, such as load_image_processor(infrared_range="percentile"), or '
+                "`infrared_options`."
+            )
+        raise
+
+
+@_explain_ranges()
 @torch.inference_mode()
 def predict(
     model: GFFusionModel,

@@ -61,17 +61,6 @@ def name_in_errors(where: str) -> Iterator[None]:
         raise ValueError(f"{where}: {error}") from error
 
 
-@contextmanager
-def explain_in_errors(word: str, advice: str) -> Iterator[None]:
-    """Add advice below ValueErrors whose message has a word."""
-    try:
-        yield
-    except ValueError as error:
-        if word in str(error):
-            error.add_note(advice)
-        raise
-
-
 def get_subject() -> str:
     """Return the files that warnings of this thread are about, or an empty text."""
     return _subject.get()
