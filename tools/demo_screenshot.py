@@ -19,7 +19,7 @@ def write_screenshot(path: Path, chromium: str) -> None:
         page.set_default_timeout(120_000)
         page.goto(address)
         page.get_by_role("button", name="Street at night").click()
-        page.locator(".compare .stage").wait_for()
+        page.locator(".gffusion-slider .frame").wait_for()
         page.get_by_role("button", name="Download fused file").wait_for()
         page.wait_for_timeout(2000)  # until indicators of progress are gone
         page.screenshot(path=path, full_page=True, style="[data-testid='status-tracker'] { display: none }")

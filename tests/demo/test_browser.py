@@ -89,10 +89,10 @@ def test_fuse_slide_and_download(
     upload(page, "Infrared", night["infrared"])
     page.get_by_label("Segment people and vehicles").check()
     page.get_by_role("button", name="Fuse", exact=True).click()
-    boundary = page.get_by_label("Boundary between")
+    boundary = page.get_by_label("Edge between")
     boundary.wait_for()
-    stage = page.locator(".compare .stage")
-    split = lambda: stage.evaluate("stage => stage.style.getPropertyValue('--split')")  # noqa: E731
+    stage = page.locator(".gffusion-slider .frame")
+    split = lambda: page.locator("figure").evaluate("figure => figure.style.getPropertyValue('--edge')")  # noqa: E731
 
     box = stage.bounding_box()
     page.mouse.click(box["x"] + box["width"] / 4, box["y"] + 50)
@@ -103,7 +103,7 @@ def test_fuse_slide_and_download(
     shown = stage.locator("img.right").get_attribute("src")
     page.get_by_label("Image on the right").select_option("infrared")
     assert stage.locator("img.right").get_attribute("src") != shown
-    assert stage.locator("img.right").get_attribute("alt") == "infrared image"
+    assert stage.locator("img.right").get_attribute("alt") == "infrared"
     assert page.get_by_role("list", name="Classes").inner_text().split() == ["person", "bicycle", "car"]
     assert page.locator("#metrics").get_by_role("row").count() == 7
 
@@ -122,7 +122,7 @@ def test_fuse_slide_and_download(
 def test_former_results_disappear(open_page: Callable[..., Any]) -> None:
     """Neither a request that fails nor new files stand beside the result of another request."""
     page = open_page()
-    parts = [page.locator(part) for part in (".compare .stage", "#metrics table", "#notes li")]
+    parts = [page.locator(part) for part in (".gffusion-slider .frame", "#metrics table", "#notes li")]
     parts.append(page.get_by_role("button", name="Download"))
     sample = page.get_by_role("button", name="Street at night")
     sample.click()
@@ -162,7 +162,7 @@ def test_errors_are_one_line_and_work_goes_on(
     page.locator("button[aria-label^='Visible'][aria-label$='Clear']:visible").click()
     upload(page, "Visible", night["visible"])
     page.get_by_role("button", name="Fuse", exact=True).click()
-    page.locator(".compare .stage").wait_for()
+    page.locator(".gffusion-slider .frame").wait_for()
 
 
 def test_video(open_page: Callable[..., Any]) -> None:
@@ -193,7 +193,7 @@ def test_names_in_files_are_text(open_page: Callable[..., Any], tmp_path: Path) 
     page = open_page()
     upload(page, "Visible", str(path))
     page.get_by_role("button", name="Fuse", exact=True).click()
-    page.get_by_label("Boundary between").wait_for()
+    page.get_by_label("Edge between").wait_for()
     notes = page.locator("#notes")
     assert name in notes.inner_text() and notes.locator("a, b").count() == 0
 
@@ -218,7 +218,7 @@ def test_keyboard_reaches_everything_and_everything_has_a_name(open_page: Callab
         )
     assert {"Street at night", "Fuse", "Model"} <= reached and any("Visible image" in name for name in reached)
     page.get_by_role("button", name="Street at night").press("Enter")
-    page.locator(".compare .stage").wait_for()
+    page.locator(".gffusion-slider .frame").wait_for()
     assert [role for role, name in names(page) if not name] == []
 
 
@@ -226,6 +226,6 @@ def test_phone(open_page: Callable[..., Any]) -> None:
     page = open_page(PHONE)
     assert has_no_sideways_scrolling(page)
     page.get_by_role("button", name="Street at night").click()
-    page.locator(".compare .stage").wait_for()
+    page.locator(".gffusion-slider .frame").wait_for()
     assert has_no_sideways_scrolling(page)
-    page.wait_for_function("document.querySelector('.stage').getBoundingClientRect().bottom < window.innerHeight + 1")
+    page.wait_for_function("document.querySelector('figure').getBoundingClientRect().bottom < window.innerHeight + 1")
