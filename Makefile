@@ -14,8 +14,8 @@ check: # lint, types, import contracts, spelling, metadata
 	codespell
 	validate-pyproject pyproject.toml
 
-docs: # the site, in site/: needs the extra `docs`, and no network
-	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+docs: # the site, in site/: needs the extra `docs`, and no network; not `--quiet`, with which `--strict` lets warnings pass
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 test: # all tests, and the examples in docstrings
 	pytest -n $(WORKERS)
