@@ -14,6 +14,8 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from gffusion.zoo import find_entries
+
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"(?<=\]\()((?:\.\./)+[^)#\s]+)(?=[)#])")
 RESOURCE = re.compile(
@@ -50,7 +52,21 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+@cache
+def search_boosts() -> dict[str, float]:
+    """Return the pages that the search shows earlier or later than others: those of error messages, and of models without weights."""
+    recipes = {f"models/{entry.name}.md": 0.3 for entry in find_entries(status="recipe-only")}
+    return {"troubleshooting.md": 2.0, **recipes}
+
+
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Weigh a page in the search, without the tags that model cards have for the Hub, and resolve its links."""
+    page.meta.pop("tags", None)
+    page.meta["search"] = {"boost": search_boosts().get(page.file.src_uri, 1.0)}
+    return resolve_links(markdown, page, config)
+
+
+def resolve_links(markdown: str, page: Page, config: MkDocsConfig) -> str:
     """Point links to files outside docs/ to their pages, or else to the repository, so that they also work there."""
     pages = {source: address for address, source in generated_pages().items()}
     address = page.file.src_uri

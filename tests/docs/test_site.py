@@ -1,0 +1,106 @@
+"""The site as `make docs` builds it: what the search finds, and what fits on a page."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MESSAGES = re.findall(
+    r"^```text\n(.*?)\n", (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE
+)
+# The worker of the search in Node.js, as a page uses it: prints the pages found for each query, best first.
+SEARCH = """
+const fs = require("fs"), vm = require("vm");
+const [index, queries, worker, query] = process.argv.slice(1);
+let found;
+globalThis.self = globalThis;
+globalThis.addEventListener = (name, listener) => { globalThis.listener = listener; };
+globalThis.postMessage = (message) => { found = message.data; };
+globalThis.Worker = class { postMessage(data) { this.done = listener({ data }); } };
+globalThis.window = globalThis;
+for (const script of [worker, query]) vm.runInThisContext(fs.readFileSync(script, "utf8"));
+(async () => {
+  const search = new Worker();
+  const ask = async (type, data) => { search.postMessage({ type, data }); await search.done; return found; };
+  const { config, docs } = JSON.parse(fs.readFileSync(index, "utf8"));
+  await ask(0, { config, docs, options: {} });
+  const answers = {};
+  for (const text of JSON.parse(queries)) {
+    found = { items: [] };
+    answers[text] = (await ask(2, text)).items.map((group) => group[0].location.split("#")[0]);
+  }
+  console.log(JSON.stringify(answers));
+})();
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the site."""
+    pytest.importorskip("material")
+    from mkdocs.commands.build import build
+    from mkdocs.config import load_config
+
+    folder = tmp_path_factory.mktemp("site")
+    build(load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder), strict=True))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def search(site: Path) -> Callable[..., dict[str, list[str]]]:
+    """Return a function that searches the site: the pages found for each query."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("the search needs Node.js")
+    (worker,) = site.glob("assets/javascripts/workers/search.*.min.js")
+
+    def search(*queries: str) -> dict[str, list[str]]:
+        arguments = (
+            site / "search/search_index.json",
+            json.dumps(queries),
+            worker,
+            site / "javascripts/search-query.js",
+        )
+        done = subprocess.run([node, "-e", SEARCH, *map(str, arguments)], capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)
+
+    return search
+
+
+@pytest.mark.slow
+def test_search_finds_topics_before_model_cards(site: Path, search: Callable[..., dict[str, list[str]]]) -> None:
+    assert '"tags": [' not in (site / "search/search_index.json").read_text(encoding="utf-8")
+    for query, pages in search("infrared ranges", "thermal", "segmentation").items():
+        assert [page for page in pages[:5] if page.startswith("models/gffusion-")] == [], query
+        assert [page for page in pages[:5] if page.startswith("guides/")], query
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("query", "page"),
+    [
+        ("--align", "guides/alignment.html"),
+        ("gffusion fuse --align resize", "guides/alignment.html"),
+        ('"--align resize"', "guides/alignment.html"),
+        ("--infrared-range", "guides/infrared.html"),
+        ("MI", "metrics/MI.html"),
+    ],
+)
+def test_search_takes_options_and_short_names(
+    query: str, page: str, search: Callable[..., dict[str, list[str]]]
+) -> None:
+    assert page in search(query)[query][:2]
+
+
+@pytest.mark.slow
+def test_search_finds_error_messages(search: Callable[..., dict[str, list[str]]]) -> None:
+    answers = search(*(message.replace("…", "data/image_1.png") for message in MESSAGES))
+    hidden = [message for message, pages in answers.items() if "troubleshooting.html" not in pages[:3]]
+    assert len(hidden) < len(answers) / 5, hidden
+    message = "the images of a pair must be aligned pixel by pixel"
+    assert search(message)[message][0] == "troubleshooting.html"
