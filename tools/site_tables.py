@@ -28,6 +28,7 @@ BENCHMARKS = (
     *sorted((ROOT / "docs" / "benchmarks").glob("*.json")),
 )
 SITE = "https://gffusion.github.io/gffusion/"
+WIDTH = 86  # of code blocks, in characters, on a screen of 1280 pixels
 MARK = re.compile(
     r"<!-- generated: (\w+) -->\n\*Made when the site is built; `python tools/site_tables\.py \1` prints it\.\*\n"
 )
@@ -163,7 +164,7 @@ def describe_commands() -> str:
     group = typer.main.get_command(app)
     parts = []
     for name, command in group.commands.items():  # type: ignore[attr-defined]
-        context = command.make_context(f"gffusion {name}", [], resilient_parsing=True, terminal_width=110)
+        context = command.make_context(f"gffusion {name}", [], resilient_parsing=True, terminal_width=WIDTH)
         text = describe_training() if name == "train" else context.get_help()
         parts.append(f"## gffusion {name}\n\n```text\n{text.strip()}\n```\n")
     return "\n".join(parts)
@@ -173,7 +174,7 @@ def describe_training() -> str:
     """Return the help of `gffusion train`, whose options are the fields of its arguments."""
     output = io.StringIO()
     before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = "112"
+    os.environ["COLUMNS"] = str(WIDTH + 2)
     with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
         Recipe.parse(["--help"], "gffusion train")
     os.environ.pop("COLUMNS") if before is None else os.environ.update(COLUMNS=before)

@@ -117,6 +117,11 @@ def test_table_of_the_paper_has_its_values() -> None:
     assert tiny["size of its input"] == " x ".join(map(str, config.segmenter_image_size))
 
 
+def test_reference_of_the_command_line_fits_on_a_screen() -> None:
+    """A line of code has room for 87 characters in a window of 1280 pixels."""
+    assert [line for line in site_tables.describe_commands().splitlines() if len(line) > 87] == []
+
+
 @pytest.mark.parametrize(
     "page",
     [page for page in PAGES if "<!-- generated: " in page.read_text(encoding="utf-8")],
