@@ -22,6 +22,7 @@ RESOURCE = re.compile(
     r"""<(?:script|img|iframe|source|video)\b[^>]*\bsrc=["'](?:https?:)?//[^>]*>|<link\b(?![^>]*\bcanonical\b)[^>]*\bhref=["'](?:https?:)?//[^>]*>"""
 )
 NAME = re.compile(r"\[<code>~?([\w.]+)</code>\](?![\[(])")
+TYPE = re.compile(r"<code>([^<\n]*`[^<\n]*)</code>")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -87,17 +88,31 @@ def resolve_links(markdown: str, page: Page, config: MkDocsConfig) -> str:
 
 
 def on_page_content(html_text: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn formulas into MathML, which browsers show without a script, and names such as [`predict`] into links."""
+    """Turn formulas into MathML, which browsers show without a script, and mark what site.css keeps whole or breaks."""
 
     def to_mathml(match: re.Match[str]) -> str:
-        return convert(html.unescape(match[2]), display="block" if match[1] == "div" else "inline")
+        is_block = match[1] == "div"
+        formula = convert(html.unescape(match[2]), display="block" if is_block else "inline")
+        return f'<div class="formula">{formula}</div>' if is_block else formula
+
+    if page.file.src_uri == "troubleshooting.md":
+        html_text = html_text.replace('<div class="highlight">', '<div class="highlight messages">')
+    return re.sub(r"<code>(?=[^<\s]+</code>)", '<code class="word">', FORMULA.sub(to_mathml, link_names(html_text)))
+
+
+def link_names(html_text: str) -> str:
+    """Turn names such as [`predict`] into links, also in types of docstrings in the style of transformers."""
+
+    def to_text(match: re.Match[str]) -> str:
+        text = re.sub(r"`(.*?)`", r"<code>\1</code>", match[1])
+        return text.replace("*optional*", "<em>optional</em>")
 
     def to_reference(match: re.Match[str]) -> str:
         names = [name for name in documented_names() if name.endswith(f".{match[1]}")]
         code = f"<code>{match[1]}</code>"
         return f'<autoref identifier="{names[0]}" optional>{code}</autoref>' if names else code
 
-    return FORMULA.sub(to_mathml, NAME.sub(to_reference, html_text))
+    return NAME.sub(to_reference, TYPE.sub(to_text, html_text))
 
 
 def on_post_build(config: MkDocsConfig) -> None:

@@ -104,3 +104,18 @@ def test_search_finds_error_messages(search: Callable[..., dict[str, list[str]]]
     assert len(hidden) < len(answers) / 5, hidden
     message = "the images of a pair must be aligned pixel by pixel"
     assert search(message)[message][0] == "troubleshooting.html"
+
+
+@pytest.mark.slow
+def test_types_formulas_and_messages_are_marked_for_the_style_sheet(site: Path) -> None:
+    style = (site / "stylesheets/site.css").read_text(encoding="utf-8")
+    assert {".formula", ".messages", "code.word"} <= set(re.findall(r"\S*\.(?:formula|messages|word)\b", style))
+    models = (site / "api/models.html").read_text(encoding="utf-8")
+    assert "(<code" in models and "<em>optional</em>" in models
+    assert re.findall(r"<code[^>]*>[^<]*`[^<]*</code>", models) == []
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert text.count('display="block"') == len(
+            re.findall(r'<div class="formula"><math[^>]* display="block"', text)
+        )
+    assert '<div class="highlight">' not in (site / "troubleshooting.html").read_text(encoding="utf-8")
