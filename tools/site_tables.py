@@ -44,6 +44,8 @@ def make_table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 
 def show(value: Any) -> str:
     """Return a cell: numbers to four digits, and sizes as in `480 x 640`."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list):
@@ -190,18 +192,17 @@ def describe_benchmark(path: Path) -> str:
     """Return the tables of a file that a script in benchmarks/ wrote."""
     record = json.loads(path.read_text(encoding="utf-8"))
     name = path.relative_to(ROOT).as_posix()
-    lines = [f"## {record.get('title', path.stem)}\n", f"[`{name}`](../../{name}): {describe_machine(record)}.\n"]
+    lines = [
+        f"## {record.get('title', path.stem.capitalize())}\n",
+        f"[`{name}`](../../{name}): {describe_machine(record)}.\n",
+    ]
     if note := record.get("note"):
         lines.append(f"{note}\n")
     for key, value in record.items():
         if key in {"machine", "machines", "versions", "parameters"}:
             continue
         if isinstance(value, dict):
-            flat = {inner: number for inner, number in value.items() if not isinstance(number, dict)}
-            nested = {inner: part for inner, part in value.items() if isinstance(part, dict)}
-            if flat:
-                lines.append(f"**{key}**\n\n{make_table((key, ''), flat.items())}")
-            lines += [f"**{key}: {inner}**\n\n{tabulate(inner, part)}" for inner, part in nested.items()]
+            lines += describe_values(key, value)
         elif isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
             head = list(dict.fromkeys(column for row in value for column in row))
             lines.append(
@@ -210,14 +211,23 @@ def describe_benchmark(path: Path) -> str:
     return "\n".join(lines)
 
 
-def tabulate(name: str, part: dict[str, Any]) -> str:
-    """Return a table of values by name, or with a column for each of their fields."""
-    if not all(isinstance(value, dict) for value in part.values()):
-        return make_table((name, ""), part.items())
+def describe_values(key: str, value: dict[str, Any]) -> list[str]:
+    """Return a table of the numbers, one of the groups of numbers, and one for each group of groups."""
+    groups = {inner: part for inner, part in value.items() if isinstance(part, dict)}
+    deep = {inner: part for inner, part in groups.items() if any(isinstance(cell, dict) for cell in part.values())}
+    numbers = [(inner, number) for inner, number in value.items() if inner not in groups]
+    rows = {inner: part for inner, part in groups.items() if inner not in deep}
+    tables = [(key, make_table(("", ""), numbers))] if numbers else []
+    tables += [(key, tabulate(rows))] if rows else []
+    tables += [(f"{key}: {inner}", tabulate(part)) for inner, part in deep.items()]
+    return [f"**{name}**\n\n{table}" for name, table in tables]
+
+
+def tabulate(part: dict[str, dict[str, Any]]) -> str:
+    """Return a table with a row for each group of numbers, and a column for each name of a number."""
     head = list(dict.fromkeys(column for value in part.values() for column in value))
-    return make_table(
-        (name, *head), ([key, *(value.get(column, "") for column in head)] for key, value in part.items())
-    )
+    rows = ([name, *(value.get(column, "") for column in head)] for name, value in part.items())
+    return make_table(("", *(column.replace("_", " ") for column in head)), rows)
 
 
 def describe_machine(record: dict[str, Any]) -> str:

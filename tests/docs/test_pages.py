@@ -117,6 +117,19 @@ def test_table_of_the_paper_has_its_values() -> None:
     assert tiny["size of its input"] == " x ".join(map(str, config.segmenter_image_size))
 
 
+def test_tables_of_benchmarks_have_plain_headings_and_all_numbers() -> None:
+    values = {
+        "ratio": 0.5,
+        "float32": {"first_steps": 1, "loss": 2},
+        "deep": {"cpu": {"share": 3}, "cuda": {"levels": 4}},
+    }
+    first, second, third = (text.splitlines() for text in site_tables.describe_values("times", values))
+    assert (first[0], first[2], first[4:]) == ("**times**", "|  |  |", ["| ratio | 0.5 |"])
+    assert (second[2], second[4:]) == ("|  | first steps | loss |", ["| float32 | 1 | 2 |"])
+    assert (third[0], third[2]) == ("**times: deep**", "|  | share | levels |")
+    assert third[4:] == ["| cpu | 3 |  |", "| cuda |  | 4 |"]
+
+
 def test_reference_of_the_command_line_fits_on_a_screen() -> None:
     """A line of code has room for 87 characters in a window of 1280 pixels."""
     assert [line for line in site_tables.describe_commands().splitlines() if len(line) > 87] == []
