@@ -78,7 +78,7 @@ def list_models_of_readme() -> str:
             (f"[`{entry.name}`]({SITE}models/{entry.name}.html)", entry.description, parameters, "in the package")
         )
     recipes = [entry.name for entry in find_entries(status="recipe-only")]
-    text = f"the models of the paper and its comparisons: {len(recipes)} recipes with CLIP or DINOv2, or both"
+    text = f"the models of the paper and its comparisons: {len(recipes)} recipes with DINOv2, six of them with CLIP"
     rows.append(
         (
             f"[`{recipes[0]}`, ...]({SITE}models/index.html#models-without-weights)",

@@ -23,7 +23,7 @@ PairArrays = tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_] | None]
 _SMALLEST = 48  # pixels
 _CANDIDATES = (24, 6)  # positions that are refined at the two steps of `COARSE`
 _DISTINCT = 0.05  # distance of rigs that are not the same, in widths and heights of the visible image
-# Calibrated on pairs that were moved by known amounts and on unrelated images, see docs/guides/alignment.md.
+# Calibrated on pairs that were moved by known amounts and on unrelated images, see docs/benchmarks/alignment.md.
 _SURE_MARGIN, _MAX_RESIDUAL = 18.0, 0.012
 _CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float64)
 
