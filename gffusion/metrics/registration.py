@@ -164,15 +164,16 @@ def _identify(function: Any) -> tuple[str, str]:
 def _digest(name: str, function: Any, version: str | int) -> str | None:
     """Return a digest of a version, a function and its code, or warn and return `None` if other functions can have the same."""
     inner = inspect.unwrap(function) if _is_found(function) else None
-    if not inspect.isfunction(inner):
+    source = _read_source(inner) if inspect.isfunction(inner) else ""
+    if not inspect.isfunction(inner) or (inner is not function and not source):  # only the source has the decorators
         warnings.warn(
             f"`version` of {name} has no effect, and every evaluation measures the metric anew: only a function that is defined "
             f"with `def` at the top of a file or of a cell of a notebook can be told from others, got {function!r:.80}.",
             stacklevel=3,
         )
         return None
-    # The source code has the decorators; the compiled code is what runs, also after the file was edited.
-    code = _read_source(function), _describe_code(inner.__code__), inner.__defaults__, inner.__kwdefaults__
+    # The compiled code is what runs, also after the file was edited.
+    code = source, *map(_describe, (inner.__code__, inner.__defaults__, inner.__kwdefaults__))
     return hashlib.blake2b(repr((str(version), _identify(function), code)).encode(), digest_size=16).hexdigest()
 
 
@@ -192,7 +193,12 @@ def _read_source(function: Any) -> str:
         return ""
 
 
-def _describe_code(code: CodeType) -> tuple[Any, ...]:
-    """Return what tells code from other code, without its file and lines."""
-    constants = [_describe_code(value) if isinstance(value, CodeType) else value for value in code.co_consts]
-    return code.co_code, code.co_names, constants
+def _describe(value: Any) -> Any:
+    """Return what tells code, its constants and defaults from others, the same in every process; of other objects, only the name."""
+    if isinstance(value, CodeType):
+        return value.co_code, value.co_names, _describe(value.co_consts)
+    if isinstance(value, tuple):
+        return [_describe(part) for part in value]
+    if isinstance(value, frozenset | dict):  # the order of a set differs between processes
+        return sorted(repr(_describe(part)) for part in (value.items() if isinstance(value, dict) else value))
+    return value if isinstance(value, str | bytes | int | float | None) else _identify(value)

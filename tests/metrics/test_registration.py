@@ -1,4 +1,6 @@
+import os
 import pickle
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial, wraps
@@ -236,3 +238,36 @@ def test_the_version_changes_with_the_code(tmp_path: Path, monkeypatch: pytest.M
         versions.append(METRICS["own"].version)
     first, second, again, edited = versions
     assert first != second == again and (edited != second or "@" in source)
+
+
+def test_the_version_is_the_same_in_every_process(tmp_path: Path) -> None:
+    """Where sets have another order, and objects other addresses."""
+    script = tmp_path / "own_metric.py"
+    script.write_text(
+        "import torch\nfrom gffusion.metrics import METRICS, register_metric\n"
+        "def measure(f, v, i, loss=torch.nn.functional.l1_loss, names=frozenset('abcdef'), scales={'a': (1, torch.float)}):\n"
+        "    return f.amax((1, 2, 3)) * ('x' in {'a', 'b', 'c', 'd', 'e', 'f', 'x'})\n"
+        "register_metric('own', measure, True, version=1)\nprint(METRICS['own'].version)\n"
+    )
+    runs = [
+        subprocess.run(
+            [sys.executable, script],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for seed in "123"
+    ]
+    assert len({run.stdout for run in runs}) == 1 and len(runs[0].stdout.strip()) == 32
+
+
+def test_decorators_without_source_have_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As at a prompt, where nothing is known of their arguments."""
+    module = ModuleType("typed")
+    monkeypatch.setitem(sys.modules, "typed", module)
+    decorator = "def double(function): return wraps(function)(lambda *images: 2 * function(*images))"
+    metric = "@double\ndef measure(f, v, i): return f.amax((1, 2, 3))"
+    exec(f"from functools import wraps\n{decorator}\n{metric}", module.__dict__)
+    with pytest.warns(UserWarning, match=r"^`version` of own has no effect"):
+        register_metric("own", module.__dict__["measure"], True, version=1)
