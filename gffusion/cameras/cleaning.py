@@ -70,8 +70,8 @@ def clean_frame(
         if border is not None:
             notes.append(f"infrared border ({format_share(border)}) {BORDER_FILLED}")
             missing = join_masks(missing, border)
-    if (value := _find_only_value(values, missing)) is not None:
-        notes.append(f"all infrared values are {value}, as behind a closed shutter: they show nothing of the scene")
+    if constant := describe_only_value(values, missing):
+        notes += constant
     elif _has_two_values(values, missing):
         notes.append(
             "the infrared image has only two values, as a mask or a 1-bit file: give the image as the camera measured it"
@@ -106,13 +106,19 @@ def _has_two_values(values: NDArray[Any], missing: NDArray[np.bool_] | None) -> 
     return bool(is_far and counts.min() >= _MIN_SHARE * counts.sum())
 
 
-def _find_only_value(values: NDArray[Any], missing: NDArray[np.bool_] | None) -> str | None:
-    """Return the value, or the color, that all measured pixels share; `None` if they differ or none is measured."""
+def describe_only_value(values: NDArray[Any], missing: NDArray[np.bool_] | None) -> tuple[str, ...]:
+    """Return a note on the value, or the color, that all measured pixels share; none if they differ or none is measured.
+
+    Examples:
+        >>> describe_only_value(np.full((2, 3), 7), None)
+        ('all infrared values are 7, as behind a closed shutter: they show nothing of the scene',)
+    """
     measured = values.reshape(-1, *values.shape[2:]) if missing is None else values[~missing]
     if not len(measured) or (measured != measured[0]).any():
-        return None
+        return ()
     levels = [f"{value:.7g}" for value in np.atleast_1d(measured[0])]
-    return levels[0] if len(set(levels)) == 1 else f"({', '.join(levels)})"
+    value = levels[0] if len(set(levels)) == 1 else f"({', '.join(levels)})"
+    return (f"all infrared values are {value}, as behind a closed shutter: they show nothing of the scene",)
 
 
 def read_indices(

@@ -1,6 +1,6 @@
 """Recognize infrared images whose own range is only noise, as behind a closed shutter. Does not import torch."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +11,7 @@ _SHARE = 0.03  # of the usual width of a range
 _STEP = 4  # rows and columns between pixels that are measured
 _PERCENTILES = (0.1, 99.9)
 _FEWEST = 3  # images that have a usual range
+_MOST_NARROW = 1 / 4  # of the images, if more than two: more are those of another camera
 
 _FRAME_NOTE = (
     "the range of the infrared frame is below 3 % of the usual one, as of noise behind a closed shutter, and is stretched to full "
@@ -18,8 +19,7 @@ _FRAME_NOTE = (
 )
 _NARROW = (
     "the range of the infrared image is below 3 % of the usual one, as of noise behind a closed shutter: it shows nothing of the "
-    'scene, so leave the pair out. infrared_range="percentile" (--infrared-range percentile) stretches the noise to full contrast: '
-    "with smooth_range=20 (--smooth-range 20), the range of the images before is kept"
+    "scene, so leave the pair out"
 )
 
 Mask = NDArray[np.bool_]
@@ -52,7 +52,8 @@ def find_narrow(widths: Sequence[tuple[str, float]]) -> list[int]:
 
     Args:
         widths: The kind of each image, such as its type and size, and the width of its range. Of a kind with less than
-            three images, no range is usual.
+            three images, no range is usual. If more than two images and a quarter of a kind have far less contrast, they
+            are those of another camera.
 
     Examples:
         >>> find_narrow([("a", 3), ("a", 900), ("b", 7), ("a", 1000), ("a", 0)]), find_narrow([("a", 3), ("a", 900)])
@@ -62,7 +63,9 @@ def find_narrow(widths: Sequence[tuple[str, float]]) -> list[int]:
     for kind, width in widths:
         kinds[kind].append(width)
     usual = {kind: float(np.median(found)) for kind, found in kinds.items() if len(found) >= _FEWEST}
-    return [index for index, (kind, width) in enumerate(widths) if _is_narrow(width, usual.get(kind, 0.0))]
+    narrow = [index for index, (kind, width) in enumerate(widths) if _is_narrow(width, usual.get(kind, 0.0))]
+    counts = Counter(widths[index][0] for index in narrow)
+    return [index for index in narrow if counts[kind := widths[index][0]] <= max(2, _MOST_NARROW * len(kinds[kind]))]
 
 
 def note_narrow(widths: Sequence[tuple[str, str, float]]) -> list[tuple[str, str]]:

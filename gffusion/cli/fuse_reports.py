@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from gffusion.utils.notes import NOT_COMPARED, get_kind, name_first, summarize_notes
+from gffusion.utils.notes import NOT_COMPARED, group_names, name_first, summarize_notes
 
 from .distributed import Outcome
 from .errors import InterruptedRun, exit_with_failures
@@ -154,14 +154,6 @@ def report_interruption(outcome: Outcome, match: "PairMatch", settings: FuseSett
     advice = "" if settings.overwrite else ", and the same command fuses what is missing"
     report = describe_outcome(outcome, match, settings.output)
     raise InterruptedRun(report, f"files written so far are complete{advice}")
-
-
-def group_names(notes: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """Return the names of the pairs with each kind of note, in the order of [`summarize_notes`]."""
-    names: dict[str, list[str]] = {}
-    for name, note in notes:
-        names.setdefault(get_kind(note), []).append(name)
-    return list(names.values())
 
 
 def count_pairs(count: int, names: Sequence[str], fused: int) -> str:

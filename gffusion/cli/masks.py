@@ -15,7 +15,7 @@ from .align_options import AlignOption, parse_alignment
 from .choices import LAYOUTS, show_choices
 from .device import choose_device
 from .errors import exit_with_failures, user_errors
-from .fuse_reports import count_pairs, group_names
+from .fuse_reports import count_pairs
 from .infrared_options import (
     AgcOption,
     InfraredLumaOption,
@@ -349,7 +349,7 @@ def _label(
     from gffusion.cameras.narrow_ranges import note_narrow
     from gffusion.labeling.labels import write_labels  # imports torch
     from gffusion.labeling.masks import MaskReport
-    from gffusion.utils.notes import summarize_notes
+    from gffusion.utils.notes import group_names, summarize_notes
     from gffusion.utils.progress import show_progress
 
     started = time.perf_counter()

@@ -122,7 +122,7 @@ def _score_pair(plan: Plan, pair: ImagePair, records: Records) -> PairScores:
     except _ERRORS as error:
         scores.errors.append(str(error))
         return scores
-    scores.notes, scores.range_width = sources.images.notes, measure_range(sources.images)
+    scores.notes, scores.range_width = sources.images.notes, measure_range(sources.images, pair.infrared)
     for method in plan.methods:
         try:
             with memory_errors():

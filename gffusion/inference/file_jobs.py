@@ -151,7 +151,7 @@ def read_job(job: FusionJob, options: ReadOptions = ReadOptions()) -> ReadJob:
                 stored = read_metadata(read_bytes(job.pair.visible, options.max_pixels))
                 metadata, notes = stored.move(options.reference == "visible", images.window)
                 images = images._replace(notes=images.notes + notes)
-            return ReadJob(job, images, metadata=metadata, range_width=measure_range(images))
+            return ReadJob(job, images, metadata=metadata, range_width=measure_range(images, job.pair.infrared))
     except (OSError, ValueError, MemoryError) as error:
         return ReadJob(job, error=str(error))
 

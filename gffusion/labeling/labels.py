@@ -101,7 +101,7 @@ def write_labels(
                 labels, report = draw_labels(masks, boxes, size, fallback, ignore_doubtful)
                 folder.mkdir(parents=True, exist_ok=True)  # created late: datasets reject a labels folder without files
                 write_image(choose_label_file(pair, folder), labels)
-            yield LabelResult(pair, report, notes=notes, range_width=measure_range(images))
+            yield LabelResult(pair, report, notes=notes, range_width=measure_range(images, pair.infrared))
         except (OSError, ValueError, MemoryError) as error:
             yield LabelResult(pair, error=describe_error(error))
             if prevents_writing(error):

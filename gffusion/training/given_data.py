@@ -14,7 +14,7 @@ from gffusion.data.transforms import Compose, Transform
 from gffusion.data.transforms.base import describe_transform
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
-from gffusion.utils.notes import name_first
+from gffusion.utils.notes import group_names, name_first, summarize_notes
 
 from .checked_dataset import read_item
 from .sampling import MODEL_INPUTS
@@ -134,11 +134,10 @@ def warn_about_infrared(which: str, dataset: Any) -> None:
 
     Every process reads them, so that none waits too long for another one.
     """
-    names: dict[str, list[str]] = {}
-    for name, note in dataset.note_infrared(_READ_INFRARED) if isinstance(dataset, FusionDataset) else ():
-        names.setdefault(note, []).append(name)
-    is_main_process = (os.environ.get("RANK") or "0") == "0"  # of `accelerate launch`
-    for note, found in names.items() if is_main_process else ():
+    notes = dataset.note_infrared(_READ_INFRARED) if isinstance(dataset, FusionDataset) else []
+    if (os.environ.get("RANK") or "0") != "0":  # of `accelerate launch`
+        return
+    for (note, _), found in zip(summarize_notes(note for _, note in notes), group_names(notes), strict=True):
         read = f"{len(dataset)}" if len(dataset) <= _READ_INFRARED else f"the first {_READ_INFRARED}"
         logger.warning("%d of %s %s pairs (%s): %s", len(found), read, which, name_first(found), note)
 

@@ -114,3 +114,11 @@ def _fill(texts: tuple[str, ...], shares: list[list[str]]) -> str:
         low, *_, high = sorted([*column, *column], key=lambda share: float(share.removesuffix(" %")))
         ranges.append(high if low == high else f"{low.removesuffix(' %')} to {high}")
     return "".join(itertools.chain(*itertools.zip_longest(texts, ranges, fillvalue="")))
+
+
+def group_names(notes: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """Return the names of the pairs with each kind of note, in the order of [`summarize_notes`]."""
+    names: dict[str, list[str]] = {}
+    for name, note in notes:
+        names.setdefault(get_kind(note), []).append(name)
+    return list(names.values())

@@ -247,6 +247,11 @@ def test_infrared_images_of_no_use(
     make_trainer(training=FusionDataset(tmp_path / "open", RandomCrop(32)))
     for name, word in found:
         assert any(f"1 of 4 training pairs ({name}): " in text and word in text for text in caplog.messages)
+    for index, value in enumerate((91, 91, 92)):  # which repeat each other, but were no scene before
+        write_image(dim / f"rendered_000{index}.png", np.full((48, 64), value, np.uint8))
+    caplog.clear()
+    make_trainer(training=FusionDataset(tmp_path / "dim", RandomCrop(32)))
+    assert "3 of 4 training pairs" in caplog.text and "are 91 to 92" in caplog.text and "frozen" not in caplog.text
 
 
 def test_pairs_that_are_given_twice(pairs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
