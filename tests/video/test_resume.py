@@ -2,6 +2,8 @@
 
 import ctypes
 import errno
+import inspect
+import json
 import os
 import platform
 import re
@@ -121,6 +123,27 @@ def test_other_options_start_anew(
         assert (tmp_path / "fused.mp4").read_bytes() == b"an older result"
     report = fuse(visible, infrared, overwrite=bool(options), **options)[1]
     assert (report.frames, report.resumed) == (6, 0 if options else 6)
+
+
+def test_every_argument_that_changes_frames_is_in_the_plan(
+    tmp_path: Path, fuse: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resumed run would otherwise mix frames of two options."""
+    with pytest.raises(OSError, match="cannot write"):
+        monkeypatch.setattr("gffusion.video.fusing.join_segments", fail_to_join)
+        fuse(*write_pair(tmp_path, 6))
+    plan = json.loads((tmp_path / ".fused.mp4.parts" / "plan.json").read_text())
+    other_names = {
+        **dict.fromkeys(("job", "visible_fps", "infrared_fps"), "inputs"),
+        "image_processor": "infrared",
+        "read_options": "read",
+    }
+    of_files_alone = {"keep_metadata", "keep_audio", "overwrite", "progress", "on_read"}
+    arguments = set(inspect.signature(fuse_video).parameters) - of_files_alone
+    missing = {name for name in arguments if other_names.get(name, name) not in plan}
+    assert not missing, (
+        f"add {missing} to `_VideoRun.describe` in gffusion/video/fusing.py, or here if frames do not depend on it"
+    )
 
 
 def test_an_early_interruption_leaves_nothing(tmp_path: Path, fuse: Callable) -> None:
