@@ -1,5 +1,6 @@
 """Links, anchors and paths in the documentation."""
 
+import builtins
 import re
 from pathlib import Path
 
@@ -71,6 +72,18 @@ def test_named_paths_exist(page: str) -> None:
     paths = re.findall(r"`([\w.]+/[\w./]*)`", (ROOT / page).read_text(encoding="utf-8"))
     assert paths
     assert [path for path in paths if not (ROOT / path).exists() and not (ROOT / "gffusion" / path).exists()] == []
+
+
+def test_steps_for_contributors_name_what_the_code_defines() -> None:
+    """Names of functions, classes and constants have a capital letter or an underscore, and NAME is that of a contributor."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    steps = text.partition("## Adding something")[2].partition("\n## ")[0]
+    named = {name for name in re.findall(r"`(\w*[A-Z_]\w*)(?:\([^`]*\))?`", steps) if "NAME" not in name.split("_")}
+    files = [path for folder in ("gffusion", "tests", "tools") for path in (ROOT / folder).glob("**/*.py")]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    defined = set(re.findall(r"^\s*(?:(?:def|class) )?(\w+)(?=[(:]| = |\[)", code, re.MULTILINE))
+    assert named
+    assert not (lost := named - defined - set(dir(builtins))), f"CONTRIBUTING.md names {lost}, which no longer exist"
 
 
 def test_readme_is_short_and_works_outside_the_repository() -> None:
