@@ -18,6 +18,7 @@ import typer
 
 from gffusion import GFFusionConfig
 from gffusion.cli import app
+from gffusion.models.gffusion.configuration_gffusion import OUR_TERMS
 from gffusion.training.recipe import Recipe
 from gffusion.zoo import ModelEntry, find_entries, locate
 from gffusion.zoo.parameters import count_bundled_parameters
@@ -129,8 +130,8 @@ def compare_with_paper() -> str:
         return f"{used[0]} to {used[-1]}" if list(used) == list(range(used[0], used[-1] + 1)) else show(list(used))
 
     def loss(config: GFFusionConfig) -> str:
-        ours = {"intensity": config.intensity_weight, "VIF": config.vif_weight, "Qabf": config.qabf_weight}
-        return ", ".join(["SSIM, gradients", *(f"{name} x {weight:g}" for name, weight in ours.items() if weight)])
+        ours = [(term.label, getattr(config, f"{name}_weight")) for name, term in OUR_TERMS.items()]
+        return ", ".join(["SSIM, gradients", *(f"{label} x {weight:g}" for label, weight in ours if weight)])
 
     rows: list[tuple[str, str, Callable[[GFFusionConfig], Any]]] = [
         ("paradigm", "paradigm", lambda config: config.paradigm),
@@ -148,7 +149,7 @@ def compare_with_paper() -> str:
         ("windows of its input", "segmenter_windows", lambda config: show(list(config.segmenter_windows))),
         ("scales of its input", "segmenter_scales", lambda config: ", ".join(map(show, config.segmenter_scales))),
         ("edges of label maps aligned", "segmenter_refinement", lambda config: "yes" if config.segmenter_refinement else "no"),
-        ("fusion loss", "intensity_weight, vif_weight, qabf_weight", loss),
+        ("fusion loss", ", ".join(f"{name}_weight" for name in OUR_TERMS), loss),
         ("weight of gradients, beta", "gradient_weight", lambda config: f"{config.gradient_weight:g}"),
     ]  # fmt: skip
     head = ("", "paper", "gffusion-tiny", "option")

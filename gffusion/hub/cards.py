@@ -17,7 +17,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from gffusion._version import __version__
-from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
+from gffusion.models.gffusion.configuration_gffusion import OUR_TERMS, GFFusionConfig
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_checks import build_on_meta
 from gffusion.utils.atomic import replace_file
@@ -346,8 +346,10 @@ def versions() -> dict[str, str]:
 def _describe_loss(config: GFFusionConfig) -> str:
     target = "" if config.intensity_target == "maximum" else f" ({config.intensity_target})"
     terms = [f"gradient (beta) {config.gradient_weight:g}", f"intensity {config.intensity_weight:g}{target}"]
-    others = {"VIF": config.vif_weight, "Qabf": config.qabf_weight}
-    terms += [f"{name} {weight:g}" for name, weight in others.items() if weight]
+    weights = [
+        (term.label, getattr(config, f"{name}_weight")) for name, term in OUR_TERMS.items() if name != "intensity"
+    ]
+    terms += [f"{label} {weight:g}" for label, weight in weights if weight]
     if config.use_segmenter:
         terms.append(f"segmentation (lambda) {config.segmentation_weight:g}")
         if config.class_weights:

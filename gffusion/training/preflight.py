@@ -21,6 +21,7 @@ from gffusion.data.layouts.unread import describe_unread
 from gffusion.data.transforms.base import Sample, apply_transform
 from gffusion.metrics import METRICS, list_metrics
 from gffusion.metrics.names import suggest
+from gffusion.models.gffusion.configuration_gffusion import OUR_TERMS
 from gffusion.models.gffusion.image_sizes import MIN_SIZE
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
@@ -278,8 +279,8 @@ def _check_infrared_range(dataset: Any) -> None:
 
 def _loss_minimum(model: GFFusionModel) -> int:
     """Return the smallest side of an image for the model and its losses."""
-    weights = {"VIF": model.config.vif_weight, "Qabf": model.config.qabf_weight}
-    return max([MIN_SIZE, *(METRICS[name].minimum_size for name, weight in weights.items() if weight)])
+    used = [term for name, term in OUR_TERMS.items() if getattr(model.config, f"{name}_weight")]
+    return max([MIN_SIZE, *(term.minimum_size for term in used)])
 
 
 def _check_minimum(which: str, sizes: list[tuple[int, int]], minimum: int) -> None:

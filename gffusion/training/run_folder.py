@@ -13,6 +13,7 @@ from typing import Any
 from gffusion.hub.inspection import TRAINING_STATE
 from gffusion.hub.publishing import CARD
 from gffusion.hub.rendering import is_unedited
+from gffusion.models.gffusion.configuration_gffusion import OUR_TERMS
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.json_files import read_json_object
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
@@ -38,8 +39,6 @@ _WEIGHT_FILE = re.compile(
 )
 _IMAGE_FILE = re.compile(r"step-\d{8,}\.png")
 
-_OUR_TERMS = ("intensity_weight", "vif_weight", "qabf_weight")  # of L_st, not in the paper
-
 
 def read_log(log: Path) -> list[dict[str, Any]]:
     """Return the records of a `log.jsonl`, without an incomplete last line.
@@ -64,7 +63,8 @@ def _name_loss(run: Path) -> str:
     for name in WEIGHTS:
         with suppress(OSError):
             config = read_json_object(run / name / "config.json")
-            return "L_st (Eq. 10) and our terms" if any(map(config.get, _OUR_TERMS)) else "L_st (Eq. 10)"
+            is_ours = any(config.get(f"{name}_weight") for name in OUR_TERMS)
+            return "L_st (Eq. 10) and our terms" if is_ours else "L_st (Eq. 10)"
     return "L_st"
 
 

@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import Tensor, nn
 
+from gffusion.models.gffusion.configuration_gffusion import OUR_TERMS
 from gffusion.models.gffusion.losses import label_mass
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
@@ -40,8 +41,8 @@ class TrainingStep:
         self.running_statistics = arguments.batch_normalization in ("running", "calibrated")
         if arguments.batch_normalization == "auto":
             self.running_statistics = any(layer.num_batches_tracked for layer in self._batch_normalizations())
-        extra = [name for name in ("vif", "qabf") if getattr(model.config, f"{name}_weight")]
-        self._parts = (*_PARTS, *(f"loss_{name}" for name in extra))
+        extra = [f"loss_{name}" for name in OUR_TERMS if getattr(model.config, f"{name}_weight")]
+        self._parts = tuple(dict.fromkeys((*_PARTS, *extra)))
         self.loss_names = ("loss", *self._parts, *(["loss_segmentation"] if labeled else []))
         if arguments.gradient_checkpointing:
             model.gradient_checkpointing_enable()

@@ -14,6 +14,7 @@ from transformers import CLIPVisionModel, Dinov2Backbone, Dinov2Model
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from gffusion import GFFusionConfig, GFFusionModel
+from gffusion.models.gffusion.configuration_gffusion import OUR_TERMS
 from gffusion.models.gffusion.image_ops import replace_luma, rgb_to_luma
 from gffusion.models.gffusion.input_checks import check_inputs
 from gffusion.models.gffusion.losses import (
@@ -135,6 +136,25 @@ class TestLosses:
         torch.testing.assert_close(output.fused_values, model(**inputs).fused_values)
         expected = gradient_loss(output.fused_values, rgb_to_luma(inputs["visible_values"]), target)
         torch.testing.assert_close(output.loss_gradient, expected)
+
+    def test_every_weight_has_a_term(self, tiny_model: TinyModel) -> None:
+        """Which is computed for images of its minimum size, and is no prediction for the Trainer of transformers."""
+        fields = [name.removesuffix("_weight") for name in vars(GFFusionConfig()) if name.endswith("_weight")]
+        ours = [name for name in fields if name not in ("gradient", "segmentation")]
+        assert ours == [*OUR_TERMS], "add the terms of new weights to OUR_TERMS in configuration_gffusion.py"
+        for name in ours:
+            side = max(32, OUR_TERMS[name].minimum_size)
+            images = torch.rand(1, 3, side, side), torch.rand(1, 1, side, side)
+            model = tiny_model(**dict.fromkeys((f"{name}_weight" for name in ours), 0))
+            setattr(model.config, f"{name}_weight", 0.5)
+            output = model(*images, return_loss=True)
+            terms = {f"loss_{part}" for part in ("structural", "ssim", "gradient", "intensity", name)}
+            assert {key for key, value in output.items() if key.startswith("loss_") and value is not None} == terms
+            assert terms <= set(GFFusionConfig.keys_to_ignore_at_inference)
+            expected = (
+                output.loss_ssim + model.config.gradient_weight * output.loss_gradient + 0.5 * output[f"loss_{name}"]
+            )
+            torch.testing.assert_close(output.loss_structural, expected)
 
     def test_metric_terms(self, tiny_model: TinyModel) -> None:
         visible, infrared = torch.rand(2, 3, 48, 48), torch.rand(2, 1, 48, 48)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from huggingface_hub.dataclasses import strict
 from transformers import CLIPVisionConfig, Dinov2Config, PreTrainedConfig
@@ -33,6 +33,17 @@ logger = logging.get_logger(__name__)
 # Classes of M3FD, the main training set of the paper, after the background.
 M3FD_CLASSES = ("background", "person", "car", "bus", "motorcycle", "lamp", "truck")
 
+
+class LossTerm(NamedTuple):
+    """How a term of the loss is named in tables, and the smallest side of an image that it takes."""
+
+    label: str
+    minimum_size: int = 1
+
+
+OUR_TERMS = {"intensity": LossTerm("intensity"), "vif": LossTerm("VIF", 41), "qabf": LossTerm("Qabf", 3)}
+"""Terms of L_st that the paper does not have; `NAME_weight` of [`GFFusionConfig`] is the weight of each one."""
+
 # Keyword arguments of `PreTrainedConfig` besides its declared fields.
 _BASE_ARGUMENTS = {
     "attn_implementation",
@@ -49,7 +60,7 @@ _BASE_ARGUMENTS = {
 # `label2id` follows from id2label; transformers writes `custom_pipelines` when it saves a pipeline, and its Trainer sets `use_cache`.
 _NOT_READ = {"label2id", "custom_pipelines", "use_cache"}
 
-_WEIGHTS = [f"{term}_weight" for term in ("gradient", "intensity", "vif", "qabf", "segmentation")]
+_WEIGHTS = [f"{term}_weight" for term in ("gradient", *OUR_TERMS, "segmentation")]
 _TARGET = ("intensity_contrast", "intensity_floor", "intensity_undershoot")
 _NON_NEGATIVE = (*_WEIGHTS, *_TARGET, "initializer_range")
 
@@ -157,7 +168,7 @@ class GFFusionConfig(PreTrainedConfig):
 
     # Terms of the loss are no predictions, which the Trainer of transformers gives to `compute_metrics`.
     keys_to_ignore_at_inference = [
-        f"loss_{term}" for term in ("structural", "ssim", "gradient", "intensity", "vif", "qabf", "segmentation")
+        f"loss_{term}" for term in ("structural", "ssim", "gradient", *OUR_TERMS, "segmentation")
     ]
 
     clip_config: dict[str, Any] | CLIPVisionConfig | None = None

@@ -319,13 +319,10 @@ class GFFusionModel(GFFusionPreTrainedModel):
             + self.config.gradient_weight * parts["loss_gradient"]
             + self.config.intensity_weight * parts["loss_intensity"]
         )
-        for name, weight, term in (
-            ("loss_vif", self.config.vif_weight, vif_loss),
-            ("loss_qabf", self.config.qabf_weight, qabf_loss),
-        ):
-            if weight:
-                parts[name] = term(fused, visible, infrared)
-                structural = structural + weight * parts[name]
+        for name, term in (("vif", vif_loss), ("qabf", qabf_loss)):
+            if weight := getattr(self.config, f"{name}_weight"):
+                parts[f"loss_{name}"] = term(fused, visible, infrared)
+                structural = structural + weight * parts[f"loss_{name}"]
         segmentation = None
         if logits is not None and labels is not None:
             segmentation = segmentation_loss(logits, labels, self.config.ignore_index, self.config.class_weights)
