@@ -5,7 +5,6 @@ The tuples repeat constants whose import takes time; a test compares them.
 
 from collections.abc import Iterable
 
-BASELINES = ("average", "maximum", "laplacian_pyramid", "centered_sum", "average_stretched")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 LAYOUTS = ("folders", "m3fd", "mfnet", "msrs", "roadscene", "tno", "llvip", "fmb")
 METRICS = (

@@ -5,8 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
+from gffusion.evaluation.baseline_names import BASELINE_NAMES
+
 from .align_options import AlignOption, CropOption, ReferenceOption, parse_alignment
-from .choices import BASELINES, METRICS, PROTOCOLS, show_choices
+from .choices import METRICS, PROTOCOLS, show_choices
 from .device import choose_device
 from .errors import exit_with_failures, user_errors
 from .infrared_options import (
@@ -112,7 +114,7 @@ def evaluate(
         typer.Option(
             "--baselines",
             metavar="NAME,...",
-            help=f"Classical baselines to measure, too: all, none, or some of {', '.join(BASELINES)}.",
+            help=f"Classical baselines to measure, too: all, none, or some of {', '.join(BASELINE_NAMES)}.",
         ),
     ] = "all",
     no_baselines: Annotated[bool, typer.Option("--no-baselines", help="The same as --baselines none.")] = False,
@@ -264,7 +266,7 @@ def _parse_baselines(text: str, is_none: bool) -> list[str]:
         return []
     if text != "all":
         return split_list(text) or []
-    return list(BASELINES)
+    return list(BASELINE_NAMES)
 
 
 def _collect_labels(texts: list[str], methods: list[str]) -> dict[str, Path]:

@@ -21,13 +21,12 @@ from gffusion.utils.escaping import escape_csv
 from gffusion.utils.notes import name_first
 from gffusion.zoo import locate
 
+from .baseline_names import BASELINE_NAMES
 from .records import holds_records
 
 StrPath = str | os.PathLike[str]
 FilesByMethod = Mapping[str, Mapping[str, Path]]
 """Files by method, by name of the pair."""
-BASELINE_NAMES = ("average", "maximum", "laplacian_pyramid", "centered_sum", "average_stretched")
-"""Names of the baselines in `gffusion.evaluation.baselines`, which imports torch."""
 _SHOWN = ("visible", "infrared", "labels")  # beside fused images
 
 

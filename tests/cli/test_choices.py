@@ -29,7 +29,6 @@ IN_FRAME = {**SHARED, "--reference": get_args(Reference)}
 @pytest.mark.parametrize(
     ("copy", "original"),
     [
-        (choices.BASELINES, BASELINES),
         (choices.IMAGE_SUFFIXES, IMAGE_SUFFIXES),
         (choices.LAYOUTS, LAYOUTS),
         (choices.METRICS, list_metrics()),

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from gffusion.evaluation.baseline_names import BASELINE_NAMES
 from gffusion.evaluation.baselines import BASELINES, add_chroma, fuse_luma
 from gffusion.metrics import compute_metrics, to_luma8
 from gffusion.models.gffusion.image_ops import rgb_to_luma
@@ -32,6 +33,12 @@ def test_average_stretched_spans_all_but_the_ends() -> None:
     fused = fuse_luma("average_stretched", visible, visible)[0]
     assert (fused[0], fused[1], fused[50], fused[-2], fused[-1]) == (0, 0, 128, 255, 255)
     assert fused[2] == round(255 / 98)
+
+
+def test_names_are_complete() -> None:
+    forgotten = {*BASELINES}.symmetric_difference(BASELINE_NAMES)
+    assert not forgotten, f"{forgotten} must be in BASELINES of baselines.py and in BASELINE_NAMES of baseline_names.py"
+    assert (*BASELINES,) == BASELINE_NAMES
 
 
 @pytest.mark.parametrize("name", BASELINES)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gffusion._version import __version__
 from gffusion.evaluation import EvaluationTable
-from gffusion.evaluation.inputs import BASELINE_NAMES
+from gffusion.evaluation.baseline_names import BASELINE_NAMES
 from gffusion.evaluation.table import UNLIMITED_WIDTH
 from gffusion.metrics import ClassIoU, MeanIoU, register_metric
 from gffusion.metrics.names import DEFAULT_METRICS
