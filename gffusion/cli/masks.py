@@ -99,8 +99,8 @@ def masks(
         typer.Option(
             "--split",
             metavar="NAME",
-            help="Split of the dataset, such as train, for layouts that have splits. [default: all pairs; llvip, and folders with "
-            "one folder per split, need one]",
+            help="Split of the dataset, such as train, for layouts that have splits. [default: all pairs; layouts with one "
+            "folder per split need one]",
         ),
     ] = None,
     class_names: Annotated[

@@ -73,10 +73,10 @@ class DataArguments:
         train_data: Folders of training pairs, or CSV files as `gffusion match` writes them, at least one.
         eval_data: Folders or CSV files of validation pairs. By default, there are no evaluations.
         layout: Arrangement of the folders: folders, m3fd, mfnet, msrs, roadscene, tno, llvip or fmb.
-        train_split: Split to train on, such as train, if the layout has splits. By default, all pairs; msrs, fmb,
-            llvip, and folders with one folder per split, need one.
-        eval_split: Split to evaluate on, such as test, if the layout has splits. By default, all pairs; msrs, fmb,
-            llvip, and folders with one folder per split, need one.
+        train_split: Split to train on, such as train, if the layout has splits. By default, all pairs; layouts with
+            one folder per split need one.
+        eval_split: Split to evaluate on, such as test, if the layout has splits. By default, all pairs; layouts with
+            one folder per split need one.
         class_names: Classes of boxes and labels, after the background.
         infrared_range: Infrared values that become 0 and 1: type (0 and 255, or 65535 for 16 bits), percentile (the 0.1st and
             99.9th percentile of each image), auto (percentile for radiometric files, else type), folder (the percentiles of all

@@ -369,6 +369,11 @@ def test_folders_of_the_guide(layout: str, tmp_path: Path) -> None:
     assert pair.boxes == (root / boxes / "a.xml" if boxes else None)
     if "required" not in split:
         assert len(find_pairs(root, layout).pairs) == 1
+    if "around" in split:  # such layouts are listed in `_LAYOUTS_OF_SPLIT_FOLDERS`, for this advice
+        with pytest.raises(
+            FileNotFoundError, match=f"the layout '{layout}' .*; choose one of the splits train with split="
+        ):
+            find_pairs(tmp_path, layout)
 
 
 def test_unknown_layout(tmp_path: Path) -> None:
