@@ -35,7 +35,7 @@ REMARKS = {
 
 def training_command(entry: ModelEntry) -> str:
     """Return the commands that train a model in a clone of the repository."""
-    layout = read_recipe(entry.recipe)["layout"]
+    layout = read_recipe(entry.recipe).get("layout", "folders")
     data = f"data/{layout}"
     lines = [
         f"accelerate launch -m gffusion train --config {entry.recipe} \\",
@@ -100,9 +100,9 @@ def main(arguments: list[str] | None = None) -> int:
     cards = {CARDS / f"{entry.name}.md": entry for entry in [*find_entries(status="recipe-only"), *bundled]}
     outdated = [path for path, entry in cards.items() if is_outdated(path, entry)]
     for path in outdated:
-        print(f"{path} {'is outdated: run `python tools/model_cards.py`' if check else 'written'}")
         if not check:
             path.write_bytes(read_card(cards[path]))
+        print(f"{path} {'is outdated: run `python tools/model_cards.py`' if check else 'written'}")
     return int(check and bool(outdated))
 
 

@@ -78,7 +78,8 @@ def list_models_of_readme() -> str:
         rows.append(
             (f"[`{entry.name}`]({SITE}models/{entry.name}.html)", entry.description, parameters, "in the package")
         )
-    recipes = [entry.name for entry in find_entries(status="recipe-only")]
+    of_the_paper = ("paper_", "ablations/")
+    recipes = [entry.name for entry in find_entries(status="recipe-only") if entry.recipe.startswith(of_the_paper)]
     text = f"the models of the paper and its comparisons: {len(recipes)} recipes with DINOv2, six of them with CLIP"
     rows.append(
         (

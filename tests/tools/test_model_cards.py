@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +98,18 @@ def test_command_trains_with_the_recipe(entry: ModelEntry) -> None:
     assert words[:5] == ["accelerate", "launch", "-m", "gffusion", "train"]
     assert words[words.index("--config") + 1] == entry.recipe
     recipe = Recipe.parse(words[5:])
-    assert recipe.data.layout == read_recipe(entry.recipe)["layout"]
+    assert recipe.data.layout == read_recipe(entry.recipe).get("layout", "folders")
     assert recipe.data.train_data == recipe.data.eval_data == [f"data/{recipe.data.layout}"]
     assert ("gffusion masks" in block) == (recipe.data.layout == "m3fd")
     assert f"](../gffusion/training/recipes/{entry.recipe}.yaml)" in text_of(entry)
+
+
+def test_recipe_without_a_layout() -> None:
+    """The data lies in the folders of the default layout."""
+    (entry,) = find_entries("gffusion-cascading")
+    command = script.training_command(replace(entry, recipe="finetune"))
+    data = Recipe.parse(shlex.split(command.replace("\\\n", ""))[5:]).data
+    assert (data.layout, data.train_data, data.train_split) == ("folders", ["data/folders"], "train")
 
 
 def test_code_example_starts_a_training(

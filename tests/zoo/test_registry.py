@@ -16,6 +16,8 @@ from gffusion.zoo import MODELS, ModelEntry, find_entries, load_image_processor,
 REPOSITORY = Path(__file__).parents[2]
 RECIPES = REPOSITORY / "gffusion" / "training" / "recipes"
 
+CLASSES = {"m3fd": M3FD_CLASSES, "mfnet": ("background", *MFNET_CLASSES)}  # by layout
+
 each_entry = pytest.mark.parametrize("entry", MODELS, ids=lambda entry: entry.name)
 each_bundled_entry = pytest.mark.parametrize("entry", find_entries(status="bundled"), ids=lambda entry: entry.name)
 
@@ -56,8 +58,7 @@ def test_recipe_trains_this_architecture(entry: ModelEntry) -> None:
     is_path = entry.recipe.endswith(".yaml")
     options = read_recipe(REPOSITORY / entry.recipe if is_path else RECIPES / f"{entry.recipe}.yaml")
     architecture = dict(options["model_config"])
-    if "layout" in options:
-        names = M3FD_CLASSES if options["layout"] == "m3fd" else ("background", *MFNET_CLASSES)
+    if names := CLASSES.get(options.get("layout")):
         architecture["id2label"] = dict(enumerate(names))
     wanted = entry.architecture
     if not architecture.get("use_segmenter", True):  # a segmenter that was trained on its own is added afterwards
