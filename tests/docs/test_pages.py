@@ -106,7 +106,7 @@ def test_readme_has_the_models_of_the_registry() -> None:
     ],
 )
 def test_pages_count_what_the_package_has(page: str, statement: str) -> None:
-    assert statement in (ROOT / page).read_text(encoding="utf-8")
+    assert statement in (ROOT / page).read_text(encoding="utf-8"), f"{page} must say {statement!r}"
 
 
 def test_pages_name_all_baselines_and_models() -> None:

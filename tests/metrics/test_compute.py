@@ -1,5 +1,6 @@
 import math
 import pickle
+import re
 import subprocess
 import warnings
 from collections.abc import Callable
@@ -12,7 +13,8 @@ import torch
 from metric_tester import Batches, Images, assert_close, make_metric
 from torchmetrics import Metric, MetricCollection
 
-from gffusion.metrics import METRICS, PROTOCOLS, compute_metrics, get_metric, list_metrics
+from gffusion import metrics
+from gffusion.metrics import METRICS, PROTOCOLS, compute_metrics, functional, get_metric, list_metrics
 from gffusion.metrics.names import suggest
 from gffusion.metrics.protocols import Protocol, find_minimum_size
 
@@ -30,6 +32,21 @@ torch.multiprocessing.start_processes(compute_in_process, (Path(sys.argv[1]),), 
 def test_lists() -> None:
     assert list_metrics("segmentation") == ["mIoU", "IoU", "Acc"]
     assert [*list_metrics(), *list_metrics("segmentation")] == list(METRICS)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_can_be_imported_and_is_tested(name: str) -> None:
+    """A tester names its metric, see `FusionMetricTester`."""
+    names = type(make_metric(name)).__name__, METRICS[name].functional.__name__
+    exported = zip((metrics, functional), names, strict=True)
+    missing = [f"{module.__name__}.__all__: {item}" for module, item in exported if item not in module.__all__]
+    assert not missing, f"add to {missing}"
+    tested = {
+        text
+        for file in Path(__file__).parent.glob("test_*.py")
+        for text in re.findall(r'^    name = "(.+)"$', file.read_text("utf-8"), re.MULTILINE)
+    }
+    assert name in tested, f"add a subclass of FusionMetricTester with name = {name!r} to a file in tests/metrics/"
 
 
 def test_importing_loads_neither_torchmetrics_nor_transformers(
