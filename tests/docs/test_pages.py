@@ -93,8 +93,8 @@ def test_readme_is_short_and_works_outside_the_repository() -> None:
 
 
 def test_readme_has_the_models_of_the_registry() -> None:
-    """`python tools/site_tables.py readme` prints the table."""
-    assert site_tables.list_models_of_readme() in (ROOT / "README.md").read_text(encoding="utf-8")
+    is_equal = site_tables.list_models_of_readme() in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert is_equal, "replace the table of models in README.md by what `python tools/site_tables.py readme` prints"
 
 
 @pytest.mark.parametrize(

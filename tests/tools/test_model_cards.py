@@ -44,7 +44,8 @@ def sections(entry: ModelEntry) -> dict[str, str]:
 
 
 def test_every_model_has_a_card() -> None:
-    assert {card.stem for card in CARDS.iterdir()} == set(list_models())
+    wrong = {card.stem for card in CARDS.iterdir()} ^ set(list_models())
+    assert not wrong, f"write the cards of {wrong} with `python tools/model_cards.py`, and delete those of other names"
 
 
 def test_cards_are_up_to_date() -> None:
