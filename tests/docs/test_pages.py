@@ -10,6 +10,7 @@ import site_tables
 from gffusion import create_model, list_models
 from gffusion.evaluation.baselines import BASELINES
 from gffusion.metrics import PROTOCOLS, list_metrics
+from gffusion.training.recipe import BUNDLED_RECIPES
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -116,6 +117,16 @@ def test_pages_name_all_baselines_and_models() -> None:
     assert set(re.findall(r"`(\w+)`", section)) == set(BASELINES)
     choice = read(ROOT / "docs" / "models" / "index.md").partition("| you want | take |")[2].partition("\n\n")[0]
     assert set(list_models(status="bundled")) <= set(re.findall(r"`([\w-]+)`", choice))
+
+
+def test_the_guide_names_all_recipes() -> None:
+    files = {path.relative_to(BUNDLED_RECIPES).with_suffix("").as_posix() for path in BUNDLED_RECIPES.rglob("*.yaml")}
+    text = read(ROOT / "docs" / "guides" / "training.md").partition("| recipe |")[2].partition("\n\n")[0]
+    named = {name for row in text.splitlines() for name in re.findall(r"`([\w/]+)`", row.partition(" | ")[0])}
+    wrong = files ^ named
+    assert not wrong, (
+        f"the table of recipes in docs/guides/training.md and gffusion/training/recipes/ differ in {wrong}"
+    )
 
 
 def test_table_of_the_paper_has_its_values() -> None:
