@@ -187,7 +187,8 @@ def _make_pairs(rows: "csv.DictReader[str]", path: Path, header: str) -> tuple[I
         if not all(values[:2]):
             raise ValueError(f"{path}, line {rows.line_num}: the visible or the infrared file is missing")
         visible, infrared = (_find(value, path, rows.line_num) for value in values[:2])
-        pairs.append(ImagePair(_check_name(values[2], path, rows.line_num) or visible.stem, visible, infrared))
+        name = _check_name(values[2], path, rows.line_num) or visible.stem
+        pairs.append(ImagePair(name, visible, infrared, is_from_csv=True))
     if not pairs:
         raise ValueError(f"{path} names no pairs: write one per line")
     return tuple(pairs)

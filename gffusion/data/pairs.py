@@ -50,6 +50,7 @@ class ImagePair:
         infrared: File of the infrared image; the same as `visible` if that holds both (see [`read_pair`]).
         labels: File of the class index map, or None.
         boxes: YOLO or VOC file of the boxes, or the boxes from a COCO file, or None.
+        is_from_csv: Whether the pair is from a CSV file of pairs, which names no label map and boxes.
     """
 
     name: str
@@ -57,6 +58,7 @@ class ImagePair:
     infrared: Path
     labels: Path | None = None
     boxes: Path | NamedBoxes | None = None
+    is_from_csv: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from gffusion.data import match_pairs
+import pytest
+
+from gffusion.data import FusionDataset, match_pairs
 from gffusion.data.layouts.unread import describe_unread
 from gffusion.synthetic.samples import write_scenes
 
@@ -15,6 +17,27 @@ def test_masks_name_the_folder_of_boxes(gffusion: Callable, tmp_path: Path) -> N
     outcome = gffusion("masks", tmp_path, "--method", "threshold")
     assert outcome.exit_code == 2
     assert f"{tmp_path / 'yolo'} is not read: rename the folder to boxes if it holds boxes" in outcome.err
+
+
+@pytest.mark.parametrize(("moved", "advice"), [(None, "the folder {root}"), ("boxes", "a folder with boxes")])
+def test_masks_of_a_csv_file(gffusion: Callable, tmp_path: Path, moved: str | None, advice: str) -> None:
+    """The folder is named only if a layout reads boxes in it."""
+    (name,) = write_scenes(tmp_path, count=1, height=48, width=64)
+    (tmp_path / "pairs.csv").write_text(f"visible,infrared\nvisible/{name},infrared/{name}\n")
+    if moved:
+        (tmp_path / moved).rename(tmp_path / "mine")
+    outcome = gffusion("masks", tmp_path / "pairs.csv", "--method", "threshold")
+    assert outcome.exit_code == 2
+    sentence = f"pairs of a CSV file have no label maps and boxes: give {advice.format(root=tmp_path)} instead"
+    assert outcome.err.endswith(f"; {sentence}\n") and "not read" not in outcome.err
+
+
+def test_a_csv_file_beside_a_folder_with_label_maps(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for data in ("labeled", "listed"):
+        (name,) = write_scenes(tmp_path / data, count=1, height=48, width=64)
+    (tmp_path / "pairs.csv").write_text(f"visible,infrared\nlisted/visible/{name},listed/infrared/{name}\n")
+    FusionDataset([tmp_path / "labeled", tmp_path / "pairs.csv"])
+    assert f"have no label maps and boxes: give the folder {tmp_path / 'listed'} instead" in caplog.text
 
 
 def test_another_dataset_beside_it_holds_no_label_maps(tmp_path: Path) -> None:

@@ -14,15 +14,21 @@ from .finder import LAYOUTS
 def describe_unread(pairs: Sequence[ImagePair], kind: str) -> str:
     """Return advice on folders beside those of the images whose files have the same names, or an empty text.
 
+    For pairs of a CSV file, the advice is to give a folder instead.
+
     Args:
         pairs: The pairs.
         kind: "labels" or "boxes", the name of the folder in the layout `folders`.
     """
     folders = _list_unread(pairs, IMAGE_SUFFIXES if kind == "labels" else BOX_SUFFIXES)
+    content = "label maps" if kind == "labels" else "boxes"
+    readers = {layout: read for layout in LAYOUTS if folders and (read := _list_read(layout, folders, kind))}
+    if pairs and pairs[0].is_from_csv:
+        folder = f"the folder {folders[0].parent}" if readers else f"a folder with {content}"
+        return f"; pairs of a CSV file have no label maps and boxes: give {folder} instead"
     if not folders:
         return ""
-    advice = f"rename the folder to {kind} if it holds {'label maps' if kind == 'labels' else 'boxes'}"
-    readers = {layout: read for layout in LAYOUTS if (read := _list_read(layout, folders, kind))}
+    advice = f"rename the folder to {kind} if it holds {content}"
     if readers:
         folders = [folder for folder in folders if folder in set().union(*readers.values())]
         choices = (f'layout="{layout}" (--layout {layout}) if this is {layout.upper()}' for layout in readers)
