@@ -28,6 +28,7 @@ class LostOutput(Exception):
 
 
 _UNLIMITED_WIDTH = 10_000
+_MIN_WIDTH, _DEFAULT_WIDTH = 20, 80
 
 _json = {"is_expected": False, "is_printed": False}
 _process: dict[str, int] = {}
@@ -99,6 +100,8 @@ def make_console() -> "Console":
     console = Console(markup=False, highlight=False)
     if not console.is_terminal:
         console.width = _UNLIMITED_WIDTH
+    elif console.width < _MIN_WIDTH:  # such as COLUMNS=0, with which rich prints nothing
+        console.width = _DEFAULT_WIDTH
     return console
 
 

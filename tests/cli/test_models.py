@@ -22,9 +22,11 @@ def test_table_lists_every_model(gffusion: Callable) -> None:
     ]
 
 
-def test_terminal_folds_the_table(gffusion: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("columns", ["80", "0", "7"])
+def test_terminal_folds_the_table(gffusion: Callable, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    """Widths that no table fits are taken as 80."""
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("COLUMNS", columns)
     table = re.sub(r"\x1b\[[0-9;]*m", "", gffusion("models").out.partition("`gffusion models NAME`")[0])
     assert "─" in table and "…" not in table and max(map(len, table.splitlines())) <= 80
     assert all(f" {name} " in table for name in list_models())
