@@ -25,7 +25,7 @@ def push(
     ] = None,
     commit_message: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="First line of the commit message. [default: version of gffusion]"),
+        typer.Option(metavar="MESSAGE", help="First line of the commit message. [default: version of gffusion]"),
     ] = None,
     force: Annotated[
         bool,

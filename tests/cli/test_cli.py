@@ -137,7 +137,10 @@ def test_help_fits_the_terminal_and_shows_no_types(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     lines = gffusion(name, "--help").out.splitlines()
-    assert [line for line in lines if len(line) > 80 or re.search(r"<[a-zA-Z]", line)] == []
+    types = r"<[a-zA-Z]" + (
+        r"|\b(TEXT|INTEGER|FLOAT|PATH)\b" if name != "train" else ""
+    )  # its types are those of fields
+    assert [line for line in lines if len(line) > 80 or re.search(types, line)] == []
 
 
 @pytest.mark.parametrize("name", COMMANDS)
