@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from gffusion.zoo.registry import ModelEntry
 
+_COLUMNS = ("name", "status", "license", "training data", "recipe")
+_MIN_TABLE_WIDTH = 74  # narrower tables break words and cut names
+
 
 def models(
     pattern: Annotated[str, typer.Argument(metavar="PATTERN", help='Pattern of names, such as "*funet*".')] = "*",
@@ -45,7 +48,10 @@ def models(
         print_json([asdict(entry) | {"parameters": count_bundled_parameters(entry)} for entry in entries])
         return
     console = make_console()
-    _print_table(entries, console)
+    if console.width < _MIN_TABLE_WIDTH:
+        _print_blocks(entries, console)
+    else:
+        _print_table(entries, console)
     if pattern != entries[0].name:
         console.print("\n`gffusion models NAME` shows the description, the parameters and the results of a model.")
         return
@@ -82,12 +88,26 @@ def _print_table(entries: "Sequence[ModelEntry]", console: "Console") -> None:
     from rich import box
     from rich.table import Column, Table
 
-    columns = [Column(name, no_wrap=True) for name in ("name", "status", "license")]
-    columns += [Column(name, overflow="fold") for name in ("training data", "recipe")]
+    columns = [Column(name, no_wrap=True) for name in _COLUMNS[:3]]
+    columns += [Column(name, overflow="fold") for name in _COLUMNS[3:]]
     table = Table(*columns, box=box.SIMPLE if console.is_terminal else None, pad_edge=False)
     for entry in entries:
-        table.add_row(entry.name, entry.status, entry.license or "-", entry.training_data, entry.recipe)
+        table.add_row(*_list_values(entry))
     console.print(table)
+
+
+def _print_blocks(entries: "Sequence[ModelEntry]", console: "Console") -> None:
+    from rich.padding import Padding
+
+    for entry in entries:
+        name, *values = _list_values(entry)
+        console.print(name, style="bold", soft_wrap=True)
+        for column, value in zip(_COLUMNS[1:], values, strict=True):
+            console.print(Padding(f"{column}: {value}", (0, 0, 0, 2), expand=False), overflow="fold")
+
+
+def _list_values(entry: "ModelEntry") -> tuple[str, ...]:
+    return entry.name, entry.status, entry.license or "-", entry.training_data, entry.recipe
 
 
 def complete_model(incomplete: str) -> list[str]:

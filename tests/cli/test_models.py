@@ -22,7 +22,7 @@ def test_table_lists_every_model(gffusion: Callable) -> None:
     ]
 
 
-@pytest.mark.parametrize("columns", ["80", "0", "7"])
+@pytest.mark.parametrize("columns", ["80", "74", "0", "7"])
 def test_terminal_folds_the_table(gffusion: Callable, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
     """Widths that no table fits are taken as 80."""
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -36,6 +36,21 @@ def test_terminal_folds_the_table(gffusion: Callable, monkeypatch: pytest.Monkey
     assert " ".join(line.strip() for line in lines[:2]).endswith(
         MODELS[list_models().index("gffusion-tiny")].description
     )
+
+
+@pytest.mark.parametrize("columns", [73, 45, 20])
+def test_narrow_terminals_get_a_block_for_each_model(
+    gffusion: Callable, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    blocks = re.sub(r"\x1b\[[0-9;]*m", "", gffusion("models").out.partition("`gffusion")[0])
+    lines = [line.rstrip() for line in blocks.splitlines() if line.strip()]
+    assert [line for line in lines if not line.startswith("  ")] == list_models()
+    assert max(len(line) for line in lines if line not in list_models()) <= columns
+    for entry, block in zip(MODELS, re.split(r"^(?=\S)", blocks, flags=re.MULTILINE)[1:], strict=True):
+        texts = (entry.status, f"license:{entry.license or '-'}", f"trainingdata:{entry.training_data}", entry.recipe)
+        assert all(text.replace(" ", "") in re.sub(r"\s", "", block) for text in texts)
 
 
 @pytest.mark.parametrize(
