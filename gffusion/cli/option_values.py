@@ -41,12 +41,12 @@ def expand_home(word: str) -> str:
 
 
 def read_paths(words: Sequence[str], parameters: Iterable[Any]) -> list[str]:
-    """Return the words of a command with home folders as in [`expand_home`], except for values of options with the metavar TEXT.
+    """Return the words of a command with home folders as in [`expand_home`], except for values of options with the metavar MESSAGE.
 
     Raises:
         ValueError: If a word is `-`, with which other programs mean standard input or output, or names no user's home folder.
     """
-    texts = {name for parameter in parameters if parameter.metavar == "TEXT" for name in parameter.opts}
+    texts = {name for parameter in parameters if parameter.metavar == "MESSAGE" for name in parameter.opts}
     paths = list(words)
     for index, word in enumerate(words):
         if word.partition("=")[0] in texts or (index and words[index - 1] in texts):
