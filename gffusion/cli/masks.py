@@ -69,10 +69,7 @@ def masks(
         ),
     ] = _ENCODER,
     revision: Annotated[
-        str | None,
-        typer.Option(
-            "--revision", metavar="REVISION", help="Branch, tag or commit of the encoder on the Hub. [default: main]"
-        ),
+        str | None, typer.Option("--revision", metavar="REVISION", help="Of the encoder on the Hub. [default: main]")
     ] = None,
     image_size: Annotated[
         tuple[int, int] | None,
@@ -99,8 +96,7 @@ def masks(
         typer.Option(
             "--split",
             metavar="NAME",
-            help="Split of the dataset, such as train, for layouts that have splits. [default: all pairs; layouts with one "
-            "folder per split need one]",
+            help="Split, such as train. [default: all pairs; layouts with one folder per split need one]",
         ),
     ] = None,
     class_names: Annotated[
