@@ -19,7 +19,7 @@ class FrozenImages:
 
     Examples:
         >>> frozen, infrared = FrozenImages(), np.zeros((4, 6), np.uint8)
-        >>> [len(frozen.add(index, infrared, lambda: np.array(index // 2))) for index in range(4)]
+        >>> [len(frozen.add(index, infrared, lambda seen=index // 2: np.array(seen))) for index in range(4)]
         [0, 0, 1, 0]
     """
 
