@@ -52,8 +52,8 @@ def find_narrow(widths: Sequence[tuple[str, float]]) -> list[int]:
 
     Args:
         widths: The kind of each image, such as its type and size, and the width of its range. Of a kind with less than
-            three images, no range is usual. If more than two images and a quarter of a kind have far less contrast, they
-            are those of another camera.
+            three images, no range is usual. Far less contrast of more than two images and more than a quarter of a kind
+            is that of another camera.
 
     Examples:
         >>> find_narrow([("a", 3), ("a", 900), ("b", 7), ("a", 1000), ("a", 0)]), find_narrow([("a", 3), ("a", 900)])

@@ -290,7 +290,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
     def note_infrared(self, limit: int | None = None) -> list[tuple[str, str]]:
         """Read all infrared images or the first ones, and return notes on those of no use, each after its file or row.
 
-        They show the noise behind a closed shutter, or repeat the image of the pair before.
+        They have one value, show the noise behind a closed shutter, or repeat the image of the pair before.
         """
         return note_infrared(self._source, self._iterate("infrared images", limit))
 

@@ -40,9 +40,9 @@ Encoder = Callable[[Tensor, Tensor], Tensor]
 class Prediction:
     """Fused image with the visible image's size, color and depth, an array (H, W) or (H, W, 3) or a PIL image, and its labels.
 
-    The labels are class ids (H, W), uint8, of what the fused image shows; `None` unless segmentation was requested. `missing` (H, W) is True where the
-    infrared image had no measurement, so that the fused image shows the visible one; `None` if it had one everywhere.
-    `notes` tell what is odd about a fused image that was read from a file.
+    The labels are class ids (H, W), uint8, of what the fused image shows; `None` unless segmentation was requested.
+    `missing` (H, W) is True where the infrared image had no measurement, so that the fused image shows the visible one;
+    `None` if it had one everywhere. `notes` tell what is odd about a fused image that was read from a file.
     """
 
     fused: Any

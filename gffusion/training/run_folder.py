@@ -63,7 +63,7 @@ def _name_loss(run: Path) -> str:
     for name in WEIGHTS:
         with suppress(OSError):
             config = read_json_object(run / name / "config.json")
-            is_ours = any(config.get(f"{name}_weight") for name in OUR_TERMS)
+            is_ours = any(config.get(f"{term}_weight") for term in OUR_TERMS)
             return "L_st (Eq. 10) and our terms" if is_ours else "L_st (Eq. 10)"
     return "L_st"
 

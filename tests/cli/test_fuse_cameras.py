@@ -83,6 +83,21 @@ def test_noise_behind_a_shutter_is_noted(gffusion: Callable, files: Path, infrar
     assert "is below 3 % of the usual one" in note
 
 
+def test_a_camera_of_less_contrast_is_not_noted(gffusion: Callable, files: Path) -> None:
+    """In one run with another camera, which has a folder of its own."""
+    rows = ["visible,infrared"]
+    for index, (camera, span) in enumerate([("wide", 30000)] * 4 + [("narrow", 600)]):
+        (files / camera).mkdir(exist_ok=True)
+        for kind, image in (("visible", VISIBLE), ("infrared", (7500 + span * INFRARED).astype(np.uint16) + index)):
+            (files / camera / f"{kind}_{index}.png").write_bytes(encode(image, "PNG"))
+        rows.append(f"{camera}/visible_{index}.png,{camera}/infrared_{index}.png")
+    (files / "pairs.csv").write_text("\n".join(rows))
+    report = gffusion(
+        "fuse", "pairs.csv", "-o", "out", "--model", "gffusion-funet", "--infrared-range", "percentile", "--json"
+    )
+    assert json.loads(report.out)["noted"] == {}
+
+
 def test_images_that_widen_the_range_of_all_are_noted(gffusion: Callable, files: Path) -> None:
     for index in range(4):
         for kind, image in (("visible", VISIBLE), ("infrared", COUNTS if index else COUNTS.byteswap())):
