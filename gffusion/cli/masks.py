@@ -45,7 +45,7 @@ _ENCODER = "facebook/dinov2-base"
 
 
 def masks(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of a dataset with boxes.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of a dataset with boxes, or CSV file of pairs.")],
     output: Annotated[
         Path | None,
         typer.Option(
@@ -147,7 +147,7 @@ def masks(
     Label maps are 8-bit PNG files. The class names are written to classes.txt next to their folder. Exit code: 0 on success,
     1 if some pairs failed, 2 if all failed or nothing could be done.
     """
-    from gffusion.labeling.files import choose_label_file  # imports NumPy, which would delay `gffusion --help`
+    from gffusion.labeling.files import choose_label_files  # imports NumPy, which would delay `gffusion --help`
 
     with user_errors(), contextlib.ExitStack() as stack:
         _check_options(data, method, source, fallback, contact_sheet)
@@ -161,7 +161,7 @@ def masks(
         output, match = output or found.labels or data / "labels", found.match
         _check_output(output, match)
         stack.enter_context(new_output(output))
-        label_maps = [choose_label_file(pair, output) for pair in pairs]
+        label_maps = choose_label_files(pairs, output)
         pairs = [replace(pair, labels=file) for pair, file in zip(pairs, label_maps, strict=True)]
         check_not_inputs(label_maps, _list_sources(match))
         if contact_sheet is not None:
@@ -233,15 +233,15 @@ def _find_pairs(
     found = find_pairs(data, layout, split)
     pairs = [pair for pair in found.pairs if pair.boxes is not None]
     if not pairs:
-        unread = describe_unread(found.pairs, "boxes")
-        raise ValueError(f"no pair of {data} has boxes to make label maps from{unread}")
+        raise ValueError(f"no pair of {data} has boxes to make label maps from{describe_unread(found.pairs, 'boxes')}")
     if unboxed := [pair.name for pair in found.pairs if pair.boxes is None]:
         print_line(f"left out {len(unboxed)} without boxes: {list_names(unboxed)}", err=True)
     class_names = found.check_class_names() if given_names is None else check_class_names(given_names, "--class-names")
     named = (pair.boxes for pair in pairs if isinstance(pair.boxes, Path) and has_class_names(pair.boxes))
     if class_names is None and (file := next(named, None)):
+        names_file = (found.labels or data / "labels").with_name("classes.txt")
         raise ValueError(
-            f"{file} contains class names: list all names in order in {data / 'classes.txt'}, or pass --class-names A,B"
+            f"{file} contains class names: list all names in order in {names_file}, or pass --class-names A,B"
         )
     if note := check_boxes({pair.visible: pair.boxes for pair in pairs}, class_names, can_fail_alone=True):
         print_note(note)

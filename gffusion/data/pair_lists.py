@@ -12,11 +12,13 @@ from pathlib import Path, PurePosixPath
 
 from gffusion.utils.escaping import to_line
 
+from .boxes import BOX_SUFFIXES
 from .file_names import normalize_name
 from .io import IMAGE_SUFFIXES
 from .pairs import ImagePair, PairMatch, match_pairs
 
-COLUMNS = ("visible", "infrared", "name")
+COLUMNS = ("visible", "infrared", "name", "labels", "boxes")
+_DIFFERENCE = "difference"  # column of `gffusion match`
 _MAX_BYTES = 1 << 28
 
 
@@ -32,11 +34,14 @@ def is_list(path: Path) -> bool:
     return (_is_text_list(path) or glob.has_magic(str(path))) and not path.exists()
 
 
-def list_pairs(visible: Path, infrared: Path | None, infrared_suffixes: tuple[str, ...] = ()) -> PairMatch:
+def list_pairs(
+    visible: Path, infrared: Path | None, infrared_suffixes: tuple[str, ...] = (), with_annotations: bool = False
+) -> PairMatch:
     r"""Return the pairs of lists.
 
     - A CSV file alone has the columns `visible` and `infrared`, and optionally `name`: that of the result without suffix,
-      which can have folders.
+      which can have folders. Label maps and YOLO, KAIST or VOC files can be in the columns `labels` and `boxes`; an empty cell
+      means none.
     - Two files of names, `@visible.txt` and `@infrared.txt`, with one name per line: the n-th lines are a pair.
     - Two patterns: the files are matched by name, as those of two folders.
 
@@ -48,6 +53,7 @@ def list_pairs(visible: Path, infrared: Path | None, infrared_suffixes: tuple[st
         visible: List or pattern of the visible images, or a CSV file.
         infrared: List or pattern of the infrared images; `None` for a CSV file.
         infrared_suffixes: Suffixes of infrared files besides `IMAGE_SUFFIXES`.
+        with_annotations: Whether to read the columns `labels` and `boxes`, and to note columns that are not read.
 
     Raises:
         OSError: If a list or a file in it cannot be found.
@@ -66,7 +72,7 @@ def list_pairs(visible: Path, infrared: Path | None, infrared_suffixes: tuple[st
     if visible.suffix.lower() == ".csv" and not _is_text_list(visible):
         if infrared is not None:
             raise ValueError(f"{visible} lists both files of each pair: give it alone, without {infrared}")
-        return PairMatch(_read_table(visible), (), ())
+        return _read_table(visible, with_annotations)
     if infrared is None:
         raise ValueError(f"{visible} lists visible images: give the infrared images as well, or a CSV file of pairs")
     for path, other in ((visible, infrared), (infrared, visible)):
@@ -158,37 +164,53 @@ def _read_lines(path: Path) -> list[Path]:
     return files
 
 
-def _read_table(path: Path) -> tuple[ImagePair, ...]:
+def _read_table(path: Path, with_annotations: bool) -> PairMatch:
     text = _read_text(path)
     header = re.split(r"[\r\n]", text, maxsplit=1)[0]
     delimiter = max(",;\t", key=header.count)
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     try:
-        return _make_pairs(rows, path, header)
+        rows.fieldnames = columns = _read_columns(rows.fieldnames or (), path, header)
+        pairs = _make_pairs(rows, path, with_annotations)
     except csv.Error as error:
         raise ValueError(f"{path}, line {rows.line_num}: {error}") from error
+    others = ", ".join(repr(column) for column in columns if column not in (*COLUMNS, _DIFFERENCE, ""))
+    note = f"not read of its columns: {others}; label maps are in a column labels, and boxes in a column boxes"
+    return PairMatch(pairs, (), (), notes=(note,) if others and with_annotations else ())
 
 
-def _make_pairs(rows: "csv.DictReader[str]", path: Path, header: str) -> tuple[ImagePair, ...]:
-    columns = [(name or "").strip().lower() for name in rows.fieldnames or ()]
+def _read_columns(names: Sequence[str | None], path: Path, header: str) -> list[str]:
+    columns = [(name or "").strip().lower() for name in names]
     if not {"visible", "infrared"} <= set(columns):
         raise ValueError(
-            f"{path} must have a first line with the columns visible and infrared, and optionally name, got {header.strip()[:200]!r}"
+            f"{path} must have a first line with the columns visible and infrared, and optionally name, labels and boxes, got "
+            f"{header.strip()[:200]!r}"
         )
     for name in COLUMNS:
         if columns.count(name) > 1:
             raise ValueError(f"{path} has {columns.count(name)} columns {name}: leave one")
-    rows.fieldnames = columns
+    return columns
+
+
+def _make_pairs(rows: "csv.DictReader[str]", path: Path, with_annotations: bool) -> tuple[ImagePair, ...]:
     pairs = []
     for row in rows:
-        values = [(row[column] or "").strip() if column in columns else "" for column in COLUMNS]
-        if not any(values):
+        cells = {column: (row.get(column) or "").strip() for column in COLUMNS}
+        if not any(cells.values()):
             continue
-        if not all(values[:2]):
+        if not (cells["visible"] and cells["infrared"]):
             raise ValueError(f"{path}, line {rows.line_num}: the visible or the infrared file is missing")
-        visible, infrared = (_find(value, path, rows.line_num) for value in values[:2])
-        name = _check_name(values[2], path, rows.line_num) or visible.stem
-        pairs.append(ImagePair(name, visible, infrared, is_from_csv=True))
+        read = COLUMNS if with_annotations else ("visible", "infrared")
+        files = {
+            column: _find(cells[column], path, rows.line_num) for column in read if column != "name" and cells[column]
+        }
+        if (boxes := files.get("boxes")) and boxes.suffix.lower() not in BOX_SUFFIXES:
+            raise ValueError(
+                f"{path}, line {rows.line_num}: the boxes of an image must be in a file of its own that ends in one of "
+                f"{', '.join(BOX_SUFFIXES)}, got {boxes.name}"
+            )
+        name = _check_name(cells["name"], path, rows.line_num) or files["visible"].stem
+        pairs.append(ImagePair(name, **files, is_from_csv=True))
     if not pairs:
         raise ValueError(f"{path} names no pairs: write one per line")
     return tuple(pairs)

@@ -50,7 +50,7 @@ class ImagePair:
         infrared: File of the infrared image; the same as `visible` if that holds both (see [`read_pair`]).
         labels: File of the class index map, or None.
         boxes: YOLO or VOC file of the boxes, or the boxes from a COCO file, or None.
-        is_from_csv: Whether the pair is from a CSV file of pairs, which names no label map and boxes.
+        is_from_csv: Whether the pair is from a CSV file of pairs.
     """
 
     name: str

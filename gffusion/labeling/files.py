@@ -1,5 +1,6 @@
 """Where label maps are written. Does not import torch."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from gffusion.data.pairs import ImagePair
@@ -7,17 +8,28 @@ from gffusion.data.pairs import ImagePair
 _SUFFIXES = (".png", ".tif", ".tiff", ".bmp")  # of formats that keep class indices
 
 
-def choose_label_file(pair: ImagePair, folder: Path) -> Path:
-    """Return the label map that a pair has in a folder, whatever its name, or `folder/<name>.png`.
+def choose_label_files(pairs: Iterable[ImagePair], folder: Path) -> list[Path]:
+    """Return the label map that each pair has in a folder, whatever its name, or `folder/<name>.png`.
 
     Raises:
-        ValueError: If that label map has a format that does not keep class indices, such as JPEG.
+        ValueError: If a label map has a format that does not keep class indices, such as JPEG, or two pairs have the same.
 
     Examples:
         >>> pair = ImagePair("1_vis", Path("v", "1_vis.png"), Path("i", "1_ir.png"), labels=Path("labels", "1.png"))
-        >>> choose_label_file(pair, Path("labels")).name, choose_label_file(pair, Path("other")).name
-        ('1.png', '1_vis.png')
+        >>> [choose_label_files([pair], Path(folder))[0].name for folder in ("labels", "other")]
+        ['1.png', '1_vis.png']
     """
+    chosen: dict[Path, Path] = {}
+    for pair in pairs:
+        file = _choose_label_file(pair, folder)
+        if (first := chosen.setdefault(file, pair.visible)) is not pair.visible:
+            raise ValueError(
+                f"{first} and {pair.visible} would have the same label map {file}: name the pairs in the CSV file"
+            )
+    return list(chosen)
+
+
+def _choose_label_file(pair: ImagePair, folder: Path) -> Path:
     if pair.labels is not None and pair.labels.parent.resolve() == folder.resolve():
         if pair.labels.suffix.lower() not in _SUFFIXES:
             raise ValueError(

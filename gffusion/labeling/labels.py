@@ -16,7 +16,7 @@ from gffusion.models.gffusion.infrared_values import to_infrared_values, to_visi
 from gffusion.utils.atomic import describe_error, prevents_writing
 from gffusion.utils.memory import memory_errors
 
-from .files import choose_label_file
+from .files import choose_label_files
 from .masks import MaskMethod, MaskReport, draw_labels
 from .options import Fallback
 
@@ -50,7 +50,7 @@ def write_labels(
     ranges: PairRanges | None = None,
     is_checked: bool = False,
 ) -> Iterator[LabelResult]:
-    """Write a label map for every pair to the file of [`choose_label_file`].
+    """Write a label map for every pair to the file of [`choose_label_files`].
 
     A pair that cannot be read, or whose map cannot be written, is reported in its result; the other pairs are still labeled,
     unless no file can be written, such as on a full disk.
@@ -69,7 +69,8 @@ def write_labels(
         One result per pair, in order, as soon as the pair is done.
 
     Raises:
-        ValueError: If the ids in YOLO files seem to start at 1, or boxes to be in another format, before the first map is written.
+        ValueError: If the ids in YOLO files seem to start at 1, boxes to be in another format, or [`choose_label_files`] refuses a
+            file, before the first map is written.
 
     Examples:
         >>> import tempfile
@@ -86,7 +87,7 @@ def write_labels(
     if not is_checked:
         check_boxes({pair.visible: pair.boxes for pair in pairs}, class_names, can_fail_alone=True)
     frozen = FrozenImages()
-    for pair in pairs:
+    for pair, file in zip(pairs, choose_label_files(pairs, folder), strict=True):
         try:
             with memory_errors():
                 images = ranges.read(pair)
@@ -99,8 +100,9 @@ def write_labels(
                 boxes = read_aligned_boxes(pair, images, class_names, ranges.read_options.align)
                 masks = method(to_visible_values(images.visible), infrared_values, boxes)
                 labels, report = draw_labels(masks, boxes, size, fallback, ignore_doubtful)
-                folder.mkdir(parents=True, exist_ok=True)  # created late: datasets reject a labels folder without files
-                write_image(choose_label_file(pair, folder), labels)
+                # Created late: datasets reject a labels folder without files.
+                file.parent.mkdir(parents=True, exist_ok=True)
+                write_image(file, labels)
             yield LabelResult(pair, report, notes=notes, range_width=measure_range(images, pair.infrared))
         except (OSError, ValueError, MemoryError) as error:
             yield LabelResult(pair, error=describe_error(error))

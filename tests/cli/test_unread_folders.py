@@ -19,17 +19,20 @@ def test_masks_name_the_folder_of_boxes(gffusion: Callable, tmp_path: Path) -> N
     assert f"{tmp_path / 'yolo'} is not read: rename the folder to boxes if it holds boxes" in outcome.err
 
 
-@pytest.mark.parametrize(("moved", "advice"), [(None, "the folder {root}"), ("boxes", "a folder with boxes")])
-def test_masks_of_a_csv_file(gffusion: Callable, tmp_path: Path, moved: str | None, advice: str) -> None:
-    """The folder is named only if a layout reads boxes in it."""
+@pytest.mark.parametrize(
+    ("moved", "files"),
+    [(None, "the files in {root}/boxes"), ("boxes", "the files in {root}/mine"), ("", "a file of boxes for each pair")],
+)
+def test_masks_of_a_csv_file_without_boxes(gffusion: Callable, tmp_path: Path, moved: str | None, files: str) -> None:
     (name,) = write_scenes(tmp_path, count=1, height=48, width=64)
     (tmp_path / "pairs.csv").write_text(f"visible,infrared\nvisible/{name},infrared/{name}\n")
     if moved:
         (tmp_path / moved).rename(tmp_path / "mine")
+    elif moved == "":
+        shutil.rmtree(tmp_path / "boxes")
     outcome = gffusion("masks", tmp_path / "pairs.csv", "--method", "threshold")
     assert outcome.exit_code == 2
-    sentence = f"pairs of a CSV file have no label maps and boxes: give {advice.format(root=tmp_path)} instead"
-    assert outcome.err.endswith(f"; {sentence}\n") and "not read" not in outcome.err
+    assert outcome.err.endswith(f"; name {files.format(root=tmp_path)} in a column boxes of the CSV file\n")
 
 
 def test_a_csv_file_beside_a_folder_with_label_maps(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -37,7 +40,7 @@ def test_a_csv_file_beside_a_folder_with_label_maps(tmp_path: Path, caplog: pyte
         (name,) = write_scenes(tmp_path / data, count=1, height=48, width=64)
     (tmp_path / "pairs.csv").write_text(f"visible,infrared\nlisted/visible/{name},listed/infrared/{name}\n")
     FusionDataset([tmp_path / "labeled", tmp_path / "pairs.csv"])
-    assert f"have no label maps and boxes: give the folder {tmp_path / 'listed'} instead" in caplog.text
+    assert f"name the files in {tmp_path / 'listed' / 'labels'} in a column labels of the CSV file" in caplog.text
 
 
 def test_another_dataset_beside_it_holds_no_label_maps(tmp_path: Path) -> None:

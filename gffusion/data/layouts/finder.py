@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from gffusion.data.boxes import NamedBoxes
-from gffusion.data.pair_lists import list_pairs
 from gffusion.data.pairs import describe_entry
 
 from .base import OWN_NAMES, FoundPairs, count_names
-from .folders import find_folders
+from .folders import find_folders, find_listed
 from .known import find_fmb, find_llvip, find_m3fd, find_mfnet, find_msrs, find_roadscene, find_tno
 
 logger = logging.getLogger(__name__)
@@ -65,7 +64,7 @@ def find_pairs(
             raise ValueError(
                 f"{root} lists pairs and has no split {split!r}: leave the split out, or write a list for it"
             )
-        return FoundPairs(list_pairs(root, None))
+        return _log_notes(root, find_listed(root, with_boxes))
     if root.is_file():
         raise NotADirectoryError(
             f"{root} is a file, but must be the folder of a dataset of layout {layout!r}. {OWN_NAMES}"
@@ -81,6 +80,10 @@ def find_pairs(
     }
     if parts := [count_names([*map(describe_entry, left)], kind) for kind, left in unmatched.items() if left]:
         logger.warning("%s: left out %s", root, "; ".join(parts))
+    return _log_notes(root, found)
+
+
+def _log_notes(root: Path, found: FoundPairs) -> FoundPairs:
     for note in found.match.notes:
         logger.warning("%s: %s", root, note)
     return found

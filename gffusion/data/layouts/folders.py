@@ -1,11 +1,13 @@
 """The layout of this library."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from gffusion.data.boxes import NamedBoxes, read_coco
 from gffusion.data.class_names import check_class_names, read_unchecked_names
 from gffusion.data.file_names import INFRARED_OR_NEAR, VISIBLE, is_listed
+from gffusion.data.pair_lists import list_pairs
 from gffusion.data.pairs import CLASSES_FILE, match_pairs
 
 from .base import FoundPairs, find_folder, find_split, require_folder
@@ -37,6 +39,16 @@ def find_folders(root: Path, split: str | None = None, with_boxes: bool = True) 
         (by_stem or boxes) if with_boxes else None,
     )
     return FoundPairs(match, class_names, labels or root / "labels", names_file)
+
+
+def find_listed(file: Path, with_boxes: bool) -> FoundPairs:
+    """Return the pairs of a CSV file, see [`list_pairs`], with the classes of a `classes.txt` next to it."""
+    match, names_file = list_pairs(file, None, with_annotations=True), file.with_name(CLASSES_FILE)
+    of_boxes = any(pair.boxes is not None for pair in match.pairs)
+    names = read_unchecked_names(names_file, of_boxes) if names_file.is_file() else None
+    if not with_boxes:
+        match = replace(match, pairs=tuple(replace(pair, boxes=None) for pair in match.pairs))
+    return FoundPairs(match, names, file.with_name("labels"), names_file if names else None)
 
 
 def _find_coco(root: Path, boxes: Path | None) -> list[Path]:

@@ -14,7 +14,7 @@ from .finder import LAYOUTS
 def describe_unread(pairs: Sequence[ImagePair], kind: str) -> str:
     """Return advice on folders beside those of the images whose files have the same names, or an empty text.
 
-    For pairs of a CSV file, the advice is to give a folder instead.
+    For pairs of a CSV file, the advice is to name the files in a column.
 
     Args:
         pairs: The pairs.
@@ -22,12 +22,12 @@ def describe_unread(pairs: Sequence[ImagePair], kind: str) -> str:
     """
     folders = _list_unread(pairs, IMAGE_SUFFIXES if kind == "labels" else BOX_SUFFIXES)
     content = "label maps" if kind == "labels" else "boxes"
-    readers = {layout: read for layout in LAYOUTS if folders and (read := _list_read(layout, folders, kind))}
     if pairs and pairs[0].is_from_csv:
-        folder = f"the folder {folders[0].parent}" if readers else f"a folder with {content}"
-        return f"; pairs of a CSV file have no label maps and boxes: give {folder} instead"
+        files = f"the files in {' or '.join(map(str, folders))}" if folders else f"a file of {content} for each pair"
+        return f"; name {files} in a column {kind} of the CSV file"
     if not folders:
         return ""
+    readers = {layout: read for layout in LAYOUTS if (read := _list_read(layout, folders, kind))}
     advice = f"rename the folder to {kind} if it holds {content}"
     if readers:
         folders = [folder for folder in folders if folder in set().union(*readers.values())]
