@@ -172,7 +172,7 @@ def _format_column(
     values: NDArray[np.float64], spreads: NDArray[np.float64], decimals: int, higher_is_better: bool, marks: Marks
 ) -> list[str]:
     """Format the numbers of a column, and mark all that are equal to the best or second best after rounding."""
-    texts = ["-" if np.isnan(value) else f"{value:.{decimals}f}" for value in values]
+    texts = ["-" if np.isnan(value) else f"{value:z.{decimals}f}" for value in values]  # z: never -0.000
     best, second, *_ = [*sorted({*texts} - {"-"}, key=float, reverse=higher_is_better), "", ""]
     # Nothing is marked if all methods are equal.
     marked = {best: marks.best, second: marks.second} if second else {}

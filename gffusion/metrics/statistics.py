@@ -96,9 +96,10 @@ def sum_of_correlations_of_differences(fused: Tensor, visible: Tensor, infrared:
         >>> sum_of_correlations_of_differences(visible + infrared, visible, infrared).round(decimals=4)
         tensor([2.], dtype=torch.float64)
     """
-    # Centering is linear, so the centered difference is the difference of the centered images.
-    fused, visible, infrared = map(_centered, gray_levels(1, fused=fused, visible=visible, infrared=infrared))
-    return _correlation(fused - infrared, visible) + _correlation(fused - visible, infrared)
+    fused, visible, infrared = gray_levels(1, fused=fused, visible=visible, infrared=infrared)
+    # Differences of gray levels are exact, so that a constant one is 0 after centering.
+    without_infrared, without_visible = _centered(fused - infrared), _centered(fused - visible)
+    return _correlation(without_infrared, _centered(visible)) + _correlation(without_visible, _centered(infrared))
 
 
 def mean_squared_error(fused: Tensor, visible: Tensor, infrared: Tensor, *, data_range: float = 255.0) -> Tensor:

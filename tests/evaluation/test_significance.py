@@ -25,14 +25,15 @@ def count_signs(differences: np.ndarray) -> float:
 @pytest.mark.parametrize("count", [3, 7, 10])
 def test_p_values_are_shares_of_signs(count: int) -> None:
     values = np.random.default_rng(count).normal([[[0.0]], [[0.4]], [[3.0]]], 1, (3, count, 2))
+    values[2, 0] = values[1, 0]  # equal on the first image, which does not count
     comparison = compare_methods(values, [True, False], reference=1)
     for method, metric in product((0, 2), range(2)):
         differences = values[1, :, metric] - values[method, :, metric]
-        assert comparison.p_values[method, metric] == pytest.approx(count_signs(differences))
+        assert comparison.p_values[method, metric] == pytest.approx(count_signs(differences[differences != 0]))
         assert comparison.differences[method, metric] == pytest.approx(differences.mean())
-        higher = int((differences > 0).sum())
+        higher, lower = int((differences > 0).sum()), int((differences < 0).sum())
         counts = comparison.better[method, metric], comparison.worse[method, metric]
-        assert counts == ((higher, count - higher) if metric == 0 else (count - higher, higher))
+        assert counts == ((higher, lower) if metric == 0 else (lower, higher))
     assert np.isnan(comparison.p_values[1]).all()
 
 

@@ -240,6 +240,9 @@ def test_equal_texts_are_marked_equally() -> None:
     values = np.array([[[0.50001]], [[0.50002]], [[0.4]]])
     lines = str(make(metrics=("EN",), ranked=("EN",), images=("a",), values=values)).splitlines()
     assert [line.split()[-2] for line in lines[2:5]] == ["0.500*", "0.500*", "0.400+"]
+    values[:, 0, 0] = -0.0002, 0.0002, -0.6
+    lines = str(make(metrics=("SCD",), ranked=("SCD",), images=("a",), values=values)).splitlines()
+    assert [line.split()[-2] for line in lines[2:5]] == ["0.000*", "0.000*", "-0.600+"]
     values[:] = 1
     table = make(metrics=("EN",), ranked=("EN",), images=("a",), values=values)
     assert all("best" not in text and "1.000*" not in text for text in (str(table), table.to_markdown()))

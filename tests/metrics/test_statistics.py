@@ -55,6 +55,12 @@ class TestSCD(FusionMetricTester):
         expected = correlation((RAMP - OTHER).numpy(), RAMP.numpy())
         assert self.function(RAMP, RAMP, OTHER).item() == pytest.approx(expected)
 
+    @pytest.mark.parametrize("added", [1, 10, 60])
+    def test_a_brighter_source_has_a_constant_difference(self, added: int) -> None:
+        infrared = torch.zeros(3, 7)
+        infrared[0, 0], infrared[1, 2] = 180, 100
+        assert self.function(infrared + added, infrared, infrared).item() == 0
+
 
 class TestMSE(FusionMetricTester):
     name = "MSE"
