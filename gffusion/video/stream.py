@@ -169,7 +169,6 @@ class FusionStream:
         self._inbox = _Inbox()
         self._changed = self._inbox.changed
         self._result: StreamResult | None = None
-        self._serial = 0  # number of results
         self._error: Exception | None = None
         self._is_finished = False
         self._statistics = StreamStatistics()
@@ -316,13 +315,6 @@ class FusionStream:
         self._inbox.waiting = pushed
         self._changed.notify_all()
 
-    def _wait_for_newer(self, seen: int) -> tuple[int, StreamResult] | None:
-        """Wait for a result after number `seen`, and return it with its number; `None` if the stream ends before."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._serial > seen or self._error or self._is_finished)
-            self._raise_error()
-            return None if self._serial == seen or self._result is None else (self._serial, self._result)
-
     def _raise_error(self) -> None:
         error, self._error = self._error, None
         try:
@@ -376,7 +368,6 @@ class FusionStream:
                 longest_latency=max(counts.longest_latency, 0 if is_slow else latency),
             )
             self._result = StreamResult(fused, labels, pushed.time, latency, pushed.dropped, notes, pushed.infrared_age)
-            self._serial += 1
             self._changed.notify_all()
 
 
@@ -384,11 +375,12 @@ class _Results(Iterator[StreamResult]):
     """Results of a stream; a generator would end at the first error."""
 
     def __init__(self, stream: FusionStream) -> None:
-        self._stream, self._seen = stream, 0
+        self._stream = stream
+        self._seen: StreamResult | None = None
 
     def __next__(self) -> StreamResult:
-        newer = self._stream._wait_for_newer(self._seen)
-        if newer is None:
+        newest = self._stream.latest(threading.TIMEOUT_MAX, after=self._seen)
+        if newest is None or newest is self._seen:
             raise StopIteration
-        self._seen, result = newer
-        return result
+        self._seen = newest
+        return newest
