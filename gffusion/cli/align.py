@@ -2,25 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import read_options as reading
 from .choices import TURNS, show_choices
 from .errors import user_errors
 from .fuse_plans import check_pairs, find_match, warn_of_thermal_visible
-from .infrared_options import InfraredLumaOption, KeepBordersOption
 from .options import JsonOption, OverwriteFileOption, QuietOption
 from .outputs import check_new, check_not_inputs, check_parent, check_writable, new_output, write_output
 from .printing import print_json, print_line
-from .read_options import (
-    MAX_PIXELS,
-    MaxPixelsOption,
-    RawFrameOption,
-    TruncatedOption,
-    VisibleRangeOption,
-    parse_reading,
-)
 
 if TYPE_CHECKING:
     from gffusion.cameras import Rig
@@ -85,12 +77,12 @@ def align(
     accept_uncertain: Annotated[
         bool, typer.Option("--accept-uncertain", help="Write the rig even if the estimate is not sure.")
     ] = False,
-    raw_frame: RawFrameOption = None,
-    infrared_luma: InfraredLumaOption = False,
-    keep_borders: KeepBordersOption = False,
-    visible_range: VisibleRangeOption = None,
-    max_pixels: MaxPixelsOption = MAX_PIXELS,
-    truncated: TruncatedOption = "refuse",
+    raw_frame: reading.RawFrameOption = None,
+    infrared_luma: reading.InfraredLumaOption = False,
+    keep_borders: reading.KeepBordersOption = False,
+    visible_range: reading.VisibleRangeOption = None,
+    max_pixels: reading.MaxPixelsOption = reading.MAX_PIXELS,
+    truncated: reading.TruncatedOption = "refuse",
     overwrite: OverwriteFileOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -107,14 +99,14 @@ def align(
         from gffusion.cameras.orientation import Orientation
         from gffusion.data.rigs import read_rig_pairs
 
-        cleaning = {"infrared_luma": infrared_luma, "keep_borders": keep_borders}
-        reading = parse_reading(raw_frame, truncated, visible_range, max_pixels=max_pixels, **cleaning)
-        pairs = _find_pairs(visible, infrared, output, reading)
+        flags: dict[str, Any] = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
+        read_options = reading.parse_reading(raw_frame, truncated, visible_range, **flags)
+        pairs = _find_pairs(visible, infrared, output, read_options)
         sources = [file for pair in pairs for file in (pair.visible, pair.infrared)]
         check_not_inputs((output,) if overlay is None else (output, overlay), sources)
-        check_pairs(pairs, reading)
-        warn_of_thermal_visible(pairs, reading)
-        found = read_rig_pairs(pairs, reading)
+        check_pairs(pairs, read_options)
+        warn_of_thermal_visible(pairs, read_options)
+        found = read_rig_pairs(pairs, read_options)
         if not found.arrays:
             names = f"{visible} and {infrared}" if infrared is not None else visible
             raise ValueError(f"no pair of {names} can be read: {found.error}")

@@ -7,20 +7,11 @@ import typer
 
 from gffusion.evaluation.baseline_names import BASELINE_NAMES
 
-from .align_options import AlignOption, CropOption, ReferenceOption, parse_alignment
+from . import infrared_options as mapping
+from . import read_options as reading
 from .choices import METRICS, PROTOCOLS, show_choices
 from .device import choose_device
 from .errors import exit_with_failures, user_errors
-from .infrared_options import (
-    AgcOption,
-    InfraredLumaOption,
-    InfraredRangeOption,
-    InvertOption,
-    KeepBordersOption,
-    PlateauLimitOption,
-    SmoothRangeOption,
-    parse_infrared_options,
-)
 from .library_logging import quiet_libraries
 from .messages import one_line, print_note
 from .models import complete_model
@@ -28,14 +19,6 @@ from .option_values import check_once, collect_fused, parse_label_map, parse_zoo
 from .options import DEVICES, QuietOption, ZoomOption
 from .outputs import check_writable, new_output
 from .printing import make_console, print_json, print_line
-from .read_options import (
-    MAX_PIXELS,
-    MaxPixelsOption,
-    RawFrameOption,
-    TruncatedOption,
-    VisibleRangeOption,
-    parse_reading,
-)
 
 
 def evaluate(
@@ -143,20 +126,20 @@ def evaluate(
             help="Method to test against each of the others by Wilcoxon's signed-rank test; writes significance.csv.",
         ),
     ] = None,
-    infrared_range: InfraredRangeOption = None,
-    invert: InvertOption = None,
-    agc: AgcOption = None,
-    plateau_limit: PlateauLimitOption = None,
-    smooth_range: SmoothRangeOption = None,
-    infrared_luma: InfraredLumaOption = False,
-    keep_borders: KeepBordersOption = False,
-    visible_range: VisibleRangeOption = None,
-    max_pixels: MaxPixelsOption = MAX_PIXELS,
-    truncated: TruncatedOption = "refuse",
-    raw_frame: RawFrameOption = None,
-    align: AlignOption = "none",
-    reference: ReferenceOption = "visible",
-    crop: CropOption = False,
+    infrared_range: mapping.InfraredRangeOption = None,
+    invert: mapping.InvertOption = None,
+    agc: mapping.AgcOption = None,
+    plateau_limit: mapping.PlateauLimitOption = None,
+    smooth_range: mapping.SmoothRangeOption = None,
+    infrared_luma: reading.InfraredLumaOption = False,
+    keep_borders: reading.KeepBordersOption = False,
+    visible_range: reading.VisibleRangeOption = None,
+    max_pixels: reading.MaxPixelsOption = reading.MAX_PIXELS,
+    truncated: reading.TruncatedOption = "refuse",
+    raw_frame: reading.RawFrameOption = None,
+    align: reading.AlignOption = "none",
+    reference: reading.ReferenceOption = "visible",
+    crop: reading.CropOption = False,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -185,11 +168,9 @@ def evaluate(
         if not folders and not models and not chosen:
             raise ValueError("nothing to evaluate: give --fused, --model or --baselines")
         new_labels, box = parse_label_map(label_map), parse_zoom(zoom)
-        infrared_options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
-        reading = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
-        read_options = parse_reading(
-            raw_frame, truncated, visible_range, **reading, **parse_alignment(align, reference, crop)
-        )
+        infrared_options = mapping.parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
+        flags = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
+        read_options = reading.parse_reading(raw_frame, truncated, visible_range, align, reference, crop, **flags)
         # Wrong arguments are reported before torch is imported.
         from gffusion.data.pair_lists import is_pipe
         from gffusion.evaluation.inputs import find_inputs, name_model

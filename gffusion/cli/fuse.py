@@ -10,7 +10,8 @@ import typer
 
 from gffusion.export.requirements import is_onnx
 
-from .align_options import AlignOption, CropOption, ReferenceOption, parse_alignment
+from . import infrared_options as mapping
+from . import read_options as reading
 from .choices import IMAGE_SUFFIXES, show_choices
 from .distributed import Outcome, Share
 from .errors import user_errors
@@ -27,28 +28,10 @@ from .fuse_videos import (
     fuse_videos,
     has_video,
 )
-from .infrared_options import (
-    AgcOption,
-    InfraredLumaOption,
-    InfraredRangeOption,
-    InvertOption,
-    KeepBordersOption,
-    PlateauLimitOption,
-    SmoothRangeOption,
-    parse_infrared_options,
-)
 from .messages import list_printed, print_measured
 from .models import complete_model
 from .options import DEVICES, OverwriteFilesOption, QuietOption, StrictOption
 from .outputs import check_writable, new_output
-from .read_options import (
-    MAX_PIXELS,
-    MaxPixelsOption,
-    RawFrameOption,
-    TruncatedOption,
-    VisibleRangeOption,
-    parse_reading,
-)
 
 if TYPE_CHECKING:
     from gffusion.data import PairMatch
@@ -121,20 +104,20 @@ def fuse(
             "model with a segmenter, such as the default one; gffusion-live and gffusion-funet have none.",
         ),
     ] = False,
-    infrared_range: InfraredRangeOption = None,
-    invert: InvertOption = None,
-    agc: AgcOption = None,
-    plateau_limit: PlateauLimitOption = None,
-    smooth_range: SmoothRangeOption = None,
-    raw_frame: RawFrameOption = None,
-    infrared_luma: InfraredLumaOption = False,
-    keep_borders: KeepBordersOption = False,
-    visible_range: VisibleRangeOption = None,
-    max_pixels: MaxPixelsOption = MAX_PIXELS,
-    truncated: TruncatedOption = "refuse",
-    align: AlignOption = "none",
-    reference: ReferenceOption = "visible",
-    crop: CropOption = False,
+    infrared_range: mapping.InfraredRangeOption = None,
+    invert: mapping.InvertOption = None,
+    agc: mapping.AgcOption = None,
+    plateau_limit: mapping.PlateauLimitOption = None,
+    smooth_range: mapping.SmoothRangeOption = None,
+    raw_frame: reading.RawFrameOption = None,
+    infrared_luma: reading.InfraredLumaOption = False,
+    keep_borders: reading.KeepBordersOption = False,
+    visible_range: reading.VisibleRangeOption = None,
+    max_pixels: reading.MaxPixelsOption = reading.MAX_PIXELS,
+    truncated: reading.TruncatedOption = "refuse",
+    align: reading.AlignOption = "none",
+    reference: reading.ReferenceOption = "visible",
+    crop: reading.CropOption = False,
     keep_thermal: Annotated[
         bool,
         typer.Option(
@@ -191,7 +174,7 @@ def fuse(
         check_options(dtype, backend, model)
         if show and (dry_run or as_json):
             raise ValueError(f"--show cannot be combined with {'--dry-run' if dry_run else '--json'}: leave one out")
-        reading = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
+        flags = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
         settings = FuseSettings(
             output=output,
             model=model,
@@ -205,10 +188,8 @@ def fuse(
             show=show,
             as_json=as_json,
             strict=strict,
-            infrared_options=parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range),
-            read_options=parse_reading(
-                raw_frame, truncated, visible_range, **reading, **parse_alignment(align, reference, crop)
-            ),
+            infrared_options=mapping.parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range),
+            read_options=reading.parse_reading(raw_frame, truncated, visible_range, align, reference, crop, **flags),
         )
         video = {"--semantic-every": semantic_every, "--time-offset": time_offset}
         video |= {"--visible-fps": visible_fps, "--infrared-fps": infrared_fps, "--no-audio": no_audio or None}

@@ -52,22 +52,6 @@ SmoothRangeOption = Annotated[
         "flicker; 0 turns it off. [default: as saved with the fusion model, if any, else 0]",
     ),
 ]
-InfraredLumaOption = Annotated[
-    bool,
-    typer.Option(
-        "--infrared-luma",
-        help="Take the brightness of infrared images in color as their intensity. By default, colors of known palettes are mapped "
-        "back to intensity, and images in other colors are refused.",
-    ),
-]
-KeepBordersOption = Annotated[
-    bool,
-    typer.Option(
-        "--keep-borders",
-        help="Take black or white borders of infrared images as measured values. By default, borders that a registration left "
-        "are filled from the visible image.",
-    ),
-]
 
 
 def parse_infrared_options(

@@ -11,28 +11,18 @@ import typer
 
 from gffusion.labeling.options import FALLBACKS, METHODS, SOURCES, check_choice
 
-from .align_options import AlignOption, parse_alignment
+from . import infrared_options as mapping
+from . import read_options as reading
 from .choices import LAYOUTS, show_choices
 from .device import choose_device
 from .errors import exit_with_failures, user_errors
 from .fuse_reports import count_pairs
-from .infrared_options import (
-    AgcOption,
-    InfraredLumaOption,
-    InfraredRangeOption,
-    InvertOption,
-    KeepBordersOption,
-    PlateauLimitOption,
-    SmoothRangeOption,
-    parse_infrared_options,
-)
 from .library_logging import quiet_libraries
 from .messages import print_note, print_warning
 from .option_values import split_list
 from .options import DEVICES, OverwriteFilesOption, QuietOption
 from .outputs import check_new, check_not_inputs, check_parent, check_writable, new_output, resolve_files, write_output
 from .printing import list_names, print_line
-from .read_options import MAX_PIXELS, MaxPixelsOption, TruncatedOption, VisibleRangeOption, parse_reading
 
 if TYPE_CHECKING:
     from gffusion.data import FoundPairs, ImagePair, PairMatch, ReadOptions
@@ -120,17 +110,17 @@ def masks(
             help="Label pixels that may belong to an object as 255 (ignored) instead of background.",
         ),
     ] = True,
-    infrared_range: InfraredRangeOption = None,
-    invert: InvertOption = None,
-    agc: AgcOption = None,
-    plateau_limit: PlateauLimitOption = None,
-    smooth_range: SmoothRangeOption = None,
-    infrared_luma: InfraredLumaOption = False,
-    keep_borders: KeepBordersOption = False,
-    visible_range: VisibleRangeOption = None,
-    max_pixels: MaxPixelsOption = MAX_PIXELS,
-    truncated: TruncatedOption = "refuse",
-    align: AlignOption = "none",
+    infrared_range: mapping.InfraredRangeOption = None,
+    invert: mapping.InvertOption = None,
+    agc: mapping.AgcOption = None,
+    plateau_limit: mapping.PlateauLimitOption = None,
+    smooth_range: mapping.SmoothRangeOption = None,
+    infrared_luma: reading.InfraredLumaOption = False,
+    keep_borders: reading.KeepBordersOption = False,
+    visible_range: reading.VisibleRangeOption = None,
+    max_pixels: reading.MaxPixelsOption = reading.MAX_PIXELS,
+    truncated: reading.TruncatedOption = "refuse",
+    align: reading.AlignOption = "none",
     contact_sheet: Annotated[
         Path | None,
         typer.Option(
@@ -154,9 +144,9 @@ def masks(
         if method != "pca":
             options_of_pca = {"--encoder": encoder != _ENCODER, "--revision": revision, "--image-size": image_size}
             _refuse_options(options_of_pca | {"--device": device != "auto"})
-        options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
-        reading = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
-        read_options = parse_reading(None, truncated, visible_range, **reading, **parse_alignment(align))
+        options = mapping.parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
+        flags: dict[str, Any] = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
+        read_options = reading.parse_reading(None, truncated, visible_range, align, **flags)
         pairs, names, found = _find_pairs(data, layout, split, split_list(class_names))
         output, match = output or found.labels or data / "labels", found.match
         _check_output(output, match)

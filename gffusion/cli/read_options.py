@@ -1,10 +1,10 @@
-"""Options of reading image files that are large, end early, have no header or few bits, shared by several commands."""
+"""Options of reading and aligning the images of a pair, shared by several commands."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .choices import show_choices
+from .choices import REFERENCES, show_choices
 
 if TYPE_CHECKING:
     from gffusion.data import ReadOptions
@@ -45,20 +45,78 @@ RawFrameOption = Annotated[
         '">u2" has big-endian words. "512x640,uint16,64" skips a header of 64 bytes.',
     ),
 ]
+InfraredLumaOption = Annotated[
+    bool,
+    typer.Option(
+        "--infrared-luma",
+        help="Take the brightness of infrared images in color as their intensity. By default, colors of known palettes are mapped "
+        "back to intensity, and images in other colors are refused.",
+    ),
+]
+KeepBordersOption = Annotated[
+    bool,
+    typer.Option(
+        "--keep-borders",
+        help="Take black or white borders of infrared images as measured values. By default, borders that a registration left "
+        "are filled from the visible image.",
+    ),
+]
+AlignOption = Annotated[
+    str,
+    typer.Option(
+        "--align",
+        metavar="{none,resize,auto,RIG.json}",
+        help='How images that do not match pixel by pixel are aligned: "none" refuses different sizes, "resize" is for cameras '
+        'with the same field of view, "auto" uses the tags of the files or estimates the position from up to ten pairs, and '
+        "RIG.json is a file of `gffusion align`.",
+    ),
+]
+ReferenceOption = Annotated[
+    str,
+    typer.Option(
+        "--reference",
+        metavar=show_choices(REFERENCES),
+        help="Image whose frame and size the result has. Needs --align.",
+    ),
+]
+CropOption = Annotated[
+    bool, typer.Option("--crop", help="Keep only the largest rectangle that both cameras see. Needs --align.")
+]
 
 
-def parse_reading(raw_frame: str | None, truncated: str, visible_range: str | None, **options: Any) -> "ReadOptions":
-    """Return how images are read; `options` are further fields of [`ReadOptions`].
+def parse_reading(
+    raw_frame: str | None,
+    truncated: str,
+    visible_range: str | None,
+    align: str = "none",
+    reference: str = "visible",
+    crop: bool = False,
+    **options: Any,
+) -> "ReadOptions":
+    """Return how images are read and aligned; `options` are further fields of [`ReadOptions`].
 
     Raises:
+        OSError: If the file of a rig cannot be read.
         ValueError: If an option is wrong.
     """
     from gffusion.data import ReadOptions  # these imports take time that `gffusion --help` need not spend
     from gffusion.data.raw_frames import RawFrame
+    from gffusion.data.rigs import parse_align
     from gffusion.data.visible_range import check_visible_range
 
-    raw = None if raw_frame is None else RawFrame.parse(raw_frame)
+    if reference not in REFERENCES:
+        raise ValueError(f"--reference must be visible or infrared, got {reference!r}")
+    if align == "none" and (crop or reference != "visible"):
+        option = "--crop" if crop else "--reference infrared"
+        raise ValueError(f"{option} needs --align resize, auto or RIG.json")
     if truncated not in TRUNCATED:
         raise ValueError(f"--truncated must be refuse or fill, got {truncated!r}")
-    limits = check_visible_range(visible_range, "--visible-range")
-    return ReadOptions(raw_frame=raw, truncated=truncated, visible_range=limits, **options)  # type: ignore[arg-type]
+    return ReadOptions(
+        parse_align(align),
+        reference=reference,  # type: ignore[arg-type]
+        crop=crop,
+        raw_frame=None if raw_frame is None else RawFrame.parse(raw_frame),
+        truncated=truncated,  # type: ignore[arg-type]
+        visible_range=check_visible_range(visible_range, "--visible-range"),
+        **options,
+    )

@@ -7,18 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .align_options import AlignOption, CropOption, ReferenceOption, parse_alignment
+from . import infrared_options as mapping
+from . import read_options as reading
 from .device import choose_device
 from .errors import user_errors
-from .infrared_options import (
-    AgcOption,
-    InfraredLumaOption,
-    InfraredRangeOption,
-    InvertOption,
-    KeepBordersOption,
-    PlateauLimitOption,
-    parse_infrared_options,
-)
 from .library_logging import quiet_libraries
 from .messages import print_note
 from .models import complete_model
@@ -26,14 +18,6 @@ from .option_values import collect_fused, parse_zoom
 from .options import DeviceOption, OverwriteFileOption, ZoomOption
 from .outputs import check_new, check_not_inputs, check_writable, new_output, write_output
 from .printing import print_line
-from .read_options import (
-    MAX_PIXELS,
-    MaxPixelsOption,
-    RawFrameOption,
-    TruncatedOption,
-    VisibleRangeOption,
-    parse_reading,
-)
 
 if TYPE_CHECKING:
     from gffusion.data import ImagePair, PairImages, ReadOptions
@@ -101,19 +85,19 @@ def show(
         ),
     ] = None,
     zoom: ZoomOption = None,
-    align: AlignOption = "none",
-    reference: ReferenceOption = "visible",
-    crop: CropOption = False,
-    infrared_range: InfraredRangeOption = None,
-    invert: InvertOption = None,
-    agc: AgcOption = None,
-    plateau_limit: PlateauLimitOption = None,
-    infrared_luma: InfraredLumaOption = False,
-    keep_borders: KeepBordersOption = False,
-    visible_range: VisibleRangeOption = None,
-    max_pixels: MaxPixelsOption = MAX_PIXELS,
-    truncated: TruncatedOption = "refuse",
-    raw_frame: RawFrameOption = None,
+    align: reading.AlignOption = "none",
+    reference: reading.ReferenceOption = "visible",
+    crop: reading.CropOption = False,
+    infrared_range: mapping.InfraredRangeOption = None,
+    invert: mapping.InvertOption = None,
+    agc: mapping.AgcOption = None,
+    plateau_limit: mapping.PlateauLimitOption = None,
+    infrared_luma: reading.InfraredLumaOption = False,
+    keep_borders: reading.KeepBordersOption = False,
+    visible_range: reading.VisibleRangeOption = None,
+    max_pixels: reading.MaxPixelsOption = reading.MAX_PIXELS,
+    truncated: reading.TruncatedOption = "refuse",
+    raw_frame: reading.RawFrameOption = None,
     device: DeviceOption = "auto",
     overwrite: OverwriteFileOption = False,
 ) -> None:
@@ -141,7 +125,7 @@ def show(
                 "--infrared-luma": (infrared_luma, False, _OF_PAIRS),
                 "--keep-borders": (keep_borders, False, _OF_PAIRS),
                 "--visible-range": (visible_range, None, _OF_PAIRS),
-                "--max-pixels": (max_pixels, MAX_PIXELS, _OF_PAIRS),
+                "--max-pixels": (max_pixels, reading.MAX_PIXELS, _OF_PAIRS),
                 "--truncated": (truncated, "refuse", _OF_PAIRS),
                 "--raw-frame": (raw_frame, None, _OF_PAIRS),
                 "--model": (model or None, None, _OF_MODELS),
@@ -151,11 +135,9 @@ def show(
         )
         if kind != "fused" and len(models) > 1:
             raise ValueError(f"show fused takes several models, show {kind} one, got {', '.join(models)}")
-        reading = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
-        read_options = parse_reading(
-            raw_frame, truncated, visible_range, **reading, **parse_alignment(align, reference, crop)
-        )
-        infrared_options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, None)
+        flags = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
+        read_options = reading.parse_reading(raw_frame, truncated, visible_range, align, reference, crop, **flags)
+        infrared_options = mapping.parse_infrared_options(infrared_range, invert, agc, plateau_limit, None)
         quiet_libraries()
         if visible is None:
             content = _draw_weights(models[0], output)
