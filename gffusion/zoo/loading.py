@@ -44,9 +44,7 @@ def create_model(
     try:
         if not pretrained:
             return _create_untrained_model(entry, os.fspath(name), kwargs)
-        name, kwargs = _join_subfolder(name, kwargs)
-        source = locate(name)
-        kwargs = _pin_revision(name, source, kwargs)
+        source, kwargs = _find_source(name, kwargs)
         return GFFusionModel.from_pretrained(source, **kwargs)
     except RuntimeError as error:  # weights of other shapes
         raise OSError(f"Cannot load the model {os.fspath(name)!r}: {error}") from error
@@ -70,9 +68,7 @@ def load_image_processor(name: str | os.PathLike[str] = "gffusion-tiny", **kwarg
     """
     if unknown := sorted(set(kwargs) - {*_PROCESSOR_OPTIONS, *_REQUEST_ARGUMENTS}):
         raise ValueError(f"Unknown options {unknown}. Allowed: {', '.join(_PROCESSOR_OPTIONS + _REQUEST_ARGUMENTS)}.")
-    name, kwargs = _join_subfolder(name, kwargs)
-    source = locate(name)
-    kwargs = _pin_revision(name, source, kwargs)
+    source, kwargs = _find_source(name, kwargs)
     given = {key: kwargs.pop(key) for key in OPTION_NAMES if key in kwargs}
     kwargs = limit_to_cache(source, kwargs)
     request = {key: kwargs[key] for key in _REQUEST_ARGUMENTS if key in kwargs}
@@ -88,23 +84,21 @@ def load_image_processor(name: str | os.PathLike[str] = "gffusion-tiny", **kwarg
     return processor
 
 
-def _join_subfolder(
-    name: str | os.PathLike[str], arguments: dict[str, Any]
-) -> tuple[str | os.PathLike[str], dict[str, Any]]:
-    """Return the name and the arguments, with `subfolder` as part of the name if this is a local folder."""
+def _find_source(name: str | os.PathLike[str], arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the folder or Hub id of a model, and the arguments with the listed revision if there is one and none is given.
+
+    `subfolder` becomes part of a local folder.
+    """
     subfolder = arguments.get("subfolder")
-    if not subfolder or find_entry(name) is not None or not os.path.isdir(name):
-        return name, arguments
-    return os.path.join(name, subfolder), {key: value for key, value in arguments.items() if key != "subfolder"}
-
-
-def _pin_revision(name: str | os.PathLike[str], source: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments with the listed revision, if there is one and none is given."""
+    if subfolder and find_entry(name) is None and os.path.isdir(name):
+        name = os.path.join(name, subfolder)
+        arguments = {key: value for key, value in arguments.items() if key != "subfolder"}
+    source = locate(name)
     if (revision := find_revision(name)) is not None:
         arguments = {"revision": revision, **arguments}
     if arguments.get("revision") and os.path.isdir(source):
         raise ValueError(f"{source} is a folder and has no revisions, got revision={arguments['revision']!r}: omit it.")
-    return arguments
+    return source, arguments
 
 
 def _create_untrained_model(entry: ModelEntry | None, name: str, kwargs: dict[str, Any]) -> GFFusionModel:
