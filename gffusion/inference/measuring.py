@@ -105,19 +105,8 @@ def measure_pair(
     limits = _find_limits(counts, size, rates)
     flop = {step: sum(of_step.values()) for step, of_step in counts.items()}
     steps = [Step(step, seconds, limits.get(step), flop.get(step)) for step, seconds in median.items()]
-    return Measurement(steps, rates, count_parameters(model))
-
-
-def count_parameters(model: GFFusionModel) -> dict[str, int]:
-    """Return the numbers of "trained" parameters and of "frozen" ones, which are those of the encoders.
-
-    Examples:
-        >>> from gffusion import create_model
-        >>> count_parameters(create_model("gffusion-funet"))
-        {'trained': 13489, 'frozen': 0}
-    """
-    frozen = sum(value.numel() for encoder in model.backbones.values() for value in encoder.parameters())
-    return {"trained": sum(value.numel() for value in model.parameters()) - frozen, "frozen": frozen}
+    trained = model.num_parameters(only_trainable=True)
+    return Measurement(steps, rates, {"trained": trained, "frozen": model.num_parameters() - trained})
 
 
 def _time_pair(
