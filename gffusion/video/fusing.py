@@ -155,7 +155,7 @@ class _VideoRun:
         reference = 1 if read_options.reference == "infrared" else 0  # the video whose shape the result has
         file = (pair.visible, pair.infrared)[reference]
         aspect = find_aspect(file.sample_aspect_ratio, found_pairs[0][reference].frame)
-        self._settings = VideoSettings.of(pair.visible, aspect)
+        self._settings = VideoSettings(pair.visible.time_base, pair.visible.rate.limit_denominator(1001), aspect)
         interlaced = [any(item[index].frame.interlaced_frame for item in found_pairs) for index in (0, 1)]
         probes = [(decode_visible_frame(item.visible.frame), probe_infrared(item.infrared)) for item in found_pairs]
         values = [(visible, infrared.values) for visible, infrared in probes]

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from gffusion.utils.atomic import name_temporary, remove_leftovers, replace_file, temporary_folder
 from gffusion.utils.locks import FolderLock
+from gffusion.zoo.digest import hash_file
 
-from .folders import FrameSource
 from .formats import HD_HEIGHT, OutputFormat
 from .opening import import_av
 
@@ -46,11 +46,6 @@ class VideoSettings:
     time_base: Fraction
     rate: Fraction
     sample_aspect_ratio: Fraction = Fraction(1)
-
-    @classmethod
-    def of(cls, file: FrameSource, sample_aspect_ratio: Fraction) -> "VideoSettings":
-        """Return the settings of a video that has the times of another one."""
-        return cls(file.time_base, file.rate.limit_denominator(1001), sample_aspect_ratio)
 
 
 def explain_write_error(error: Exception, path: Path) -> OSError:
@@ -328,8 +323,7 @@ def _digest(content: bytes) -> bytes:
 
 
 def _describe_file(path: Path) -> tuple[int, str]:
-    with path.open("rb") as file:
-        return path.stat().st_size, file_digest(file, "sha256").hexdigest()
+    return path.stat().st_size, hash_file(path)
 
 
 def _is_whole(path: Path, size: int, digest: str) -> bool:
