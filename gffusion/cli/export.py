@@ -115,12 +115,7 @@ def export(
 def _read_pairs(visible: Path, infrared: Path) -> list[Any]:
     from gffusion.data import ReadOptions, match_pairs, read_pair
 
-    for path in (visible, infrared):
-        if not path.is_dir():
-            raise NotADirectoryError(f"{path} is not a folder")
     pairs = match_pairs(visible, infrared).pairs[:_MAX_PAIRS]
-    if not pairs:
-        raise ValueError(f"{visible} and {infrared} have no pair of matching names")
     return [read_pair(pair.visible, pair.infrared, ReadOptions())[:2] for pair in pairs]
 
 
