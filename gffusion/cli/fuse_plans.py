@@ -38,22 +38,23 @@ def find_match(visible: Path, infrared: Path | None, output: Path, options: "Rea
     """Match two files, folders or lists, or one that holds both kinds, and print notes and files without a partner."""
     from gffusion.data import ImagePair, PairMatch  # these imports take time that `gffusion --help` need not spend
     from gffusion.data.modalities import check_holds_both
+    from gffusion.data.nested import match_nested
+    from gffusion.data.pair_lists import list_pairs
     from gffusion.data.wrong_pairs import check_different_files
 
     if _are_lists(visible, infrared):
-        match = _read_lists(visible, infrared, options)
-        check_different_files(match.pairs, options=options)
-        return match
-    _check_paths(visible, infrared, output, options)
-    if visible.is_dir() and infrared is None:
-        return _match_one_folder(visible, options)
-    if visible.is_dir() and infrared is not None:
-        match = _match_folders(visible, infrared, output, options)
-        check_different_files(match.pairs, options=options)
-        return match
-    if infrared is None or infrared.samefile(visible):
-        check_holds_both(visible, is_given_twice=infrared is not None, options=options.decoding)
-    return PairMatch((ImagePair(visible.stem, visible, infrared or visible),), (), ())
+        match = report_match(list_pairs(visible, infrared, options.raw_suffixes))
+    else:
+        _check_paths(visible, infrared, output, options)
+        if not visible.is_dir():
+            if infrared is None or infrared.samefile(visible):
+                check_holds_both(visible, is_given_twice=infrared is not None, options=options.decoding)
+            return PairMatch((ImagePair(visible.stem, visible, infrared or visible),), (), ())
+        if infrared is None:
+            return _match_one_folder(visible, options)
+        match = report_match(match_nested(visible, infrared, options.raw_suffixes, output))
+    check_different_files(match.pairs, options=options)
+    return match
 
 
 def _are_lists(visible: Path, infrared: Path | None) -> bool:
@@ -152,20 +153,6 @@ def _match_one_folder(folder: Path, options: "ReadOptions") -> "PairMatch":
         names = list_names(found.others)
         print_line(f"left out {len(found.others)} that hold one image and have no partner: {names}", err=True)
     return PairMatch(found.pairs, found.others, ())
-
-
-def _match_folders(visible: Path, infrared: Path, output: Path, options: "ReadOptions") -> "PairMatch":
-    """Match the images of two folders or their sub-folders without the output, and print notes and files without a partner."""
-    from gffusion.data.nested import match_nested
-
-    return report_match(match_nested(visible, infrared, options.raw_suffixes, output))
-
-
-def _read_lists(visible: Path, infrared: Path | None, options: "ReadOptions") -> "PairMatch":
-    """Match the images of lists, and print notes and files without a partner."""
-    from gffusion.data.pair_lists import list_pairs
-
-    return report_match(list_pairs(visible, infrared, options.raw_suffixes))
 
 
 def report_match(match: "PairMatch") -> "PairMatch":
