@@ -99,26 +99,20 @@ def check_suffix(suffix: str | None) -> None:
 
 
 def check_options(dtype: str | None, backend: str, model: str) -> None:
-    """Raise errors before torch is imported, which takes seconds."""
-    _check_backend(backend, model, dtype)
-    if dtype not in (None, *DTYPES):
-        raise ValueError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-
-
-def _check_backend(backend: str, model: str, dtype: str | None) -> None:
-    """Raise an error if the backend does not fit the model, before torch is imported."""
+    """Raise an error if backend or precision are unknown or do not fit the model, before torch is imported, which takes seconds."""
     if backend not in BACKENDS:
         raise ValueError(f"--backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
-    if backend == "onnx" and not is_onnx(model):
+    if dtype not in (None, *DTYPES):
+        raise ValueError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    if is_onnx(model):
+        if backend == "torch":
+            raise ValueError(f"--backend torch cannot run {model}: give the model that it was exported from to --model")
+        if dtype is not None:
+            raise ValueError(f"--dtype {dtype} cannot change {model}: leave it out, or export with another --dtype")
+        check_file(model)
+    elif backend == "onnx":
         locate_model(model)  # raises if it is no model that can be exported
         raise ValueError(
             f"--backend onnx needs an .onnx file: write one with `gffusion export {model} -o model.onnx`, and pass --model "
             "model.onnx"
         )
-    if not is_onnx(model):
-        return
-    if backend == "torch":
-        raise ValueError(f"--backend torch cannot run {model}: give the model that it was exported from to --model")
-    if dtype is not None:
-        raise ValueError(f"--dtype {dtype} cannot change {model}: leave it out, or export with another --dtype")
-    check_file(model)
