@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import read_options as reading
-from .choices import TURNS, show_choices
+from .choices import IMAGE_SUFFIXES, TURNS, show_choices
 from .errors import user_errors
 from .fuse_plans import check_pairs, find_match, warn_of_thermal_visible
 from .options import JsonOption, OverwriteFileOption, QuietOption
@@ -153,9 +153,6 @@ def _suggest_orientation(found: "RigPairs", transform: str, tried: "Orientation"
 
 
 def _check(output: Path, transform: str, turn: int, overlay: Path | None, overwrite: bool) -> None:
-    from gffusion.cameras.orientation import TURNS
-    from gffusion.data import IMAGE_SUFFIXES
-
     if transform not in TRANSFORMS:
         raise ValueError(f"--transform must be one of {', '.join(TRANSFORMS)}, got {transform!r}")
     if turn not in TURNS:

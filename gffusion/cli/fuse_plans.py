@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .choices import IMAGE_SUFFIXES
 from .messages import print_note, print_warning
 from .outputs import check_not_inputs, name_file
 from .printing import list_names, print_line
@@ -75,8 +76,9 @@ def _note_videos(*folders: Path | None) -> None:
 
 def _check_paths(visible: Path, infrared: Path | None, output: Path, options: "ReadOptions") -> None:
     """Raise errors about files and folders that show before anything is read."""
-    from gffusion.data import IMAGE_SUFFIXES  # these imports take time that `gffusion --help` need not spend
-    from gffusion.utils.regular_files import check_regular
+    from gffusion.utils.regular_files import (
+        check_regular,  # these imports take time that `gffusion --help` need not spend
+    )
     from gffusion.zoo.registry import PICKLE_SUFFIXES
 
     for path in filter(None, (visible, infrared, output)):
@@ -177,7 +179,6 @@ def _plan_single(pair: "ImagePair", output: Path, suffix: str | None, segment: b
 
 
 def _plan_file(pair: "ImagePair", output: Path, segment: bool) -> "FusionJob":
-    from gffusion.data import IMAGE_SUFFIXES
     from gffusion.inference.file_jobs import FusionJob
 
     if output.suffix.lower() not in IMAGE_SUFFIXES:
@@ -187,7 +188,6 @@ def _plan_file(pair: "ImagePair", output: Path, segment: bool) -> "FusionJob":
 
 
 def _plan_folder(pairs: "Sequence[ImagePair]", output: Path, suffix: str | None, segment: bool) -> "list[FusionJob]":
-    from gffusion.data import IMAGE_SUFFIXES
     from gffusion.data.other_files import is_video
     from gffusion.inference.file_jobs import FusionJob
 

@@ -12,6 +12,7 @@ import typer
 
 from gffusion.utils.notes import NOT_COMPARED, group_names, name_first, summarize_notes
 
+from .choices import IMAGE_SUFFIXES
 from .distributed import Outcome
 from .errors import InterruptedRun, exit_with_failures
 from .fuse_settings import FuseSettings
@@ -184,7 +185,7 @@ def show_result(path: Path) -> None:
         typer.launch(str(path))
         return
     if sys.stdout.isatty():
-        from gffusion.data import IMAGE_SUFFIXES, read_image
+        from gffusion.data import read_image
         from gffusion.visualization.terminal import draw_blocks
 
         if path.suffix.lower() in IMAGE_SUFFIXES:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gffusion.export.requirements import check_file, is_onnx
 
+from .choices import IMAGE_SUFFIXES
 from .device import choose_device, choose_dtype
 from .library_logging import quiet_libraries
 from .light_imports import import_transformers, paused_collection, skip_meta_values
@@ -92,8 +93,6 @@ def _load_onnx(
 
 def check_suffix(suffix: str | None) -> None:
     """Raise ValueError if images cannot be written in the format of a suffix."""
-    from gffusion.data import IMAGE_SUFFIXES
-
     if suffix is not None and suffix not in IMAGE_SUFFIXES:
         raise ValueError(f"--suffix must be one of {', '.join(IMAGE_SUFFIXES)}, got {suffix!r}")
 

@@ -13,7 +13,7 @@ from gffusion.labeling.options import FALLBACKS, METHODS, SOURCES, check_choice
 
 from . import infrared_options as mapping
 from . import read_options as reading
-from .choices import LAYOUTS, show_choices
+from .choices import IMAGE_SUFFIXES, LAYOUTS, show_choices
 from .device import choose_device
 from .errors import exit_with_failures, user_errors
 from .fuse_reports import count_pairs
@@ -184,8 +184,6 @@ def _check_options(data: Path, method: str, source: str, fallback: str, contact_
     """Check everything that needs no image and no heavy import."""
     if not data.exists():
         raise FileNotFoundError(f"the folder {data} does not exist")
-    from gffusion.data import IMAGE_SUFFIXES  # takes time that `gffusion --help` need not spend
-
     check_choice("--method", method, METHODS)
     check_choice("--source", source, SOURCES)
     check_choice("--fallback", fallback, FALLBACKS)

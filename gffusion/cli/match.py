@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .choices import IMAGE_SUFFIXES
 from .errors import user_errors
 from .messages import print_note
 from .options import JsonOption, OverwriteFileOption
@@ -49,7 +50,7 @@ def match(
         if output.suffix.lower() != ".csv":
             raise ValueError(f"--output must be a .csv file, got {output}")
         check_new(output, overwrite)
-        from gffusion.data import IMAGE_SUFFIXES  # these imports take time that `gffusion --help` need not spend
+        # These imports take time that `gffusion --help` need not spend.
         from gffusion.data.capture_times import format_pairs, list_images, match_times
         from gffusion.data.mixed_folders import separate_kinds
         from gffusion.data.raw_frames import RAW_SUFFIXES
