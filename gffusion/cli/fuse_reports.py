@@ -79,26 +79,26 @@ def describe_outcome(outcome: Outcome, match: "PairMatch", output: Path) -> dict
         "not_tried": outcome.not_tried,
         "errors": _to_dict(outcome.failures),
         "unmatched": _list_unmatched(match),
-        "notes": dict(summarize_notes(printed) + summary),
-        "noted": {note: names for (note, _), names in zip(summary, group_names(_list_notes(outcome)), strict=False)},
+        "notes": dict(summarize_notes(printed)) | {note: count for note, count, _ in summary},
+        "noted": {note: names for note, _, names in summary if names},
         "seconds": outcome.seconds,
         "output": str(output),
     }
 
 
-def _summarize(outcome: Outcome) -> list[tuple[str, int]]:
-    """Return the notes about pairs, and that outputs are kept, with their counts."""
-    summary = [(one_line(note), count) for note, count in summarize_notes(note for _, note in _list_notes(outcome))]
-    if outcome.skipped:
-        summary.append((f"kept the existing outputs {NOT_COMPARED}: --overwrite replaces them", outcome.skipped))
-    return summary
+def _summarize(outcome: Outcome) -> list[tuple[str, int, list[str]]]:
+    """Return the notes about pairs, also those that only all pairs together show, and that outputs are kept.
 
-
-def _list_notes(outcome: Outcome) -> list[tuple[str, str]]:
-    """Return the names of pairs and their notes, also those that only all pairs together show."""
+    Each is followed by the number of pairs and, except for outputs that are kept, by their names.
+    """
     from gffusion.cameras.narrow_ranges import note_narrow  # saves start-up time
 
-    return [*outcome.notes, *note_narrow(outcome.range_widths)]
+    notes = [*outcome.notes, *note_narrow(outcome.range_widths)]
+    counts = summarize_notes(note for _, note in notes)
+    summary = [(one_line(note), count, names) for (note, count), names in zip(counts, group_names(notes), strict=True)]
+    if outcome.skipped:
+        summary.append((f"kept the existing outputs {NOT_COMPARED}: --overwrite replaces them", outcome.skipped, []))
+    return summary
 
 
 def report_outcome(outcome: Outcome, jobs: "Sequence[FusionJob]", match: "PairMatch", settings: FuseSettings) -> None:
@@ -113,19 +113,17 @@ def report_outcome(outcome: Outcome, jobs: "Sequence[FusionJob]", match: "PairMa
         print_line(f"nothing to do: {what} (model and options are not compared); --overwrite replaces them")
     else:
         _print_outcome(outcome, jobs, summary, settings)
-    notes = [*list_printed("note"), *outcome.warnings, *(note for note, _ in summary)]
+    notes = [*list_printed("note"), *outcome.warnings, *(note for note, *_ in summary)]
     check_strict(settings.strict, notes, match)
 
 
 def _print_outcome(
-    outcome: Outcome, jobs: "Sequence[FusionJob]", summary: Sequence[tuple[str, int]], settings: FuseSettings
+    outcome: Outcome, jobs: "Sequence[FusionJob]", summary: Sequence[tuple[str, int, list[str]]], settings: FuseSettings
 ) -> None:
     """Print notes and what was done, and raise or exit if pairs failed."""
     done, skipped, failures, seconds = outcome.done, outcome.skipped, outcome.failures, outcome.seconds
-    names = group_names(_list_notes(outcome))
-    for number, (note, count) in enumerate(summary):
-        shown = names[number] if number < len(names) else []
-        print_line(f"note: {note}{count_pairs(count, shown, len(jobs) - skipped) if len(jobs) > 1 else ''}", err=True)
+    for note, count, names in summary:
+        print_line(f"note: {note}{count_pairs(count, names, len(jobs) - skipped) if len(jobs) > 1 else ''}", err=True)
     if failures and len(jobs) == 1:
         raise OSError(failures[0][1])
     print_line(
