@@ -1,7 +1,7 @@
 """Fuse two videos into one, in constant memory, and continue where an interrupted run stopped."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from copy import copy
@@ -163,14 +163,20 @@ class _VideoRun:
         self._keep_borders = read_options.keep_borders
         self._border = None if read_options.keep_borders else find_common_border([frame for _, frame in probes])
         self._read_options, found = find_rig(probes, replace(read_options, keep_borders=True), self._as_pair)
-        self._palette = self._find_palette([frame for _, frame in probes])
+        cleaned = list(self._clean_usable(frame for _, frame in probes))
+        palettes = Counter(read_palette(frame, values) for values, frame in cleaned)
+        del palettes[None]  # of frames that use few colors
+        self._palette = next((palette for palette, _ in palettes.most_common(1)), None)
         self.report.measured += [found] if found else []
         self.report.notes += describe_files(pair, interlaced)
         if self._border is not None:
             self.report.notes.append(f"infrared border ({format_share(self._border)}) {BORDER_FILLED}")
         self._processor, self._model, self._semantic_every = image_processor, model, semantic_every
         self._infrared_options = image_processor.infrared_options
-        self._narrow = self._measure_usual_range([frame for _, frame in probes])
+        has_own_ranges = (
+            self._infrared_options.infrared_range == "percentile" and not self._infrared_options.smooth_range
+        )
+        self._narrow = NarrowRanges([(frame.values, frame.missing) for _, frame in cleaned]) if has_own_ranges else None
         self._size: tuple[int, ...] | None = None
         self._frozen, self._infrared_time = FrozenFrames(), Fraction(-1)
         self._frozen_notes: tuple[str, ...] = ()  # on the infrared frame before
@@ -196,25 +202,11 @@ class _VideoRun:
     def _clean(self, infrared: InfraredFrame) -> InfraredFrame:
         return clean(mask_border(infrared, self._border, self._names[1]), self._names[1], self._read_options)
 
-    def _find_palette(self, frames: Sequence[InfraredFrame]) -> tuple[str, ...] | None:
-        """Return the palette of most frames; `None` if all of them use few colors."""
-        palettes: Counter[tuple[str, ...] | None] = Counter()
+    def _clean_usable(self, frames: Iterable[InfraredFrame]) -> Iterator[tuple[NDArray[Any], InfraredFrame]]:
+        """Yield the values of frames that are not left out, and the frames after they were cleaned."""
         for frame in frames:
-            with suppress(ValueError):  # of frames that are left out
-                palettes[read_palette(self._clean(frame), frame.values)] += 1
-        del palettes[None]
-        return max(palettes, key=lambda palette: palettes[palette], default=None)
-
-    def _measure_usual_range(self, frames: Sequence[InfraredFrame]) -> NarrowRanges | None:
-        """Return the usual range of frames, if each one has its own."""
-        if self._infrared_options.infrared_range != "percentile" or self._infrared_options.smooth_range:
-            return None
-        found = []
-        for frame in frames:
-            with suppress(ValueError):  # of frames that are left out
-                cleaned = self._clean(frame)
-                found.append((cleaned.values, cleaned.missing))
-        return NarrowRanges(found)
+            with suppress(ValueError):
+                yield frame.values, self._clean(frame)
 
     def _measure(self) -> InfraredOptions:
         """Return the options of all frames, with their common range if it is to be measured."""
