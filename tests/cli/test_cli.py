@@ -229,25 +229,3 @@ def test_process_of_a_first_try(gffusion_process: Callable, tmp_path: Path) -> N
     with Image.open(tmp_path / "fused.png") as fused, Image.open(pair[0]) as visible:
         assert (fused.mode, fused.size) == ("RGB", (64, 48))
         assert np.abs(np.asarray(fused, int) - np.asarray(visible, int)).mean() > 5
-
-
-def test_process_that_can_do_nothing(gffusion_process: Callable, scenes: Path, tmp_path: Path) -> None:
-    bad = tmp_path / "bad.png"
-    bad.write_text("not a image")
-    outcome = gffusion_process("fuse", scenes / "visible/rendered_0000.png", bad, "-o", tmp_path / "fused.png")
-    assert (outcome.exit_code, outcome.out) == (2, "")
-    assert outcome.err.count("\n") == 1
-    assert outcome.err.startswith(f"gffusion: error: cannot read the image {bad}")
-    assert list(tmp_path.iterdir()) == [bad]
-
-
-def test_process_that_can_do_a_part(gffusion_process: Callable, scenes: Path, tmp_path: Path) -> None:
-    infrared, output = tmp_path / "infrared", tmp_path / "fused"
-    infrared.mkdir()
-    for file in (scenes / "infrared").iterdir():
-        (infrared / file.name).write_bytes(file.read_bytes()[: None if "0001" not in file.name else 500])
-    outcome = gffusion_process("fuse", scenes / "visible", infrared, "-o", output)
-    assert outcome.exit_code == 1
-    assert sorted(file.name for file in output.iterdir()) == ["rendered_0000.png", "rendered_0002.png"]
-    assert outcome.err.splitlines()[0] == "1 failed:"
-    assert re.match(r"  rendered_0001: .*rendered_0001\.png.*truncated", outcome.err.splitlines()[1])
