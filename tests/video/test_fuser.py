@@ -56,20 +56,6 @@ def test_unusable_arrays_are_refused(funet: GFFusionModel, image: NDArray[Any]) 
         fuser.fuse([fuser.prepare(visible_frame(0, *SIZE), image)])
 
 
-def test_streams_take_another_palette_that_stays(funet: GFFusionModel) -> None:
-    fuser = FrameFuser(funet, load_image_processor("gffusion-funet"), patience=3)
-    visible = visible_frame(0, *SIZE)
-    palettes = ["jet", "inferno", "jet", "inferno", "inferno", "inferno", "inferno"]
-    failed = []
-    for index, palette in enumerate(palettes):
-        try:
-            fuser.prepare(visible, color(palette, index))
-        except ValueError as error:
-            assert "changes: it is taken after 3 frames" in str(error)
-            failed.append(index)
-    assert failed == [1, 3, 4]
-
-
 @pytest.mark.parametrize("infrared_range", ["auto", "folder"])
 def test_frames_of_another_size_than_the_border_are_left_out(
     tmp_path: Path, fuse: Callable, monkeypatch: pytest.MonkeyPatch, infrared_range: str
