@@ -15,7 +15,7 @@ from .errors import exit_with_failures, user_errors
 from .library_logging import quiet_libraries
 from .messages import one_line, print_note
 from .models import complete_model
-from .option_values import check_once, collect_fused, parse_label_map, parse_zoom, split_list, split_named
+from .option_values import collect_folders, parse_label_map, parse_zoom, split_list
 from .options import DEVICES, QuietOption, ZoomOption
 from .outputs import check_writable, new_output
 from .printing import make_console, print_json, print_line
@@ -162,7 +162,7 @@ def evaluate(
     """
     with user_errors(), new_output(output):
         check_writable(output)
-        folders = collect_fused(fused)
+        folders = collect_folders("--fused", fused)
         models = model or []
         chosen = _parse_baselines(baselines, no_baselines)
         if not folders and not models and not chosen:
@@ -251,16 +251,9 @@ def _parse_baselines(text: str, is_none: bool) -> list[str]:
 
 
 def _collect_labels(texts: list[str], methods: list[str]) -> dict[str, Path]:
-    folders = [_split_labels(text, methods) for text in texts]
-    check_once("--predicted-labels", [name for name, _ in folders])
-    return dict(folders)
-
-
-def _split_labels(text: str, methods: list[str]) -> tuple[str, Path]:
-    if "=" in text:
-        return split_named("--predicted-labels", text)
-    if len(methods) != 1:
-        raise ValueError(
-            f"--predicted-labels {text}: give the name of one of {len(methods)} methods, as in NAME={text}"
-        )
-    return methods[0], Path(text)
+    for text in texts:
+        if "=" not in text and len(methods) != 1:
+            raise ValueError(
+                f"--predicted-labels {text}: give the name of one of {len(methods)} methods, as in NAME={text}"
+            )
+    return collect_folders("--predicted-labels", [text if "=" in text else f"{methods[0]}={text}" for text in texts])
