@@ -33,14 +33,13 @@ def check_audio(visible: VideoFile, path: Path, output: OutputFormat) -> None:
     Raises:
         ValueError: If it cannot.
     """
-    count = _count_audio(visible.path)
-    lost = next(filter(None, (_find_lost_audio(visible.path, index, output.container) for index in range(count))), None)
+    lost = _find_lost_audio(visible.path, output.container)
     if lost is None:
         return
     others = [
         suffix
         for suffix in (".mp4", ".mkv", ".mov", ".webm")
-        if not any(_find_lost_audio(visible.path, index, OUTPUT_FORMATS[suffix].container) for index in range(count))
+        if _find_lost_audio(visible.path, OUTPUT_FORMATS[suffix].container) is None
     ]
     advice = f"write {', '.join(others)}" if others else "convert it first (ffmpeg -c:v copy -c:a aac)"
     raise ValueError(
@@ -49,26 +48,24 @@ def check_audio(visible: VideoFile, path: Path, output: OutputFormat) -> None:
     )
 
 
-def _find_lost_audio(path: Path, index: int, container_format: str) -> str | None:
-    """Return the codec of a stream of audio if a container cannot hold it."""
+def _find_lost_audio(path: Path, container_format: str) -> str | None:
+    """Return the codec of the first stream of audio that a container cannot hold."""
     av = import_av()
     with open_media(path) as container:
-        stream = container.streams.audio[index]
-        try:
-            with av.open(BytesIO(), "w", format=container_format) as trial:
-                target = _add_audio(trial, stream)
-                trial.start_encoding()
-                for packet in islice(_read_stamped(container, [stream]), 1):
-                    packet.stream = target
-                    trial.mux(packet)
-        except (av.error.FFmpegError, ValueError):
-            return stream.codec_context.name if stream.codec_context else "unknown"
+        count = len(container.streams.audio)
+    for index in range(count):
+        with open_media(path) as container:
+            stream = container.streams.audio[index]
+            try:
+                with av.open(BytesIO(), "w", format=container_format) as trial:
+                    target = _add_audio(trial, stream)
+                    trial.start_encoding()
+                    for packet in islice(_read_stamped(container, [stream]), 1):
+                        packet.stream = target
+                        trial.mux(packet)
+            except (av.error.FFmpegError, ValueError):
+                return stream.codec_context.name if stream.codec_context else "unknown"
     return None
-
-
-def _count_audio(path: Path) -> int:
-    with open_media(path) as container:
-        return len(container.streams.audio)
 
 
 def _add_audio(target: "OutputContainer", stream: "AudioStream") -> "AudioStream":
