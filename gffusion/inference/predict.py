@@ -1,5 +1,6 @@
 """Run a model on pairs. The command line, the pipeline, evaluation, validation and figures all use this module."""
 
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -119,7 +120,7 @@ def predict(
     _check_arguments(model, pairs, row_bands, infrared_options)
     infrared_options = adapt_options(infrared_options, image_processor, pairs)
     images, masks = to_arrays(pairs, missing, infrared_luma)
-    run = run_alone if model.device.type == "cpu" else _call  # small operations, which threads would wait for
+    run = run_alone if model.device.type == "cpu" else operator.call  # small operations, which threads would wait for
     graphs = row_bands is None and can_use_graphs(model)
     if row_bands is None:
         is_ours = isinstance(model, GFFusionModel) and has_plain_forward(model)  # not an exported file
@@ -188,10 +189,6 @@ def _check_row_bands(model: Any) -> None:
             "`row_bands` cannot be used with a model whose `forward`, or a method that it calls, is overridden or has hooks, "
             "because they would not be called: leave it out."
         )
-
-
-def _call(function: Callable[[], Any]) -> Any:
-    return function()
 
 
 def _predict_large(
