@@ -32,13 +32,21 @@ KINDS = {
     "training": "curves of training runs",
 }
 _OF_PAIRS = ("fused", "tokens", "gates", "labels")
-_OF_MODELS = (*_OF_PAIRS, "weights")
+# Kinds of figures that an option is for; other options are for those of pairs.
+_OF_OPTIONS = {
+    "zoom": ("fused",),
+    "fused": ("fused",),
+    "model": (*_OF_PAIRS, "weights"),
+    "output": tuple(KINDS),
+    "overwrite": tuple(KINDS),
+}
 _DEFAULT_MODEL = "gffusion-tiny"
 _FORMATS = (".png", ".pdf", ".svg")
 _MIN_WIDTH, _MAX_WIDTH = 380, 1000  # of each image in figures of pairs, in pixels
 
 
 def show(
+    context: typer.Context,
     kind: Annotated[
         str,
         typer.Argument(
@@ -111,28 +119,7 @@ def show(
         inputs = [path for path in (visible, infrared, *(more or ())) if path is not None]
         _check(kind, inputs, output, overwrite)
         check_writable(output)
-        _check_options(
-            kind,
-            {
-                "--zoom": (zoom, None, ("fused",)),
-                "--align": (align, "none", _OF_PAIRS),
-                "--reference": (reference, "visible", _OF_PAIRS),
-                "--crop": (crop, False, _OF_PAIRS),
-                "--infrared-range": (infrared_range, None, _OF_PAIRS),
-                "--invert": (invert, None, _OF_PAIRS),
-                "--agc": (agc, None, _OF_PAIRS),
-                "--plateau-limit": (plateau_limit, None, _OF_PAIRS),
-                "--infrared-luma": (infrared_luma, False, _OF_PAIRS),
-                "--keep-borders": (keep_borders, False, _OF_PAIRS),
-                "--visible-range": (visible_range, None, _OF_PAIRS),
-                "--max-pixels": (max_pixels, reading.MAX_PIXELS, _OF_PAIRS),
-                "--truncated": (truncated, "refuse", _OF_PAIRS),
-                "--raw-frame": (raw_frame, None, _OF_PAIRS),
-                "--model": (model or None, None, _OF_MODELS),
-                "--fused": (fused or None, None, ("fused",)),
-                "--device": (device, "auto", _OF_PAIRS),
-            },
-        )
+        _check_options(kind, context)
         if kind != "fused" and len(models) > 1:
             raise ValueError(f"show fused takes several models, show {kind} one, got {', '.join(models)}")
         flags = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
@@ -174,11 +161,13 @@ def _check(kind: str, inputs: Sequence[Path], output: Path, overwrite: bool) -> 
         raise ValueError("show weights takes no images: give the model with --model")
 
 
-def _check_options(kind: str, options: Mapping[str, tuple[Any, Any, tuple[str, ...]]]) -> None:
+def _check_options(kind: str, context: typer.Context) -> None:
     """Raise ValueError if an option has a value other than its default, but is for other kinds."""
-    for option, (value, default, kinds) in options.items():
-        if value != default and kind not in kinds:
-            raise ValueError(f"{option} is for show {', '.join(kinds)}, got show {kind}")
+    for option in (parameter for parameter in context.command.params if parameter.param_type_name == "option"):
+        kinds, value = _OF_OPTIONS.get(str(option.name), _OF_PAIRS), context.params.get(str(option.name))
+        is_default = value in (option.get_default(context), [], ())  # lists that are not given are empty
+        if kind not in kinds and not is_default:
+            raise ValueError(f"{option.opts[0]} is for show {', '.join(kinds)}, got show {kind}")
 
 
 def _find_pair(visible: Path, infrared: Path | None) -> "ImagePair":
