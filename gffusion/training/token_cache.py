@@ -16,7 +16,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.utils.atomic import replace_file
 from gffusion.zoo.digest import digest_weights
 
-from .checked_dataset import read_item
+from .checked_dataset import CheckedDataset
 
 
 class TokenCache:
@@ -79,8 +79,8 @@ class TokenCache:
             raise OSError(text) from error
 
 
-class CachedTokens(Dataset[dict[str, Any]]):
-    """Dataset whose items also hold `token_key`, and `semantic_tokens` or `None`.
+class CachedTokens(CheckedDataset):
+    """[`CheckedDataset`] whose items also hold `token_key`, and `semantic_tokens` or `None`.
 
     Raises:
         ValueError: If the transform has unlimited different results, so that cached tokens would never be reused.
@@ -94,13 +94,11 @@ class CachedTokens(Dataset[dict[str, Any]]):
                 "(`variants` is None). Use whole images: `Resize` and `RandomFlip` without other random transforms, or "
                 "omit the cache."
             )
-        self.dataset, self.cache = dataset, cache
-
-    def __len__(self) -> int:
-        return len(self.dataset)  # type: ignore[arg-type]
+        super().__init__(dataset)
+        self.cache = cache
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return an item with its key and cached tokens."""
-        item = read_item(self.dataset, index)
+        item = super().__getitem__(index)
         key = self.cache.key(item)
         return item | {"token_key": key, "semantic_tokens": self.cache.read(key)}
