@@ -1,4 +1,4 @@
-"""The common tests of models for every architecture that differs in its networks."""
+"""The common tests of models: every paradigm with and without a segmenter, and in each both color spaces and all ways of merging."""
 
 from collections.abc import Callable
 
@@ -30,20 +30,12 @@ class TestParallel(ModelTester):
     taught = {"ssnet"}  # the sources are segmented
 
 
-class TestParallelMean(TestParallel):
-    choices = TestParallel.choices | {"merging": "mean"}
+class TestParallelGroupConvRgb(TestParallel):
+    choices = TestParallel.choices | {"merging": "group_conv", "color_space": "rgb"}
 
 
-class TestParallelGroupConv(TestParallel):
-    choices = TestParallel.choices | {"merging": "group_conv"}
-
-
-class TestParallelRgb(TestParallel):
-    choices = TestParallelGroupConv.choices | {"color_space": "rgb"}
-
-
-class TestParallelWithoutSegmenter(ModelTester):
-    choices = TestParallelGroupConv.choices | {"use_segmenter": False}
+class TestParallelMeanWithoutSegmenter(ModelTester):
+    choices = TestParallel.choices | {"merging": "mean", "use_segmenter": False}
     networks = {"funet", "finet"}
     encoders = {"dinov2"}
 
@@ -55,21 +47,13 @@ class TestHybrid(ModelTester):
     taught = networks
 
 
-class TestHybridMean(TestHybrid):
-    choices = TestHybrid.choices | {"merging": "mean"}
+class TestHybridMeanRgb(TestHybrid):
+    choices = TestHybrid.choices | {"merging": "mean", "color_space": "rgb"}
 
 
-class TestHybridGroupConv(TestHybrid):
-    choices = TestHybrid.choices | {"merging": "group_conv"}
+class TestHybridGroupConvWithoutSegmenter(ModelTester):
+    choices = TestHybrid.choices | {"merging": "group_conv", "use_segmenter": False}
     sizes = [*ModelTester.sizes, (256, 192)]
-
-
-class TestHybridRgb(TestHybrid):
-    choices = TestHybridGroupConv.choices | {"color_space": "rgb"}
-
-
-class TestHybridWithoutSegmenter(ModelTester):
-    choices = TestHybridGroupConv.choices | {"use_segmenter": False}
     networks = {"funet", "finet"}
     encoders = {"clip"}
 
