@@ -64,23 +64,35 @@ def change(config: Any, fields: dict[str, Any]) -> None:
 def test_contradictions_are_refused(
     tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choices: dict, fields: dict
 ) -> None:
-    """Before anything is written or uploaded, also for copies and loaded models; the model can be saved again afterwards."""
-    model = tiny_model(**choices)
+    """Before anything is written or uploaded."""
+    refuse_to_save(tiny_model(**choices), fields, tmp_path, monkeypatch)
+
+
+def refuse_to_save(
+    model: GFFusionModel, fields: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Change a model's configuration, and check that it can neither be saved nor uploaded."""
+    monkeypatch.setattr(PreTrainedModel, "push_to_hub", lambda *_, **__: pytest.fail("an upload started"))
+    change(model.config, fields)
+    for save in (model.save_pretrained, model.push_to_hub):
+        with pytest.raises(ValueError, match=rf"cannot be saved: .*`{next(iter(fields))}.*`GFFusionModel\(config\)`"):
+            save(tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
+
+
+def test_contradictions_of_copies_and_of_loaded_models(
+    tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which can be saved again when the change is undone."""
+    model = tiny_model()
     model.save_pretrained(tmp_path / "first")
     before = (tmp_path / "first/config.json").read_bytes()
-    monkeypatch.setattr(PreTrainedModel, "push_to_hub", lambda *_, **__: pytest.fail("an upload started"))
-    for built in (model, pickle.loads(pickle.dumps(model)), GFFusionModel.from_pretrained(tmp_path / "first")):
+    for built in (pickle.loads(pickle.dumps(model)), GFFusionModel.from_pretrained(tmp_path / "first")):
         original = copy.deepcopy(built.config)
-        change(built.config, fields)
-        for save in (built.save_pretrained, built.push_to_hub):
-            with pytest.raises(
-                ValueError, match=rf"cannot be saved: .*`{next(iter(fields))}.*`GFFusionModel\(config\)`"
-            ):
-                save(tmp_path / "second")
-        assert not (tmp_path / "second").exists()
+        refuse_to_save(built, {"clip_config.num_attention_heads": 4, "stem_channels": 5}, tmp_path, monkeypatch)
         built.config = original
-    model.save_pretrained(tmp_path / "first")
-    assert (tmp_path / "first/config.json").read_bytes() == before
+        built.save_pretrained(tmp_path / "again")
+        assert (tmp_path / "again/config.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(("choices", "fields"), ALLOWED, ids=str)
