@@ -257,7 +257,7 @@ def test_the_version_is_the_same_in_every_process(tmp_path: Path) -> None:
             text=True,
             check=True,
         )
-        for seed in "123"
+        for seed in "12"
     ]
     assert len({run.stdout for run in runs}) == 1 and len(runs[0].stdout.strip()) == 32
 
