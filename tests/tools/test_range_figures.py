@@ -6,7 +6,7 @@ import range_figures as script
 
 
 def test_a_running_range_reduces_flicker(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"HEIGHT": 96, "WIDTH": 128, "FRAMES": 8, "ENTERS": 3, "LEAVES": 6}.items():
+    for name, value in {"HEIGHT": 96, "WIDTH": 128, "FRAMES": 4, "ENTERS": 2, "LEAVES": 4}.items():
         monkeypatch.setattr(script, name, value)
     visible, frames, street = script.render_sequence()
     largest = {}
