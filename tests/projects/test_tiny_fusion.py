@@ -63,7 +63,7 @@ def test_a_run_is_repeatable_and_can_be_continued_with_a_teacher(
 def test_settings_are_compared_over_seeds(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = {"all": {}, "no VIF term": {"vif_weight": 0.0}, "clean": {"thermal_artifacts": 0.0, "white": 0.0}}
+    settings = {"no VIF term": {"vif_weight": 0.0}, "clean": {"thermal_artifacts": 0.0, "white": 0.0}}
     monkeypatch.setattr(pareto, "SETTINGS", settings)
     pareto.main(["--seeds", "0", "1", "--config", str(recipe), "--steps", "1", "--white", "0.5"])
     results = tmp_path / "run" / "results.jsonl"
