@@ -128,11 +128,6 @@ class TestLearning:
         (record,) = trainer.folder.read_log()
         assert record.get("loss_segmentation") == (pytest.approx(expected, rel=1e-4) if labeled else None)
 
-    def test_labels_change_the_fusion_network_too(self, make: Make, pairs: Path, unlabeled_pairs: Path) -> None:
-        datasets = {folder.name: FusionDataset(folder, RandomCrop(40)) for folder in (pairs, unlabeled_pairs)}
-        models = [make(name, data, num_train_epochs=1).train() for name, data in datasets.items()]
-        assert "funet" in find_changes(*map(copy_tensors, models))
-
     def test_any_dataset_without_epochs_smaller_than_a_batch(
         self, make: Make, make_inputs: Callable[..., Any], caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -278,12 +273,6 @@ class TestFiles:
         files = contents(trainer.output_dir)
         assert files["best/model.safetensors"] == files["last/model.safetensors"]
 
-    def test_new_run_starts_a_new_log(self, make: Make) -> None:
-        for _ in range(2):
-            trainer = make(model=FUNET, num_train_epochs=2)
-            trainer.train()
-        assert [record["epoch"] for record in trainer.folder.read_log()] == [0, 1]
-
 
 class TestReproduction:
     def test_seed_decides_everything(self, make: Make) -> None:
@@ -329,11 +318,6 @@ class TestReproduction:
         resumed.train(resume_from_checkpoint=True)
         assert resumed.folder.read_log() == whole.folder.read_log()
         assert contents(resumed.output_dir) == contents(whole.output_dir)
-
-    def test_resume_without_checkpoint_starts(self, make: Make) -> None:
-        trainer = make(model=FUNET, num_train_epochs=1)
-        trainer.train(resume_from_checkpoint=True)
-        assert len(trainer.folder.read_log()) == 1
 
     @pytest.mark.parametrize("has_run", [False, True])
     def test_resume_of_another_checkpoint(self, make: Make, has_run: bool) -> None:
