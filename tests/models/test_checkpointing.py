@@ -202,9 +202,9 @@ class TestLoadingOptions:
             assert_same(model, models[0])
 
     @pytest.mark.parametrize("arguments", [{"merging": "sum"}, {"paradigma": "hybrid"}])
-    def test_refused_arguments(self, checkpoint: Path, arguments: dict[str, str]) -> None:
+    def test_refused_arguments(self, slim: Path, arguments: dict[str, str]) -> None:
         with pytest.raises(ValueError, match=next(iter(arguments))):
-            GFFusionModel.from_pretrained(checkpoint, **arguments)
+            GFFusionModel.from_pretrained(slim, **arguments)
 
 
 class TestFromBackbones:
@@ -317,14 +317,14 @@ class TestUnusableEncoders:
 
 
 class TestUnusableCheckpoints:
-    def test_pickles(self, checkpoint: Path, tmp_path: Path) -> None:
-        (checkpoint / "model.safetensors").unlink()
-        torch.save({"funet.decoder.0.weight": PickleTrap(tmp_path / "mark")}, checkpoint / "pytorch_model.bin")
+    def test_pickles(self, slim: Path, tmp_path: Path) -> None:
+        (slim / "model.safetensors").unlink()
+        torch.save({"funet.decoder.0.weight": PickleTrap(tmp_path / "mark")}, slim / "pytorch_model.bin")
         for arguments in ({}, {"use_safetensors": False}, {"weights_only": False}):
             with pytest.raises(OSError, match=r"model.safetensors"):
-                GFFusionModel.from_pretrained(checkpoint, **arguments)
+                GFFusionModel.from_pretrained(slim, **arguments)
         assert not (tmp_path / "mark").exists()
-        torch.load(checkpoint / "pytorch_model.bin", weights_only=False)
+        torch.load(slim / "pytorch_model.bin", weights_only=False)
         assert (tmp_path / "mark").exists()  # the trap works
 
     def test_pickled_encoders(self, slim: Path, backbone_folders: dict[str, str], tmp_path: Path) -> None:
@@ -334,11 +334,11 @@ class TestUnusableCheckpoints:
             GFFusionModel.from_pretrained(slim, clip_name_or_path=str(tmp_path / "pickled"))
         assert not (tmp_path / "mark").exists()
 
-    def test_missing_folder_or_variant(self, checkpoint: Path) -> None:
+    def test_missing_folder_or_variant(self, slim: Path) -> None:
         with pytest.raises(OSError, match="nowhere"):
-            GFFusionModel.from_pretrained(checkpoint / "nowhere")
+            GFFusionModel.from_pretrained(slim / "nowhere")
         with pytest.raises(OSError, match="fp16"):
-            GFFusionModel.from_pretrained(checkpoint, variant="fp16")
+            GFFusionModel.from_pretrained(slim, variant="fp16")
 
     def test_missing_shard(self, tiny_model: TinyModel, tmp_path: Path) -> None:
         tiny_model().save_pretrained(tmp_path, max_shard_size="2KB")
@@ -348,11 +348,11 @@ class TestUnusableCheckpoints:
             GFFusionModel.from_pretrained(tmp_path)
 
     @pytest.mark.parametrize("keep", [0, 200, -8], ids=["empty", "header", "end"])
-    def test_damaged(self, checkpoint: Path, keep: int) -> None:
-        path = checkpoint / "model.safetensors"
+    def test_damaged(self, slim: Path, keep: int) -> None:
+        path = slim / "model.safetensors"
         path.write_bytes(path.read_bytes()[:keep])
-        with pytest.raises(OSError, match=checkpoint.name):
-            GFFusionModel.from_pretrained(checkpoint)
+        with pytest.raises(OSError, match=slim.name):
+            GFFusionModel.from_pretrained(slim)
 
 
 class TestRefusedSaves:
