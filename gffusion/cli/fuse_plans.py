@@ -145,16 +145,15 @@ def check_outputs(jobs: "list[FusionJob]", overwrite: bool) -> None:
 
 def _match_one_folder(folder: Path, options: "ReadOptions") -> "PairMatch":
     """Match the images of one folder that holds both kinds, and print notes and files that hold one image."""
-    from gffusion.data import PairMatch
     from gffusion.data.combined_folders import find_combined
 
     found = find_combined(folder, options)
     for note in found.notes:
         print_note(note)
-    if found.others:
-        names = list_names(found.others)
-        print_line(f"left out {len(found.others)} that hold one image and have no partner: {names}", err=True)
-    return PairMatch(found.pairs, found.others, ())
+    if found.visible_only:
+        names = list_names(found.visible_only)
+        print_line(f"left out {len(found.visible_only)} that hold one image and have no partner: {names}", err=True)
+    return found
 
 
 def report_match(match: "PairMatch") -> "PairMatch":

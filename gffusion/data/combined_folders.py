@@ -2,33 +2,18 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from .file_names import is_listed, natural_key
 from .headers import header_shows_both
 from .io import IMAGE_SUFFIXES, read_bytes
 from .modalities import Modalities, explain_single, holds_both, refuse_single, split_modalities
-from .pairs import ImagePair, match_pairs
+from .pairs import ImagePair, PairMatch, match_pairs
 from .reading import ReadOptions
 
 _FOUR_CHANNEL_FOLDER = "images"  # of MFNet as downloaded
 
 
-class CombinedFiles(NamedTuple):
-    """Files of a folder.
-
-    Attributes:
-        pairs: Pairs whose visible and infrared image are in one file, or pairs of files in this folder, in natural order.
-        others: Files that hold one image and have no partner.
-        notes: What was assumed to match the files, one sentence each, for the user.
-    """
-
-    pairs: tuple[ImagePair, ...]
-    others: tuple[Path, ...]
-    notes: tuple[str, ...] = ()
-
-
-def find_combined(folder: Path, options: ReadOptions = ReadOptions()) -> CombinedFiles:
+def find_combined(folder: Path, options: ReadOptions = ReadOptions()) -> PairMatch:
     """Find the pairs of one folder: files that hold both images, or files of which the names match.
 
     A folder without images of its own, but with a folder `images`, is that of MFNet as downloaded. Only headers are
@@ -38,6 +23,9 @@ def find_combined(folder: Path, options: ReadOptions = ReadOptions()) -> Combine
     Args:
         folder: The folder.
         options: How its files are read.
+
+    Returns:
+        The pairs in natural order; files that hold one image and have no partner are `visible_only`.
 
     Raises:
         OSError: If a file cannot be read.
@@ -61,7 +49,7 @@ def find_combined(folder: Path, options: ReadOptions = ReadOptions()) -> Combine
         combined = tuple(ImagePair(file.stem, file, file) for file in files if found[file] is not False)
         named, notes = _match_rest(folder, {file for file in files if found[file] is False})
         ordered = sorted(combined + named, key=lambda pair: natural_key(pair.visible))
-        return CombinedFiles(tuple(ordered), _leave_out(files, ordered), notes)
+        return PairMatch(tuple(ordered), _leave_out(files, ordered), (), notes=notes)
     match = match_pairs(folder, folder)
     pairs = tuple(pair for pair in match.pairs if pair.visible != pair.infrared)
     if not pairs:
@@ -70,7 +58,7 @@ def find_combined(folder: Path, options: ReadOptions = ReadOptions()) -> Combine
             "1_ir.png: give two files, the folder of the visible and that of the infrared images, or two lists (@visible.txt @infrared.txt)"
             f"{_explain_first(files[0], options)}"
         )
-    return CombinedFiles(pairs, _leave_out(files, pairs), match.notes)
+    return PairMatch(pairs, _leave_out(files, pairs), (), notes=match.notes)
 
 
 def _explain_first(file: Path, options: ReadOptions) -> str:

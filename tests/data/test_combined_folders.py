@@ -31,7 +31,7 @@ def test_files_with_both(tmp_path: Path) -> None:
         write(tmp_path / name, content)
     found = find_combined(tmp_path)
     assert [pair.name for pair in found.pairs] == ["00001D", "damaged", "FLIR0002"]  # reported when it is read
-    assert [file.name for file in found.others] == ["photo.jpg"]
+    assert [file.name for file in found.visible_only] == ["photo.jpg"]
 
 
 def test_files_with_both_next_to_named_pairs(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_files_with_both_next_to_named_pairs(tmp_path: Path) -> None:
     found = find_combined(tmp_path)
     names = [(pair.visible.stem, pair.infrared.stem) for pair in found.pairs]
     assert names == [("1D", "1D"), ("2_vis", "2_ir"), ("10D", "10D")]  # in natural order
-    assert [file.stem for file in found.others] == ["3"]
+    assert [file.stem for file in found.visible_only] == ["3"]
 
 
 def test_files_without_partner_next_to_named_pairs(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_files_without_partner_next_to_named_pairs(tmp_path: Path) -> None:
         write(tmp_path / f"{name}.png", encode(image, "PNG"))
     found = find_combined(tmp_path)
     assert [(pair.visible.stem, pair.infrared.stem) for pair in found.pairs] == [("1_RGB", "1_NIR")]
-    assert [file.stem for file in found.others] == ["1_RED", "1_REG", "2_RGB"]
+    assert [file.stem for file in found.visible_only] == ["1_RED", "1_REG", "2_RGB"]
 
 
 def test_planning_decodes_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
