@@ -1,27 +1,23 @@
 """Decoded images, and how they are decoded."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gffusion.cameras.orientation import Orientation
+
 from .bounds import DEFAULT_MAX_PIXELS
 
 Truncated: TypeAlias = Literal["refuse", "fill"]
 
-# Transformations that turn an image upright, by Orientation tag (EXIF 2.32, section 4.6.4).
-UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
-    1: lambda image: image,
-    2: np.fliplr,
-    3: lambda image: np.rot90(image, 2),
-    4: np.flipud,
-    5: lambda image: image.swapaxes(0, 1),
-    6: lambda image: np.rot90(image, -1),
-    7: lambda image: np.rot90(image, 2).swapaxes(0, 1),
-    8: np.rot90,
-}
+UPRIGHT = {
+    1: Orientation(), 2: Orientation(mirror=True), 3: Orientation(180), 4: Orientation(180, mirror=True),
+    5: Orientation(90, mirror=True), 6: Orientation(270), 7: Orientation(270, mirror=True), 8: Orientation(90),
+}  # fmt: skip
+"""What turns an image upright, by Orientation tag (EXIF 2.32, section 4.6.4)."""
+
 # Share of transparent and opaque pixels above which a fourth channel is opacity: soft edges and shadows are small.
 _OPACITY_SHARE = 0.5
 

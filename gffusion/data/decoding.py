@@ -310,4 +310,4 @@ def _decode_plain_png(content: bytes, image: Image.Image) -> NDArray[Any]:
     pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
     # image.getexif() would decode every pixel.
     orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
-    return np.ascontiguousarray(UPRIGHT[orientation](pixels)) if orientation in UPRIGHT else pixels
+    return UPRIGHT.get(orientation, UPRIGHT[1]).apply(pixels)

@@ -169,7 +169,7 @@ def explain_single(content: DecodedImage) -> str:
 
 
 def _split_radiometric(image: RadiometricImage, path: str, options: DecodeOptions) -> Modalities:
-    turn = UPRIGHT[image.orientation]
+    turn = UPRIGHT[image.orientation].apply
     rig, visible = None, None
     notes: tuple[str, ...] = ()
     if image.visible is not None and image.visible.startswith(_SIGNATURES):
@@ -181,7 +181,7 @@ def _split_radiometric(image: RadiometricImage, path: str, options: DecodeOption
         visible = turn(restore_colors(decoded.image) if is_coded else to_supported(decoded.image))
     kind = "degrees Celsius" if image.is_celsius else "counts"
     frame = InfraredFrame(
-        np.ascontiguousarray(turn(image.values)),
+        turn(image.values),
         rig=rig,
         temperature=image.temperature,
         is_raw=True,
@@ -214,10 +214,7 @@ def _split_pages(first: DecodedImage, second: DecodedImage, path: str) -> Modali
 
 
 def _turn_rig(rig: Rig, orientation: int) -> Rig:
-    """Return the rig of images that were turned upright; relative coordinates run from 0 to 1."""
-    corners = np.array([[[0, 0], [1, 0]], [[0, 1], [1, 1]]], np.float64)  # x and y by row and column
-    turned = UPRIGHT[orientation](corners)  # where the corners of the stored image are now
-    origin, right, down = turned[0, 0], turned[0, 1], turned[1, 0]
-    back = np.array([[*(right - origin), 0], [*(down - origin), 0], [*origin, 1]]).T  # upright -> stored
+    """Return the rig of images that were turned upright."""
+    back = UPRIGHT[orientation].matrix
     size = rig.visible_size if rig.visible_size is None or orientation < 5 else rig.visible_size[::-1]
     return Rig(np.linalg.inv(back) @ rig.matrix @ back, size, None, rig.origin)

@@ -125,7 +125,7 @@ def _decode_page(page: Any, content: bytes, options: DecodeOptions) -> DecodedIm
         image = np.moveaxis(image, 0, -1)
     if image.dtype.kind not in "fiu":
         raise ValueError(f"a TIFF of {image.dtype} samples is not supported, or its tags are damaged")
-    image = UPRIGHT.get(page.tags.valueof("Orientation", 1), UPRIGHT[1])(image)
+    image = UPRIGHT.get(page.tags.valueof("Orientation", 1), UPRIGHT[1]).apply(image)
     no_data = parse_no_data(page.tags.valueof(GDAL_NODATA, None))
     return DecodedImage(image.astype(image.dtype.newbyteorder("=")), "TIFF", no_data=no_data, is_filled=is_filled)
 
