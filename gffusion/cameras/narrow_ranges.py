@@ -25,57 +25,37 @@ _NARROW = (
 Mask = NDArray[np.bool_]
 
 
-class NarrowRanges:
-    """Compare the range of infrared frames with the median of some frames of the same video.
-
-    Args:
-        frames: Values (H, W) or (H, W, 3) and missing pixels of these frames.
+def note_narrow_frame(values: NDArray[Any], missing: Mask | None, usual: float) -> tuple[str, ...]:
+    """Return a note on a frame, (H, W) or (H, W, 3), of far less contrast than usual (0: unknown); one value has another note.
 
     Examples:
         >>> ramp = np.arange(6400.0).reshape(80, 80)
-        >>> narrow = NarrowRanges([(ramp, None)])
-        >>> [len(narrow.describe(ramp / divisor, None)) for divisor in (1, 20, 100)]
+        >>> [len(note_narrow_frame(ramp / divisor, None, measure_width(ramp, None))) for divisor in (1, 20, 100)]
         [0, 0, 1]
     """
-
-    def __init__(self, frames: Sequence[tuple[NDArray[Any], Mask | None]]) -> None:
-        widths = [measure_width(*frame) for frame in frames]
-        self._usual = float(np.median(widths)) if widths else 0.0
-
-    def describe(self, values: NDArray[Any], missing: Mask | None) -> tuple[str, ...]:
-        """Return a note on a frame of far less contrast; frames of one value have another note."""
-        return (_FRAME_NOTE,) if _is_narrow(measure_width(values, missing), self._usual) else ()
-
-
-def find_narrow(widths: Sequence[tuple[str, float]]) -> list[int]:
-    """Return the indices of images of far less contrast than those of the same kind; images of one value have another note.
-
-    Args:
-        widths: The kind of each image, such as its type and size, and the width of its range. Of a kind with less than
-            three images, no range is usual. Far less contrast of more than two images and more than a quarter of a kind
-            is that of another camera.
-
-    Examples:
-        >>> find_narrow([("a", 3), ("a", 900), ("b", 7), ("a", 1000), ("a", 0)]), find_narrow([("a", 3), ("a", 900)])
-        ([0], [])
-    """
-    kinds: dict[str, list[float]] = defaultdict(list)
-    for kind, width in widths:
-        kinds[kind].append(width)
-    usual = {kind: float(np.median(found)) for kind, found in kinds.items() if len(found) >= _FEWEST}
-    narrow = [index for index, (kind, width) in enumerate(widths) if _is_narrow(width, usual.get(kind, 0.0))]
-    counts = Counter(widths[index][0] for index in narrow)
-    return [index for index in narrow if counts[kind := widths[index][0]] <= max(2, _MOST_NARROW * len(kinds[kind]))]
+    return (_FRAME_NOTE,) if usual and _is_narrow(measure_width(values, missing), usual) else ()
 
 
 def note_narrow(widths: Sequence[tuple[str, str, float]]) -> list[tuple[str, str]]:
-    """Return the names of the images that [`find_narrow`] finds, each with the note; `widths` have a name, a kind and a width.
+    """Return the names of images of far less contrast than those of the same kind, each with a note; one value has another note.
+
+    Args:
+        widths: The name of each image, its kind, such as its type and size, and the width of its range. Of a kind with less
+            than three images, no range is usual. Far less contrast of more than two images and more than a quarter of a
+            kind is that of another camera.
 
     Examples:
-        >>> [name for name, _ in note_narrow([("1.png", "a", 3), ("2.png", "a", 900), ("3.png", "a", 950)])]
-        ['1.png']
+        >>> widths = [("1", "a", 3), ("2", "a", 900), ("3", "b", 7), ("4", "a", 1000), ("5", "a", 0)]
+        >>> [name for name, _ in note_narrow(widths)], note_narrow(widths[:2])
+        (['1'], [])
     """
-    return [(widths[index][0], _NARROW) for index in find_narrow([(kind, width) for _, kind, width in widths])]
+    kinds: dict[str, list[float]] = defaultdict(list)
+    for _, kind, width in widths:
+        kinds[kind].append(width)
+    usual = {kind: float(np.median(found)) for kind, found in kinds.items() if len(found) >= _FEWEST}
+    narrow = [(name, kind) for name, kind, width in widths if _is_narrow(width, usual.get(kind, 0.0))]
+    counts = Counter(kind for _, kind in narrow)
+    return [(name, _NARROW) for name, kind in narrow if counts[kind] <= max(2, _MOST_NARROW * len(kinds[kind]))]
 
 
 def measure_width(values: NDArray[Any], missing: Mask | None) -> float:

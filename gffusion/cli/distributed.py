@@ -33,7 +33,7 @@ class Outcome(NamedTuple):
         not_tried: Number of pairs that were left when the disk was full or the user interrupted.
         warnings: Warnings that were printed.
         is_interrupted: Whether the user interrupted.
-        range_widths: Names of the pairs that were fused, and kinds and widths of their infrared ranges, for `find_narrow`.
+        range_widths: Names of the pairs that were fused, and kinds and widths of their infrared ranges, for `note_narrow`.
     """
 
     done: int = 0

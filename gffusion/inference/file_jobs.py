@@ -60,7 +60,7 @@ class FusionResult:
     notes: tuple[str, ...] = ()
     is_last: bool = False  # because other files cannot be written either
     is_skipped: bool = False  # because all files exist, such as from another run, and may not be replaced
-    range_width: tuple[str, float] | None = None  # kind of the infrared image and width of its range, for `find_narrow`
+    range_width: tuple[str, float] | None = None  # kind of the infrared image and width of its range, for `note_narrow`
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from fractions import Fraction
 from hashlib import sha256
 from itertools import chain, islice, repeat
+from statistics import median
 from typing import Any
 
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from gffusion._version import __version__
 from gffusion.cameras import InfraredFrame
 from gffusion.cameras.cleaning import BORDER_FILLED
 from gffusion.cameras.missing import format_share
-from gffusion.cameras.narrow_ranges import NarrowRanges
+from gffusion.cameras.narrow_ranges import measure_width, note_narrow_frame
 from gffusion.cameras.range_histogram import RangeHistogram
 from gffusion.cameras.running_range import find_odd_ranges
 from gffusion.data import ReadOptions
@@ -176,7 +177,8 @@ class _VideoRun:
         has_own_ranges = (
             self._infrared_options.infrared_range == "percentile" and not self._infrared_options.smooth_range
         )
-        self._narrow = NarrowRanges([(frame.values, frame.missing) for _, frame in cleaned]) if has_own_ranges else None
+        widths = [measure_width(frame.values, frame.missing) for _, frame in cleaned if has_own_ranges]
+        self._usual_width = median(widths) if widths else 0.0  # 0: frames have not each their own range
         self._size: tuple[int, ...] | None = None
         self._frozen, self._infrared_time = FrozenFrames(), Fraction(-1)
         self._frozen_notes: tuple[str, ...] = ()  # on the infrared frame before
@@ -281,7 +283,7 @@ class _VideoRun:
             names = name_frame(pair.visible.frame, self._names[0]), name_frame(pair.infrared.frame, self._names[1])
             prepared = fuser.prepare(visible, infrared, names, self.pair.infrared.largest_count)
             images = prepared.images
-            notes += self._narrow.describe(images.infrared, images.missing) if self._narrow else ()
+            notes += note_narrow_frame(images.infrared, images.missing, self._usual_width)
             prepared = prepared._replace(images=images._replace(notes=images.notes + notes))
             return FrameItem(time, duration, prepared)
         except ValueError as error:

@@ -2,7 +2,11 @@
 
 import pytest
 
-from gffusion.cameras.narrow_ranges import find_narrow
+from gffusion.cameras.narrow_ranges import note_narrow
+
+
+def find_narrow(widths: list[tuple[str, float]]) -> list[int]:
+    return [int(name) for name, _ in note_narrow([(str(index), *width) for index, width in enumerate(widths)])]
 
 
 @pytest.mark.parametrize(
