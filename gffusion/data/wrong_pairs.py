@@ -7,6 +7,7 @@ from pathlib import Path
 from gffusion.cameras.swapped_images import Evidence, are_swapped, describe_swap, find_swap
 from gffusion.cameras.thermal_visible import shows_infrared
 
+from .contents import is_same_file
 from .decoded_image import DecodedImage, to_supported
 from .io import read_bytes
 from .modalities import check_holds_both, split_modalities
@@ -79,12 +80,8 @@ def describe_thermal_visible(pairs: Sequence[ImagePair], options: ReadOptions) -
 
 
 def _have_same_content(first: Path, second: Path) -> bool:
-    if first == second:
-        return True
     try:
-        if first.samefile(second):
-            return True
-        return 0 < first.stat().st_size == second.stat().st_size and filecmp.cmp(first, second, shallow=False)
+        return is_same_file(first, second) or (first.stat().st_size > 0 and filecmp.cmp(first, second, shallow=False))
     except OSError:
         return False
 
