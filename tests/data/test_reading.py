@@ -22,7 +22,7 @@ from scipy import ndimage
 
 from gffusion.cameras import Rig
 from gffusion.data import ImageReadError, PairImages, ReadOptions, read_image, read_pair, write_image
-from gffusion.data.decoded_image import DecodedImage, DecodeOptions
+from gffusion.data.decoded_image import UPRIGHT, DecodedImage, DecodeOptions
 from gffusion.data.decoding import decode_image
 from gffusion.data.modalities import check_holds_both
 from gffusion.data.raw_frames import RawFrame
@@ -213,18 +213,7 @@ class TestRadiometric:
     def test_orientation_turns_both(self, tmp_path: Path, orientation: int) -> None:
         plain = read_alone(self.make(tmp_path / "a.jpg"))
         turned = read_alone(self.make(tmp_path / "b.jpg", orientation=orientation))
-        exif = Image.Exif()
-        exif[0x0112] = orientation
-        turn = [
-            lambda image: image,
-            np.fliplr,
-            lambda image: np.rot90(image, 2),
-            np.flipud,
-            lambda image: image.swapaxes(0, 1),
-            lambda image: np.rot90(image, -1),
-            lambda image: np.rot90(image, 2).swapaxes(0, 1),
-            np.rot90,
-        ][orientation - 1]
+        turn = UPRIGHT[orientation].apply
         np.testing.assert_array_equal(turned.visible, turn(plain.visible))
         seen = ~turn(plain.missing) & ~turned.missing
         assert seen.mean() > 0.5

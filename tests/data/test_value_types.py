@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from camera_files import encode, flir_jpeg, render_pair, to_counts
+from camera_files import encode, flir_jpeg, render_pair, to_counts, write
 
 from gffusion.data import ReadOptions
 from gffusion.data.value_types import check_same_types, find_odd_types
@@ -14,11 +14,6 @@ _, INFRARED = render_pair()
 COUNTS = to_counts(INFRARED)
 THERMAL = (250 * INFRARED).astype(np.uint8)
 OPTIONS = ReadOptions()
-
-
-def write(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
 
 
 def test_odd_types(tmp_path: Path) -> None:

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from read_back import read_files
 
-from gffusion.data import FusionDataset
-from gffusion.synthetic.rendering import CLASS_NAMES, render_scene
+from gffusion.data import read_boxes
+from gffusion.synthetic.rendering import render_scene
 from gffusion.synthetic.samples import write_scenes
 
 HEIGHT, WIDTH = 48, 72
@@ -43,31 +42,12 @@ def test_images_are_those_of_the_seed_in_the_name(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("stem", STEMS)
-def test_boxes_enclose_the_labels_of_their_class(folder: Path, stem: str) -> None:
-    labels = np.asarray(Image.open(folder / "labels" / f"{stem}.png"))
-    classes = (folder / "classes.txt").read_text().splitlines()
-    covered = np.zeros((len(CLASS_NAMES), HEIGHT, WIDTH), bool)
-    for row in (folder / "boxes" / f"{stem}.txt").read_text().splitlines():
-        number, *numbers = row.split(" ")
-        label = CLASS_NAMES.index(classes[int(number)])
-        left, top, right, bottom = to_pixels(*map(float, numbers))
-        inside = labels[top:bottom, left:right] == label
-        assert all(edge.any() for edge in (inside[0], inside[-1], inside[:, 0], inside[:, -1])), row
-        covered[label, top:bottom, left:right] = True
-    assert set(np.unique(labels)) >= {CLASS_NAMES.index("person"), CLASS_NAMES.index("car")}
-    for label in range(1, len(CLASS_NAMES)):
-        assert covered[label][labels == label].all()
-
-
-def to_pixels(center_x: float, center_y: float, width: float, height: float) -> list[int]:
-    """Return the edges of a YOLO box, which have to lie between pixels of the image."""
-    edges = np.array((center_x - width / 2, center_y - height / 2, center_x + width / 2, center_y + height / 2))
-    edges *= (WIDTH, HEIGHT, WIDTH, HEIGHT)
-    pixels = np.rint(edges).astype(int)
-    np.testing.assert_allclose(edges, pixels, atol=1e-3)
-    assert 0 <= pixels[0] < pixels[2] <= WIDTH
-    assert 0 <= pixels[1] < pixels[3] <= HEIGHT
-    return pixels.tolist()
+def test_boxes_are_those_of_the_scene(folder: Path, stem: str) -> None:
+    expected = render_scene(int(stem.split("_")[1]), HEIGHT, WIDTH).boxes
+    boxes = read_boxes(folder / "boxes" / f"{stem}.txt", (HEIGHT, WIDTH))
+    corners = [(box.left, box.top, box.right, box.bottom) for box in expected]
+    np.testing.assert_allclose(boxes.coordinates, corners, atol=1e-3)
+    assert boxes.classes.tolist() == [box.class_id - 1 for box in expected]
 
 
 def test_same_arguments_replace_files_by_the_same_bytes_and_keep_others(folder: Path, tmp_path: Path) -> None:
@@ -77,15 +57,6 @@ def test_same_arguments_replace_files_by_the_same_bytes_and_keep_others(folder: 
         (tmp_path / name).write_text("damaged")
     assert write(tmp_path, seed=10000) == [f"{STEMS[1]}.png"]
     assert read_files(tmp_path) == read_files(folder)
-
-
-def test_fusion_dataset_reads_the_folder(folder: Path) -> None:
-    dataset = FusionDataset(folder)
-    assert tuple(item["name"] for item in dataset) == STEMS
-    item, scene = dataset[1], render_scene(10000, HEIGHT, WIDTH)
-    torch.testing.assert_close(item["visible_values"], torch.tensor(scene.visible / 255.0).permute(2, 0, 1).float())
-    torch.testing.assert_close(item["infrared_values"], torch.tensor(scene.infrared / 255.0)[None].float())
-    assert torch.equal(item["labels"], torch.tensor(scene.labels).long())
 
 
 def test_arguments_out_of_range(tmp_path: Path) -> None:

@@ -202,12 +202,3 @@ class TestThermalArtifacts:
             transform({"infrared": flat}, np.random.default_rng(seed))["infrared"].std() for seed in range(40)
         ]
         assert max(deviations) < 0.06 and np.mean(deviations) == pytest.approx(0.02, abs=0.008)
-
-    def test_refused(self) -> None:
-        for options, message in (
-            ({"probability": 2}, "probability"),
-            ({"quality": (0, 50)}, "quality must be"),
-            ({"shift": 3}, "shift must be"),
-        ):
-            with pytest.raises(ValueError, match=message):
-                ThermalArtifacts(**options)
