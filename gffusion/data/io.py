@@ -15,7 +15,7 @@ from gffusion.utils.atomic import replace_file
 from gffusion.utils.regular_files import read_regular
 
 from .bounds import DEFAULT_MAX_PIXELS, max_image_bytes
-from .decoded_image import DecodedImage, DecodeOptions, ImageReadError, Truncated, to_supported
+from .decoded_image import DEFAULT_OPTIONS, DecodedImage, DecodeOptions, ImageReadError, Truncated, to_supported
 from .decoding import decode_image, open_header, read_late_info
 from .metadata import EXIF_HEADER, ImageMetadata
 from .metadata_writing import MetadataParts, add_to_png, choose_parts
@@ -72,19 +72,22 @@ def read_image(
         >>> read_image(content)
         array([[7, 7, 7]], dtype=uint8)
     """
-    return to_supported(read_decoded(path, max_pixels, truncated).image)
+    return to_supported(read_decoded(path, DecodeOptions(max_pixels, truncated)).image)
 
 
-def read_decoded(path: str | os.PathLike[str] | BytesIO, max_pixels: int, truncated: Truncated) -> DecodedImage:
-    """Read an image as stored, with what [`read_image`] leaves out.
+def read_decoded(
+    path: str | os.PathLike[str] | BytesIO, options: DecodeOptions = DEFAULT_OPTIONS, kind: str = "image"
+) -> DecodedImage:
+    """Read a file that holds one image, or its content, as stored, with what [`read_image`] leaves out.
 
     Raises:
         OSError: As for [`read_image`].
     """
-    decoded = _decode_file(path, "image", DecodeOptions(max_pixels, truncated))
+    name = kind if isinstance(path, BytesIO) else f"{kind} {path}"
+    content = path.getvalue() if isinstance(path, BytesIO) else read_bytes(path, options.max_pixels)
+    decoded = decode_image(content, name, options)
     if decoded.second is not None:
-        name = "a file" if isinstance(path, BytesIO) else path
-        raise ImageReadError(f"cannot read one image from {name}: it has 2 frames; save one of them as a separate file")
+        raise ImageReadError(f"cannot read the {name}: it has 2 frames; save one of them as a separate file")
     return decoded
 
 
@@ -143,7 +146,7 @@ def read_labels(path: str | os.PathLike[str] | BytesIO, max_pixels: int = DEFAUL
         >>> read_labels(content)
         array([[7, 7, 7]], dtype=uint8)
     """
-    decoded = _decode_file(path, "label map", DecodeOptions(max_pixels))
+    decoded = read_decoded(path, DecodeOptions(max_pixels), "label map")
     name = "a file" if isinstance(path, BytesIO) else path
     if decoded.format == "JPEG":
         raise ImageReadError(
@@ -154,8 +157,6 @@ def read_labels(path: str | os.PathLike[str] | BytesIO, max_pixels: int = DEFAUL
             f"cannot read labels from {name}: it stores white as zero (PhotometricInterpretation 0), so decoders invert its values; "
             "save it with black as zero"
         )
-    if decoded.second is not None:
-        raise ImageReadError(f"cannot read labels from {name}: it has 2 frames; save one of them as a separate file")
     labels = to_supported(decoded.image) if decoded.indices is None else decoded.indices
     if labels.ndim != 2 or labels.dtype.kind != "u":
         kind = "colors" if labels.ndim == 3 else f"{decoded.pixels.dtype} values"
@@ -250,12 +251,6 @@ def _encode_with_metadata(
         raise ValueError(
             f"cannot write {path}: {image_format} does not support {width}x{height} pixels: {error}"
         ) from error
-
-
-def _decode_file(path: str | os.PathLike[str] | BytesIO, kind: str, options: DecodeOptions) -> DecodedImage:
-    if isinstance(path, BytesIO):
-        return decode_image(path.getvalue(), kind, options)
-    return decode_image(read_bytes(path, options.max_pixels), f"{kind} {path}", options)
 
 
 def read_bytes(path: str | os.PathLike[str], max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:

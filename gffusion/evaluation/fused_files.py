@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from gffusion.data.bounds import DEFAULT_MAX_PIXELS
-from gffusion.data.decoded_image import DecodedImage, Truncated, to_supported
+from gffusion.data.decoded_image import DecodedImage, DecodeOptions, Truncated, to_supported
 from gffusion.data.io import read_decoded
 from gffusion.metrics import to_luma8
 from gffusion.utils.notes import name_in_errors
@@ -44,7 +44,7 @@ def read_fused(
         OSError: As for [`read_image`].
         ValueError: If the image has another size than the sources, or levels of another range than that of its type.
     """
-    decoded = read_decoded(file, max_pixels, truncated)
+    decoded = read_decoded(file, DecodeOptions(max_pixels, truncated))
     image = to_supported(decoded.image)
     if image.shape[:2] != sources[0].shape:
         sizes = [f"{shape[1]} x {shape[0]}" for shape in (image.shape, sources[0].shape)]

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.cameras.swapped_images import Evidence, are_swapped, find_swap
-from gffusion.data.bounds import DEFAULT_MAX_PIXELS
 from gffusion.data.boxes.checks import check_pixels, check_sizes
 from gffusion.data.class_names import check_class_names
 from gffusion.data.decoded_image import ImageReadError
@@ -169,7 +168,7 @@ class DatasetRows(PairSource):
         if not isinstance(value, dict):
             return VisibleFrame(self._read_column(index, row, "visible"))
         with _name_cell_in_errors(self._describe_cell(index, "visible")):
-            return to_visible_frame(read_decoded(_get_content(value), DEFAULT_MAX_PIXELS, "refuse"))
+            return to_visible_frame(read_decoded(_get_content(value)))
 
     def _read_column(self, index: int, row: Mapping[str, Any], name: str) -> NDArray[Any]:
         value = _name_file(row[self._columns[name]])
