@@ -61,11 +61,12 @@ def format_options(options: InfraredOptions) -> str:
     words = []
     for name, value in options.to_dict().items():
         if value != getattr(InfraredOptions(), name):
-            words.append(f"--{name.replace('_', '-')}" + f" {_format_value(value)}" * (value is not True))
+            words.append(f"--{name.replace('_', '-')}" + f" {format_value(value)}" * (value is not True))
     return " ".join(words)
 
 
-def _format_value(value: Any) -> str:
+def format_value(value: Any) -> str:
+    """Return a word, a number or a range as it is typed."""
     if isinstance(value, str):
         return value
     numbers = value if isinstance(value, Sequence) else [value]

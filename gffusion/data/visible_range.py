@@ -54,16 +54,6 @@ def check_visible_range(
     return low, high
 
 
-def format_visible_range(visible_range: VisibleRange) -> str:
-    """Return a range as it is typed.
-
-    Examples:
-        >>> format_visible_range((0.0, 4095.0))
-        '0,4095'
-    """
-    return ",".join(repr(float(value)).removesuffix(".0") for value in visible_range)
-
-
 def map_visible(
     image: NDArray[Any], name: str, visible_range: VisibleRange | None, no_data: float | None = None
 ) -> tuple[NDArray[Any], tuple[str, ...]]:

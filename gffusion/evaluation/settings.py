@@ -14,8 +14,7 @@ import transformers
 
 from gffusion._version import __version__
 from gffusion.data import ImagePair, ReadOptions
-from gffusion.data.infrared_range import format_options
-from gffusion.data.visible_range import format_visible_range
+from gffusion.data.infrared_range import format_options, format_value
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.utils.escaping import to_line
 from gffusion.zoo.digest import hash_files
@@ -119,7 +118,7 @@ def _list_versions() -> dict[str, str]:
 def _to_json(option: Any) -> str | int | None:
     """Return an option as it is, a range as it is typed, and a rig or a format of raw frames in words."""
     if isinstance(option, tuple):
-        return format_visible_range(option)
+        return format_value(option)
     return option if isinstance(option, str | int | None) else repr(option)
 
 
