@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.cameras.swapped_images import Evidence, are_swapped, find_swap
+from gffusion.data.boxes.base import MAX_CLASSES, Boxes, NamedBoxes, clip_boxes
 from gffusion.data.boxes.checks import check_pixels, check_sizes
 from gffusion.data.class_names import check_class_names
 from gffusion.data.decoded_image import ImageReadError
@@ -23,7 +24,6 @@ from gffusion.models.gffusion.image_arrays import to_array
 from gffusion.models.gffusion.image_sizes import check_same_size
 
 from .base import DecodedPair, PairSource, digest, log_new_kinds, to_arrays
-from .objects import convert_objects, list_column, read_category_names
 
 _ADVICE = 'Rows are not aligned: align the images before, or write them to folders for ReadOptions(align="auto")'
 
@@ -55,7 +55,7 @@ class DatasetRows(PairSource):
         self.has_labels, self.has_boxes = "labels" in columns, "boxes" in columns
         source = "class_names"
         if class_names is None:
-            class_names = read_category_names(features.get(columns.get("boxes")))
+            class_names = _read_category_names(features.get(columns.get("boxes")))
             source = f"the ClassLabel of the column {columns.get('boxes')!r} (class_names= replaces it)"
         self.class_names = None if class_names is None else check_class_names(class_names, source)
         # Values of `Array2D` and `Array3D` features are read as lists or 64-bit integers.
@@ -92,7 +92,7 @@ class DatasetRows(PairSource):
             with suppress(OSError, ValueError, TypeError, KeyError, MemoryError):  # reported when the row is used
                 row = self._dataset[index]  # once, as this decodes its images
                 objects = row[self._columns["boxes"]]
-                own = [(float(x), float(y), float(w), float(h)) for x, y, w, h in list_column(objects, "bbox")]
+                own = [(float(x), float(y), float(w), float(h)) for x, y, w, h in _list_column(objects, "bbox")]
                 sizes += [self._find_size(index, row)] * len(own)
                 boxes += own
         origin = f"the column {self._columns['boxes']!r}"
@@ -138,7 +138,7 @@ class DatasetRows(PairSource):
         size = check_same_size(sizes, _ADVICE)
         if self.has_boxes:
             objects = row[self._columns["boxes"]]
-            decoded |= to_arrays(convert_objects(objects, size, self.class_names, self._describe_cell(index, "boxes")))
+            decoded |= to_arrays(_convert_objects(objects, size, self.class_names, self._describe_cell(index, "boxes")))
         return decoded
 
     def read_labels(self, index: int) -> NDArray[Any]:
@@ -238,3 +238,40 @@ def _to_labels(value: Any) -> NDArray[Any]:
     if labels.ndim != 2 or labels.dtype.kind not in "bui":
         raise ValueError(f"a label map must be (H, W) class indices, got {labels.dtype} of shape {labels.shape}")
     return labels
+
+
+def _convert_objects(objects: Any, size: tuple[int, int], class_names: tuple[str, ...] | None, origin: str) -> Boxes:
+    """Return the boxes of one row, clipped to the image; raise ValueError, naming `origin`, if a category is not a class.
+
+    Objects are a dict of lists, or a list of dicts, of "bbox" (left, top, width, height in pixels) and "category" (an
+    index or a name).
+    """
+    try:
+        corners = [(x, y, x + w, y + h) for x, y, w, h in _list_column(objects, "bbox")]
+        categories = list(_list_column(objects, "category"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f'{origin}: boxes must be a dict of "bbox", a list of (left, top, width, height), and "category", a list of '
+            f"indices or names, got {objects!r}"
+        ) from error
+    if len(categories) != len(corners):
+        raise ValueError(f"{origin}: {len(corners)} boxes have {len(categories)} categories")
+    if any(isinstance(category, str) for category in categories):
+        return NamedBoxes(origin, None, tuple(categories), tuple(corners)).to_boxes(size, class_names)
+    classes = [int(category) for category in categories]
+    known = len(class_names) if class_names else MAX_CLASSES
+    if classes and not 0 <= min(classes) <= max(classes) < known:
+        raise ValueError(f"{origin}: categories must be indices from 0 to {known - 1}, got {classes}")
+    return clip_boxes(corners, classes, size, origin)
+
+
+def _list_column(objects: Any, name: str) -> Any:
+    """Return "bbox" or "category" of all objects of one row."""
+    return objects[name] if isinstance(objects, dict) else [entry[name] for entry in objects]
+
+
+def _read_category_names(objects: Any) -> Sequence[str] | None:
+    """Return the names of the `ClassLabel` under "category", if the feature of the column `objects` has one."""
+    objects = getattr(objects, "feature", objects)
+    category = objects.get("category") if isinstance(objects, dict) else None
+    return getattr(getattr(category, "feature", category), "names", None)
