@@ -21,8 +21,6 @@ THERMAL_PAGE = "thermal"
 GDAL_NODATA, PAGE_NAME = 42113, 285
 _REDUCED, _MASK = 1, 4  # bits of the tag NewSubfileType
 _MAX_FRAMES = 64
-# LZW, deflate, PackBits, LZMA and zstandard, of which damaged files make libtiff in Pillow print to stderr.
-_LOSSLESS = (5, 8, 32773, 32946, 34925, 50000)
 # Without a handler of the application, Python prints what the libraries log; what matters is in our errors.
 for _library in ("tifffile", "PIL"):
     logging.getLogger(_library).addHandler(logging.NullHandler())
@@ -31,38 +29,21 @@ for _library in ("tifffile", "PIL"):
 def decode_misread_tiff(
     content: bytes, image: TiffImagePlugin.TiffImageFile, options: DecodeOptions
 ) -> DecodedImage | None:
-    """Decode a TIFF file with several pages, or of which Pillow would change the values; None for others."""
-    if count_frames(image) > 1 or _is_misread_by_pillow(image) or _is_plain_lossless(image):
-        return decode_tiff(content, options)
-    if 1 in image.tag_v2.get(TiffImagePlugin.EXTRASAMPLES, ()):  # Pillow divides the colors by this channel
-        stored = decode_tiff(content, options)
-        if stored.extra_channel is not None and not is_opacity(stored.extra_channel):
-            return stored
-    return None
+    """Decode a TIFF file of gray or RGB, of more than 8 bits, or of several pages; None for others, such as palettes and CMYK.
 
-
-def _is_plain_lossless(image: TiffImagePlugin.TiffImageFile) -> bool:
-    tags = image.tag_v2
-    values = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION), tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
-    bits = set(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
-    return values in ((1, 1), (2, 3)) and bits <= {8, 16, 32} and tags.get(TiffImagePlugin.COMPRESSION) in _LOSSLESS
-
-
-def _is_misread_by_pillow(image: TiffImagePlugin.TiffImageFile) -> bool:
-    """Return whether Pillow would change the values of a TIFF file.
-
-    It reduces deep color to 8 bits, inverts white is zero, and reads signed 8 and unsigned 32 bits with the wrong sign.
+    Pillow reduces deep color to 8 bits, inverts white is zero, reads signed 8 and unsigned 32 bits with the wrong sign, and
+    drops or mixes further channels; and its libtiff prints to stderr about damaged files.
     """
     tags = image.tag_v2
-    bits: int = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
-    white_is_zero: bool = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
-    is_deep_color = bits > 8 and (white_is_zero or tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) > 1)
-    formats = set(tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,)))
-    has_more_samples = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) > 3 and not {1, 2} & set(
-        tags.get(TiffImagePlugin.EXTRASAMPLES, (1,))
+    bits, kind = (
+        max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))),
+        tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION),
     )
-    is_integer = is_deep_color or 2 in formats or (bits == 32 and 3 not in formats)
-    return is_integer or (has_more_samples and tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) in (1, 2))
+    is_plain = bits == 8 and kind in (1, 2)
+    if is_plain and 1 in tags.get(TiffImagePlugin.EXTRASAMPLES, ()):  # Pillow divides the colors by this channel
+        stored = decode_tiff(content, options)
+        return stored if stored.extra_channel is not None and not is_opacity(stored.extra_channel) else None
+    return decode_tiff(content, options) if is_plain or bits > 8 or count_frames(image) > 1 else None
 
 
 def count_frames(image: Image.Image) -> int:

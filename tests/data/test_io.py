@@ -71,6 +71,11 @@ class TestReadImage:
         assert_same(read_image(tmp_path / "deep.tif"), DEEP_GRAY)
         assert_same(read_image(write(tmp_path / "deep.png", encode_deep_png(DEEP_GRAY))), DEEP_GRAY)
 
+    def test_12_bit_jpeg_in_tiff(self, tmp_path: Path) -> None:
+        values = (60 * np.add.outer(np.arange(24), np.arange(40))).astype(np.uint16)
+        tifffile.imwrite(tmp_path / "deep.tif", values, compression="jpeg")
+        assert np.abs(read_image(tmp_path / "deep.tif").astype(int) - values).max() <= 16
+
     def test_32_bit_integers_that_fit_16(self, tmp_path: Path) -> None:
         tifffile.imwrite(tmp_path / "wide.tif", DEEP_GRAY.astype(np.int32))
         assert_same(read_image(tmp_path / "wide.tif"), DEEP_GRAY)

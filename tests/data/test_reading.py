@@ -63,9 +63,15 @@ class TestFourChannels:
         pair = read_alone(tmp_path / "a.tif")
         np.testing.assert_array_equal(np.dstack([pair.visible, pair.infrared]), RGBT.astype(dtype))
 
-    def test_gray_and_thermal(self, tmp_path: Path) -> None:
-        stored = np.dstack([VISIBLE[..., 0], THERMAL])
-        pair = read_alone(write(tmp_path / "a.png", encode(stored, "PNG")))
+    @pytest.mark.parametrize("planar", [None, "contig", "separate"])
+    def test_gray_and_thermal(self, tmp_path: Path, planar: str | None) -> None:
+        stored, path = np.dstack([VISIBLE[..., 0], THERMAL]), write(tmp_path / "a", b"")
+        if planar is None:
+            write(path, encode(stored, "PNG"))
+        else:
+            planes = stored if planar == "contig" else np.moveaxis(stored, -1, 0)
+            tifffile.imwrite(path, planes, photometric="minisblack", planarconfig=planar, extrasamples=["unspecified"])
+        pair = read_alone(path)
         np.testing.assert_array_equal(np.dstack([pair.visible, pair.infrared]), stored)
 
     def test_orientation(self, tmp_path: Path) -> None:
