@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from gffusion.cameras import InfraredFrame
 from gffusion.cameras.byte_order import is_byte_swapped
-from gffusion.cameras.missing import format_share, join_masks
+from gffusion.cameras.missing import find_missing, format_share, join_masks
 
 from .decoded_image import DecodedImage, to_supported
 
@@ -31,7 +31,7 @@ def to_frame(decoded: DecodedImage, use_indices: bool = True) -> InfraredFrame:
     if decoded.indices is not None and decoded.palette is not None:
         from gffusion.cameras.cleaning import read_indices  # here to save start-up time
 
-        unmeasured = _find_no_data(decoded.indices, decoded.no_data)
+        unmeasured = find_missing(decoded.indices, decoded.no_data)
         missing = join_masks(transparent, unmeasured)
         if use_indices:
             values, notes = read_indices(_drop_indices(decoded.indices, missing), decoded.palette, values)
@@ -41,12 +41,6 @@ def to_frame(decoded: DecodedImage, use_indices: bool = True) -> InfraredFrame:
         notes = (*notes, f"transparent infrared pixels ({format_share(transparent)}) filled")
     no_data = decoded.no_data if decoded.indices is None else None
     return InfraredFrame(values, missing=missing, no_data=no_data, notes=notes)
-
-
-def _find_no_data(indices: NDArray[np.uint8], no_data: float | None) -> NDArray[np.bool_] | None:
-    """Return where the tag GDAL_NODATA marks indices, (H, W); None if it does nowhere."""
-    missing = indices == no_data
-    return missing if no_data is not None and missing.any() else None
 
 
 def _drop_indices(indices: NDArray[np.uint8], missing: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
