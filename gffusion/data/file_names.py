@@ -46,15 +46,7 @@ _FILLERS = (
 _NAMED_SHOT = re.compile(r"(dji_(?:\d+_)?\d{3,5})_([a-z])(?=_)")
 
 # Names of visible images, and the names of their infrared images: VEDAI, LasHeR, RGBT234 and the original archive of TNO.
-_KNOWN_NAMES = tuple(
-    (re.compile(visible), infrared)
-    for visible, infrared in (
-        (r"(.+)_co", r"\1_ir"),
-        (r"v(\d+)", r"i\1"),
-        (r"(\d+)v", r"\1i"),
-        (r"vis_(.+)_r", r"ir_\1_g"),
-    )
-)
+_KNOWN_NAMES = ((r"(.+)_co", r"\1_ir"), (r"v(\d+)", r"i\1"), (r"(\d+)v", r"\1i"), (r"vis_(.+)_r", r"ir_\1_g"))
 
 # Largest differences of the time stamps of the two files of one shot, in seconds: with equal and with consecutive
 # numbers.
@@ -220,7 +212,7 @@ def match_known_names(visible: Iterable[str], others: Set[str], are_results: boo
     found = {}
     for stem in visible:
         for pattern, infrared in _KNOWN_NAMES:
-            if name := pattern.fullmatch(stem):
+            if name := re.fullmatch(pattern, stem):
                 names = {name.expand(infrared), name[1]} if are_results else {name.expand(infrared)}
                 if len(names & others) == 1:
                     found[stem] = min(names & others)
