@@ -195,8 +195,7 @@ def _check_arguments(pairs: Sequence[PairArrays], transform: str) -> None:
 
 def _find_candidates(pairs: Sequence[EdgePair], transform: Transform, start: Rig | None) -> list[Fit]:
     """Return distinct rigs, refined on small images, the one with the most evidence first."""
-    found = search_rigs(pairs, [1.0], [0.0]) if transform == "translation" else search_rigs(pairs)
-    matrices = [candidate.matrix for candidate in found]
+    matrices = search_rigs(pairs, [1.0], [0.0]) if transform == "translation" else search_rigs(pairs)
     if start is not None:
         matrices.insert(0, start.matrix)
     simple: Transform = transform if PARAMETERS[transform] <= PARAMETERS["similarity"] else "similarity"

@@ -1,7 +1,7 @@
 """Exhaustive search of the position, scale and rotation of the infrared image, on small images."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -20,22 +20,10 @@ _LONGEST = 96  # pixels of the longer side of the visible image
 _MAX_SHIFT = 0.25  # of the visible image's sides
 
 
-class Candidate(NamedTuple):
-    """A possible rig.
-
-    Attributes:
-        score: Agreement of the edges, in standard deviations of unrelated edges.
-        matrix: (3, 3), as in [`Rig`].
-    """
-
-    score: float
-    matrix: NDArray[np.float64]
-
-
 def search_rigs(
     pairs: Sequence[EdgePair], zooms: Sequence[float] = ZOOMS, angles: Sequence[float] = ANGLES
-) -> list[Candidate]:
-    """Return the best position for every zoom and angle, best first.
+) -> list[NDArray[np.float64]]:
+    """Return the best position for every zoom and angle, (3, 3) as in [`Rig`], best first.
 
     The correlation of edges is computed for all positions at once with Fourier transforms, and summed over the pairs.
     """
@@ -58,7 +46,7 @@ def search_rigs(
             turned = [_turn(field, radians) for field in edges]
             scores = _correlate(visible, turned, canvas)
             candidates.append(_pick_best(scores, size, exact, turned[0].shape, radians))
-    return sorted(candidates, key=lambda candidate: -candidate.score)
+    return [matrix for _, matrix in sorted(candidates, key=lambda candidate: -candidate[0])]
 
 
 def _aspect(pair: EdgePair) -> float:
@@ -111,8 +99,8 @@ def _correlate(
 
 def _pick_best(
     scores: NDArray[Any], size: tuple[int, ...], shape: tuple[float, float], turned: tuple[int, ...], radians: float
-) -> Candidate:
-    """Return the best shift of the allowed ones.
+) -> tuple[float, NDArray[np.float64]]:
+    """Return the score of the best shift of the allowed ones, and its rig, (3, 3).
 
     Args:
         scores: Score by the shift of the infrared edges against the visible edges, periodic.
@@ -136,4 +124,4 @@ def _pick_best(
     middle, other_middle = ((np.array(sides[::-1]) - 1) / 2 for sides in (size, shape))
     pixels[:2, 2] = other_middle + turn @ (shift - middle)
     matrix = np.linalg.inv(from_relative(shape)) @ pixels @ from_relative((size[0], size[1]))
-    return Candidate(float(part[row, column]), matrix / matrix[2, 2])
+    return float(part[row, column]), matrix / matrix[2, 2]
