@@ -15,7 +15,7 @@ from .byte_order import is_byte_swapped
 from .jpeg_segments import Segment
 from .makers import MAX_PIXELS, clean_name
 from .png_chunks import strip_png
-from .radiometric_image import PictureInPicture, RadiometricImage
+from .radiometric_image import RadiometricImage
 from .temperatures import PlanckScale
 
 _APP1 = 0xE1
@@ -141,11 +141,12 @@ def _name_model(camera: bytes) -> str:
     return model if model.upper().startswith("FLIR") else f"FLIR {model}".strip()
 
 
-def _read_position(record: bytes) -> PictureInPicture | None:
+def _read_position(record: bytes) -> tuple[float, int, int] | None:
+    """Return the tags Real2IR, OffsetX and OffsetY."""
     if len(record) < 8:
         return None
-    position = PictureInPicture(*struct.unpack_from("<fhh", record))
-    return position if math.isfinite(position.real2ir) and 0.1 < position.real2ir < 20 else None
+    real2ir, x, y = struct.unpack_from("<fhh", record)
+    return (real2ir, x, y) if 0.1 < real2ir < 20 else None  # also refuses NaN
 
 
 def _read_temperature_scale(record: bytes) -> PlanckScale | None:
