@@ -3,7 +3,6 @@
 import re
 import unicodedata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -130,9 +129,8 @@ class TestFolders:
             ("可視光", "赤外線"), ("가시광", "열화상"), ("vis", "lwir"), ("eo", "ir"), ("RGB", "thermal_8_bit"), ("rgb", "nir"),
         ],
     )  # fmt: skip
-    @pytest.mark.parametrize("form", ["NFC", "NFD"])
-    def test_usual_names_of_folders(self, tmp_path: Path, visible: str, infrared: str, form: Any) -> None:
-        folders = [tmp_path / unicodedata.normalize(form, name) for name in (visible, infrared)]
+    def test_usual_names_of_folders(self, tmp_path: Path, visible: str, infrared: str) -> None:
+        folders = [tmp_path / unicodedata.normalize("NFD", name) for name in (visible, infrared)]
         make_images(*folders)
         (tmp_path / "labels_old").mkdir()
         for match in (find_pairs(tmp_path).match, match_pairs(tmp_path, tmp_path)):

