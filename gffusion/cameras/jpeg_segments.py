@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 SCAN, END = 0xDA, 0xD9
@@ -32,20 +33,10 @@ def read_segments(content: bytes) -> list[Segment]:
         >>> read_segments(bytes.fromhex("ffd8 ffe1 0004 4142 ffd9"))
         [Segment(marker=225, payload=b'AB')]
     """
-    segments: list[Segment] = []
-    position = 2
-    while content[:2] == b"\xff\xd8" and content[position : position + 1] == b"\xff":
-        marker = content[position + 1 : position + 2]
-        if marker == b"\xff":  # fill byte
-            position += 1
-            continue
-        length = int.from_bytes(content[position + 2 : position + 4], "big")
-        if not marker or marker[0] in (SCAN, END) or length < 2 or position + 2 + length > len(content):
-            break
-        if len(segments) == _MAX_SEGMENTS:
-            raise ValueError(f"it has more than {_MAX_SEGMENTS} segments")
-        segments.append(Segment(marker[0], content[position + 4 : position + 2 + length]))
-        position += 2 + length
+    found = takewhile(lambda segment: segment.marker not in (SCAN, END), iterate_segments(content))
+    segments = list(islice(found, _MAX_SEGMENTS + 1))
+    if len(segments) > _MAX_SEGMENTS:
+        raise ValueError(f"it has more than {_MAX_SEGMENTS} segments")
     return segments
 
 
@@ -55,7 +46,7 @@ def join_payloads(segments: list[Segment], marker: int) -> bytes:
 
 
 def iterate_segments(content: bytes) -> Iterator[Segment]:
-    """Yield the segments of the first image of a JPEG file, also those between scans; the payload of `END` is all that follows."""
+    """Yield the complete segments of the first image of a JPEG file, also between scans; the payload of `END` is all that follows."""
     position = 2
     while content[:2] == b"\xff\xd8" and (found := _MARKER.search(content, position)) is not None:
         marker, position = found[0][1], found.end()
@@ -63,6 +54,8 @@ def iterate_segments(content: bytes) -> Iterator[Segment]:
             yield Segment(END, content[position:])
             return
         length = int.from_bytes(content[position : position + 2], "big")
+        if position + length > len(content):
+            return
         yield Segment(marker, content[position + 2 : position + length])
         position += max(length, 2)
 
