@@ -176,8 +176,19 @@ def read_pair(visible: Source, infrared: Source, options: ReadOptions = ReadOpti
     names = name_source(visible, "visible"), name_source(infrared, "infrared")
     if names[0] == names[1]:
         names = f"the visible image in {names[0]}", f"the infrared image in {names[0]}"
-    pair = complete_pair(image, frame, options, names)
-    if found := note_common_frame(image, frame.values):
+    return finish_pair(image, frame, notes, options, names)
+
+
+def finish_pair(
+    visible: NDArray[Any], frame: InfraredFrame, notes: tuple[str, ...], options: ReadOptions, names: tuple[str, str]
+) -> PairImages:
+    """Complete a pair of single images by [`complete_pair`], with notes from before, and on a frame that both images have.
+
+    Raises:
+        ValueError: As for [`complete_pair`].
+    """
+    pair = complete_pair(visible, frame, options, names)
+    if found := note_common_frame(visible, frame.values):
         notes += tuple(note for note in pair.notes if BORDER_FILLED not in note)  # the frame is the border
         return pair._replace(notes=notes + found)
     return pair._replace(notes=notes + pair.notes)

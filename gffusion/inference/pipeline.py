@@ -21,7 +21,7 @@ from gffusion.data.contents import Content, is_content, name_source, read_source
 from gffusion.data.decoded_image import DecodeOptions
 from gffusion.data.infrared_notes import measure_range
 from gffusion.data.modalities import holds_both
-from gffusion.data.reading import clean, complete_pair, decode_both, decode_infrared, decode_visible
+from gffusion.data.reading import clean, decode_both, decode_infrared, decode_visible, finish_pair
 from gffusion.data.rigs import find_rig, parse_align
 from gffusion.data.urls import is_url, read_url
 from gffusion.data.visible_range import VisibleFrame, map_visible
@@ -294,9 +294,9 @@ def _find_rig(inputs: Any, timeout: float | None, given: dict[str, Any]) -> Read
 
 def _load_pair(pair: SourcePair, timeout: float | None, options: ReadOptions) -> PairImages:
     image, frame, notes, names = _decode_pair(pair, timeout, options)
-    images = complete_pair(image, frame, options, names)
+    images = finish_pair(image, frame, notes, options, names)
     where = name_first(list(dict.fromkeys(names)))  # once if one file holds both
-    for note in notes + images.notes:
+    for note in images.notes:
         logger.warning_once(f"{where}: {note}")
     return images
 

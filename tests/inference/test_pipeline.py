@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 from transformers import CLIPImageProcessor, pipeline
 
 from gffusion import GFFusionImageProcessor, GFFusionModel, ImageFusionPipeline
-from gffusion.data import write_image
+from gffusion.data import read_pair, write_image
 
 Pair = tuple[NDArray[Any], NDArray[Any]]
 Direct = Callable[..., NDArray[Any]]
@@ -377,3 +377,19 @@ def test_noise_behind_a_shutter_is_noted(fuse: ImageFusionPipeline, caplog: pyte
         fused = list(fuse(given, infrared_range="percentile", batch_size=2))
         notes = [message for message in caplog.messages if "below 3 % of the usual one" in message]
         assert len(fused) > 1 and [note.partition(":")[0] for note in notes] == [expected] * bool(expected)
+
+
+def test_notes_are_those_of_read_pair(
+    fuse: ImageFusionPipeline, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A frame that both images have is no border of a registration."""
+    visible, infrared = make_pair(60, 80)
+    files = tmp_path / "visible.png", tmp_path / "infrared.png"
+    for file, image in zip(files, (visible, infrared), strict=True):
+        framed = image.copy()
+        framed[[*range(9), *range(-9, 0)]] = 255
+        write_image(file, framed)
+    notes = read_pair(*files).notes
+    fuse(*files)
+    assert len(notes) == 1 and notes[0].startswith("both images have the same bars")
+    assert [message.partition(": ")[2] for message in caplog.messages] == [*notes]
