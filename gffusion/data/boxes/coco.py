@@ -68,6 +68,10 @@ def _load_json(path: Path) -> dict[str, Any]:
         content = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a JSON file: {error}") from error
+    if isinstance(content, list):
+        raise ValueError(
+            f"{path} is not a COCO detection file: it is a list, such as Label Studio's JSON-MIN: export the boxes as COCO"
+        )
     if not isinstance(content, dict) or (missing := {"images", "annotations", "categories"} - content.keys()):
         lacking = ", ".join(sorted(missing)) if isinstance(content, dict) else "an object at the top level"
         raise ValueError(f"{path} is not a COCO detection file: it lacks {lacking}")
@@ -123,8 +127,14 @@ def _is_uncertain(annotation: dict[str, Any]) -> bool:
     return any(values.values())
 
 
-def _to_corners(box: Any, image: dict[str, Any]) -> tuple[float, float, float, float]:
-    left, top, width, height = map(float, box)
+def _to_corners(annotation: dict[str, Any], image: dict[str, Any]) -> tuple[float, float, float, float]:
+    box, name = annotation.get("bbox"), f"the annotation {annotation.get('id')} of {image['file_name']}"
+    if not box:
+        raise ValueError(f"{name} has no bbox: export the boxes, too, or remove it")
+    try:
+        left, top, width, height = map(float, box)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} has the bbox {box!r:.60}: it must be [left, top, width, height]") from None
     if min(width, height) < 0:
         raise ValueError(f"the box {box} of {image['file_name']} has a negative side")
     return left, top, left + width, top + height
@@ -136,10 +146,10 @@ def _convert_image(
     names, corners, ignored = [], [], []
     for annotation in annotations:
         if _is_uncertain(annotation):
-            with contextlib.suppress(KeyError, TypeError, ValueError):  # some have no box, but a mask
-                ignored.append(_to_corners(annotation["bbox"], image))
+            with contextlib.suppress(ValueError):  # some have no box, but a mask
+                ignored.append(_to_corners(annotation, image))
         else:
-            corners.append(_to_corners(annotation["bbox"], image))
+            corners.append(_to_corners(annotation, image))
             names.append(_look_up(categories, int(annotation["category_id"]), "category"))
     return NamedBoxes(
         origin=f"{path} ({to_line(image['file_name'])})",

@@ -56,7 +56,20 @@ def test_ids_with_gaps(tmp_path: Path) -> None:
     [
         ({"annotations": [{"image_id": 5, "category_id": 2, "bbox": [0, 0, 1, 1]}]}, "the image 5, which"),
         ({"annotations": [{"image_id": 3, "category_id": 5, "bbox": [0, 0, 1, 1]}]}, "the category 5, which"),
-        ({"annotations": [{"image_id": 3, "category_id": 2}]}, "an entry lacks 'bbox'"),
+        *(
+            (
+                {"annotations": [{"id": 8, "image_id": 3, "category_id": 2} | box]},
+                rf"annotation 8 of b\.jpg has {message}",
+            )
+            for box, message in (
+                ({}, "no bbox: export"),
+                ({"bbox": []}, "no bbox: export"),
+                ({"bbox": None}, "no bbox: export"),
+                ({"bbox": [1, 2, 3]}, r"the bbox \[1, 2, 3\]: it must be"),
+                ({"bbox": [1, 2, 3, "x"]}, "the bbox .*: it must be"),
+                ({"bbox": 5}, "the bbox 5: it must be"),
+            )
+        ),
         ({"annotations": [{"image_id": 3, "category_id": 2, "bbox": [5, 5, -1, 1]}]}, "negative side"),
         *(
             (
@@ -105,7 +118,8 @@ def test_one_of_the_entries_of_an_image_can_lack_the_size(tmp_path: Path, sides:
     ("content", "message"),
     [
         ("{}", " is not a COCO detection file: it lacks annotations, categories, images"),
-        ("[]", " is not a COCO detection file: it lacks an object"),
+        ("[]", " is not a COCO detection file: it is a list, such as Label Studio's JSON-MIN: export"),
+        ("3", " is not a COCO detection file: it lacks an object"),
         ("{", " is not a JSON file"),
     ],
 )
