@@ -18,10 +18,11 @@ from .device import choose_device
 from .errors import exit_with_failures, user_errors
 from .fuse_reports import count_pairs
 from .library_logging import quiet_libraries
+from .masks_sheet import SHEET_PAIRS, check_contact_sheet, is_labeled, write_contact_sheet
 from .messages import print_note, print_warning
 from .option_values import split_list
 from .options import DEVICES, OverwriteFilesOption, QuietOption
-from .outputs import check_new, check_not_inputs, check_parent, check_writable, new_output, resolve_files, write_output
+from .outputs import check_new, check_not_inputs, check_parent, check_writable, new_output, write_output
 from .printing import list_names, print_line
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from gffusion.labeling.labels import LabelResult
     from gffusion.labeling.masks import MaskMethod
 
-_SHEET_PAIRS = 8
 _ENCODER = "facebook/dinov2-base"
 
 
@@ -125,7 +125,7 @@ def masks(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help=f"Also write an image that shows the label maps of up to {_SHEET_PAIRS} pairs. An existing one is replaced with --overwrite only.",
+            help=f"Also write an image that shows the label maps of up to {SHEET_PAIRS} pairs. An existing one is replaced with --overwrite only.",
         ),
     ] = None,
     device: Annotated[str, typer.Option("--device", metavar="NAME", help=f"For pca: {DEVICES}")] = "auto",
@@ -156,8 +156,8 @@ def masks(
         check_not_inputs(label_maps, _list_sources(match))
         if contact_sheet is not None:
             data_files = [*_list_sources(match), *_list_labels(match)]
-            _check_contact_sheet(contact_sheet, data_files, found.labels or data / "labels", label_maps)
-        todo = [pair for pair in pairs if overwrite or not _is_labeled(pair)]
+            check_contact_sheet(contact_sheet, data_files, found.labels or data / "labels", label_maps)
+        todo = [pair for pair in pairs if overwrite or not is_labeled(pair)]
         if contact_sheet is not None and len(todo) == len(pairs):  # otherwise, it can be of this command, interrupted
             check_new(contact_sheet, overwrite)
         ranges = _measure(pairs, options, read_options) if todo or contact_sheet else None
@@ -174,7 +174,7 @@ def masks(
         else:
             print_line(f"nothing to do: all {len(pairs)} label maps exist; --overwrite replaces them")
         if contact_sheet is not None:
-            _write_contact_sheet(pairs, names, contact_sheet, ranges, overwrite, max_pixels)
+            write_contact_sheet(pairs, names, contact_sheet, ranges, overwrite, max_pixels)
     if failed:
         failures = [(result.pair.name, result.error) for result in failed]
         exit_with_failures("failed", failures, is_partial=count + len(pairs) > len(todo))
@@ -199,21 +199,12 @@ def _refuse_options(options: Mapping[str, Any]) -> None:
         raise ValueError(f"{' and '.join(given)} can be used with --method pca only: leave it out")
 
 
-def _check_contact_sheet(sheet: Path, files: list[Path], labels: Path, label_maps: list[Path]) -> None:
-    """Raise ValueError if the contact sheet would be in a folder of the data, or look like a label map."""
-    resolved, folders = sheet.resolve(), {labels, *(path.parent for path in files)}
-    if resolved.parent in {folder.resolve() for folder in folders} or resolved in resolve_files(files):
-        raise ValueError(f"--contact-sheet {sheet} is in a folder of the data: choose another folder")
-    if resolved.with_suffix("") in (path.with_suffix("") for path in resolve_files(label_maps)):
-        raise ValueError(f"--contact-sheet {sheet} has the name of a label map: choose another one")
-
-
 def _find_pairs(
     data: Path, layout: str, split: str | None, given_names: list[str] | None
 ) -> tuple[list["ImagePair"], Sequence[str] | None, "FoundPairs"]:
     """Return the pairs with boxes, the class names of the boxes, and all that was found."""
     from gffusion.data.boxes import has_class_names  # saves start-up time
-    from gffusion.data.boxes.checks import check_boxes
+    from gffusion.data.boxes.checks import check_boxes, check_has_objects, note_outlines
     from gffusion.data.class_names import check_class_names
     from gffusion.data.layouts import find_pairs
     from gffusion.data.layouts.unread import describe_unread
@@ -231,7 +222,10 @@ def _find_pairs(
         raise ValueError(
             f"{file} contains class names: list all names in order in {names_file}, or pass --class-names A,B"
         )
-    if note := check_boxes({pair.visible: pair.boxes for pair in pairs}, class_names, can_fail_alone=True):
+    boxes = {pair.visible: pair.boxes for pair in pairs}
+    check_has_objects(boxes.values())
+    notes = check_boxes(boxes, class_names, can_fail_alone=True), note_outlines(boxes.values())
+    for note in filter(None, notes):
         print_note(note)
     return pairs, class_names, found
 
@@ -272,12 +266,6 @@ def _measure(pairs: list["ImagePair"], given: dict[str, Any], read_options: "Rea
     if ranges.warning:
         print_warning(ranges.warning)
     return ranges
-
-
-def _is_labeled(pair: "ImagePair") -> bool:
-    from gffusion.utils.atomic import is_written  # saves start-up time
-
-    return pair.labels is not None and is_written(pair.labels)
 
 
 def _load_method(
@@ -345,6 +333,8 @@ def _label(
     for (note, number), names in zip(summarize_notes(note for _, note in notes), group_names(notes), strict=True):
         print_note(note + count_pairs(number, names, len(done)))
     report = sum((result.report for result in done), MaskReport())
+    if report.ignored and not report.objects:
+        print_warning("no object was labeled: all boxes are marked as groups or doubtful objects, which become 255")
     failed = [result for result in done if result.error is not None]
     if len(done) < len(pairs):
         print_line(
@@ -355,34 +345,3 @@ def _label(
     count = len(done) - len(failed)
     seconds = time.perf_counter() - started
     return failed, count, f"labeled {count} pair{'s' * (count != 1)} in {seconds:.1f} s: {report.describe(count)}"
-
-
-def _write_contact_sheet(
-    pairs: list["ImagePair"],
-    class_names: Sequence[str] | None,
-    file: Path,
-    ranges: "PairRanges | None",
-    overwrite: bool,
-    max_pixels: int,
-) -> None:
-    import numpy as np
-
-    from gffusion.data.io import encode_image
-    from gffusion.labeling.contact_sheet import choose_pairs, draw_contact_sheet  # imports torch
-
-    if missing := [pair.name for pair in pairs if not _is_labeled(pair)]:  # a sheet without them would be kept later
-        reason = f"there is no label map of {list_names(missing)}; the same command writes it when all pairs have one"
-        print_line(f"wrote no contact sheet: {reason}", err=True)
-        return
-    chosen = choose_pairs(pairs, _SHEET_PAIRS, max_pixels)
-    if not chosen:
-        print_line(f"wrote no contact sheet: the {len(pairs)} label maps contain no objects", err=True)
-        return
-    content = encode_image(file, np.asarray(draw_contact_sheet(chosen, class_names, ranges)))
-    if file.is_file() and not overwrite and file.read_bytes() != content:
-        print_note(
-            f"--contact-sheet {file} exists and shows something else, so it is kept: remove it, or choose another file"
-        )
-        return
-    write_output(file, content)
-    print_line(f"{len(chosen)} of {len(pairs)} label maps shown -> {file}")

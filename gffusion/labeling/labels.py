@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gffusion.cameras.frozen_images import FrozenImages
 from gffusion.data.aligned_boxes import read_aligned_boxes
-from gffusion.data.boxes.checks import check_boxes
+from gffusion.data.boxes.checks import check_boxes, check_has_objects
 from gffusion.data.infrared_notes import measure_range
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.io import write_image
@@ -70,7 +70,7 @@ def write_labels(
 
     Raises:
         ValueError: If the ids in YOLO files seem to start at 1, boxes to be in another format, or [`choose_label_files`] refuses a
-            file, before the first map is written.
+            file, or all boxes are of groups with a mask in COCO files, before the first map is written.
 
     Examples:
         >>> import tempfile
@@ -86,6 +86,7 @@ def write_labels(
     ranges, pairs = ranges or PairRanges(InfraredOptions()), list(pairs)
     if not is_checked:
         check_boxes({pair.visible: pair.boxes for pair in pairs}, class_names, can_fail_alone=True)
+        check_has_objects(pair.boxes for pair in pairs)
     frozen = FrozenImages()
     for pair, file in zip(pairs, choose_label_files(pairs, folder), strict=True):
         try:

@@ -94,11 +94,35 @@ def test_uncertain_boxes_are_not_background(gffusion: Callable, data: Path, kind
         content = {"images": images, "annotations": crowds, "categories": [{"id": 1, "name": "person"}]}
         (data / "boxes" / "all.json").write_text(json.dumps(content))
     outcome = gffusion("masks", data, "--method", "threshold", "--class-names", "person", "--no-ignore-doubtful")
-    assert (outcome.exit_code, outcome.err) == (0, "")
+    warning = "warning: no object was labeled: all boxes are marked as groups or doubtful objects, which become 255\n"
+    assert (outcome.exit_code, outcome.err) == (0, warning)
     assert "0 objects, 0 found, 0 with the fallback; ignored 3 uncertain boxes -> " in outcome.out
     expected = np.zeros((160, 240), np.uint8)
     expected[30:90, 20:60] = 255
     np.testing.assert_array_equal(read(data / "labels" / f"{NAMES[2]}.png"), expected)
+
+
+@pytest.mark.parametrize(("brushed", "message"), [(3, r"all boxes \(3\) are"), (2, "2 of 3 boxes are"), (0, None)])
+def test_masks_drawn_with_the_brush_of_cvat(gffusion: Callable, data: Path, brushed: int, message: str | None) -> None:
+    """They are marked as groups; polygons are single objects, and rectangles no outlines."""
+    (data / "classes.txt").unlink()
+    shutil.rmtree(data / "boxes")
+    polygon, rectangle = [40, 30, 60, 90, 20, 90], [20, 30, 60, 30, 60, 90, 20, 90]
+    brush = {"segmentation": {"counts": [4000, 100, 34300], "size": [160, 240]}, "iscrowd": 1}
+    outlines = [{"segmentation": [polygon]}, {"segmentation": [rectangle]}, {}][: 3 - brushed] + [brush] * brushed
+    box = {"category_id": 1, "bbox": [20, 30, 40, 60]}
+    content = {
+        "images": [{"id": name, "file_name": f"{name}.png"} for name in NAMES],
+        "annotations": [{"image_id": name} | box | outline for name, outline in zip(NAMES, outlines, strict=True)],
+        "categories": [{"id": 1, "name": "person"}],
+    }
+    (data / "all.json").write_text(json.dumps(content))
+    outcome = gffusion("masks", data, "--method", "threshold")
+    assert (outcome.exit_code, (data / "labels").exists()) == ((2, False) if brushed == 3 else (0, True))
+    groups = re.findall(r"(.+) of groups with a mask .* CVAT writes iscrowd 1 for .*: set it to 0", outcome.err)
+    assert len(groups) == (message is not None) and all(re.search(message or "", group) for group in groups)
+    noted = f"note: 1 of {3 - brushed} boxes of COCO files have an outline of the object"
+    assert (noted in outcome.err) == (brushed < 3)
 
 
 def test_resumes(gffusion: Callable, data: Path) -> None:

@@ -57,6 +57,8 @@ class NamedBoxes:
         names: Class name of every box.
         coordinates: Left, top, right and bottom edges of every box in pixels.
         ignored: The same of groups and doubtful objects.
+        masked_groups: Number of groups in `ignored` that are drawn as a mask.
+        outlines: Number of boxes whose objects also have an outline, which is not used.
     """
 
     origin: str
@@ -64,6 +66,8 @@ class NamedBoxes:
     names: tuple[str, ...]
     coordinates: tuple[tuple[float, float, float, float], ...]
     ignored: tuple[tuple[float, float, float, float], ...] = ()
+    masked_groups: int = 0
+    outlines: int = 0
 
     def to_boxes(self, size: tuple[int, int], class_names: Sequence[str] | None) -> Boxes:
         """Return the boxes clipped to an image of `size` (H, W), with the indices of their names in `class_names`.

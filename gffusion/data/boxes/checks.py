@@ -1,7 +1,7 @@
 """Refuse boxes whose numbers have another meaning than in their format, which shows only in many boxes together."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,9 @@ _MARGIN = 0.1  # of the image, by which boxes of partly visible objects may exte
 _SHARE_OF_CORNERS = 0.9  # a few boxes can be damaged
 # Of two corners taken for a corner and a size, or a center and a size, about 55 and 25 % are outside in images of roads.
 _SHARE_OUTSIDE, _FEWEST_OUTSIDE = 0.2, 5
+_SHARE_OF_GROUPS = 0.2  # in COCO itself, one box of a hundred is of a group
 _COUNTED_FROM_0 = "Box ids count from 0"
+_BRUSH = "CVAT writes iscrowd 1 for masks drawn with the brush: set it to 0 if they are single objects"
 
 
 def check_boxes(
@@ -33,7 +35,7 @@ def check_boxes(
         can_fail_alone: Whether files without known classes are reported when they are used, unless all ids seem to start at 1.
 
     Returns:
-        A note if all classes but the first one occur, of three or more, or `None`.
+        A note if all classes but the first one occur, of three or more, or if many boxes of COCO files are of groups, or `None`.
 
     Raises:
         ValueError: If files contain class names but none are given, an id is not a class, or as [`check_centers`],
@@ -57,7 +59,56 @@ def check_boxes(
     for folder, rows in centers.items():
         check_centers(rows, str(folder))
     _check_coco(boxes)
-    return _check_class_ids(lines, class_names, can_fail_alone) if class_names else None
+    note = _check_class_ids(lines, class_names, can_fail_alone) if class_names else None
+    return note or _note_groups([image for image in boxes.values() if isinstance(image, NamedBoxes)])
+
+
+def check_has_objects(boxes: Iterable[Path | NamedBoxes | None]) -> None:
+    """Raise ValueError if all boxes are of groups with a mask in COCO files, which CVAT writes for single objects.
+
+    Examples:
+        >>> check_has_objects([NamedBoxes("all.json (1.png)", None, (), (), ignored=((0, 0, 9, 9),), masked_groups=1)])
+        Traceback (most recent call last):
+        ...
+        ValueError: all.json: all boxes (1) are of groups with a mask (iscrowd 1), so there is no object to label. CVAT ...
+    """
+    images = [image for image in boxes if image is not None]
+    named = [image for image in images if isinstance(image, NamedBoxes)]
+    groups = sum(image.masked_groups for image in named)
+    count = sum(len(image.coordinates) + len(image.ignored) for image in named)
+    if count and groups == count and len(named) == len(images):
+        raise ValueError(
+            f"{_get_file(named[0])}: all boxes ({count}) are of groups with a mask (iscrowd 1), so there is no object to label. {_BRUSH}"
+        )
+
+
+def note_outlines(boxes: Iterable[Path | NamedBoxes | None]) -> str | None:
+    """Return a note if boxes of COCO files have outlines, which are not used, or `None`.
+
+    Examples:
+        >>> note_outlines([NamedBoxes("all.json (1.png)", None, ("car",), ((0, 0, 9, 9),), outlines=1)])
+        '1 of 1 boxes of COCO files have an outline of the object, which is not used: label maps are made from the boxes'
+    """
+    named = [image for image in boxes if isinstance(image, NamedBoxes)]
+    if not (outlines := sum(image.outlines for image in named)):
+        return None
+    return (
+        f"{outlines} of {sum(len(image.coordinates) for image in named)} boxes of COCO files have an outline of the object, which "
+        "is not used: label maps are made from the boxes"
+    )
+
+
+def _note_groups(images: Sequence[NamedBoxes]) -> str | None:
+    """Return a note if many boxes are of groups with a mask, which CVAT writes for single objects, or `None`."""
+    groups = sum(image.masked_groups for image in images)
+    count = sum(len(image.coordinates) + len(image.ignored) for image in images)
+    if groups <= _SHARE_OF_GROUPS * count:
+        return None
+    return f"{groups} of {count} boxes are of groups with a mask (iscrowd 1) and are ignored. {_BRUSH}"
+
+
+def _get_file(image: NamedBoxes) -> str:
+    return image.origin.rsplit(" (", 1)[0]  # without the name of the image
 
 
 def _check_coco(boxes: Mapping[Path, Path | NamedBoxes | None]) -> None:
@@ -67,7 +118,7 @@ def _check_coco(boxes: Mapping[Path, Path | NamedBoxes | None]) -> None:
         if isinstance(image, NamedBoxes) and image.coordinates:
             with suppress(OSError, ValueError):
                 image = replace(image, size=image.size or read_size(file))
-            images[image.origin.rsplit(" (", 1)[0]].append(image)  # without the name of the image
+            images[_get_file(image)].append(image)
     for origin, part in images.items():
         rows = [_to_sizes(image) for image in part]
         check_pixels(np.vstack(rows), origin)

@@ -140,16 +140,32 @@ def _to_corners(annotation: dict[str, Any], image: dict[str, Any]) -> tuple[floa
     return left, top, left + width, top + height
 
 
+def _has_outline(annotation: dict[str, Any]) -> bool:
+    """Return whether an annotation has a mask, or a polygon other than the rectangle that some tools write for a box."""
+    outline = annotation.get("segmentation")
+    if not isinstance(outline, list):
+        return isinstance(outline, dict)
+    return any(isinstance(polygon, list) and not _is_rectangle(polygon) for polygon in outline)
+
+
+def _is_rectangle(polygon: list[Any]) -> bool:
+    x, y = set(map(str, polygon[::2])), set(map(str, polygon[1::2]))
+    return len(polygon) in (8, 10) and len(x) == len(y) == 2  # the last point can repeat the first one
+
+
 def _convert_image(
     path: Path, image: dict[str, Any], annotations: list[dict[str, Any]], categories: dict[int, str]
 ) -> NamedBoxes:
     names, corners, ignored = [], [], []
+    masked_groups, outlines = 0, 0
     for annotation in annotations:
         if _is_uncertain(annotation):
             with contextlib.suppress(ValueError):  # some have no box, but a mask
                 ignored.append(_to_corners(annotation, image))
+                masked_groups += bool(annotation.get("iscrowd")) and isinstance(annotation.get("segmentation"), dict)
         else:
             corners.append(_to_corners(annotation, image))
+            outlines += _has_outline(annotation)
             names.append(_look_up(categories, int(annotation["category_id"]), "category"))
     return NamedBoxes(
         origin=f"{path} ({to_line(image['file_name'])})",
@@ -157,4 +173,6 @@ def _convert_image(
         names=tuple(names),
         coordinates=tuple(corners),
         ignored=tuple(ignored),
+        masked_groups=masked_groups,
+        outlines=outlines,
     )
