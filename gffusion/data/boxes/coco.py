@@ -19,7 +19,8 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
 
     Boxes are stored as `[left, top, width, height]` in pixels (https://cocodataset.org/#format-data). Boxes of
     annotations with `iscrowd` contain groups, and those with `ignore` doubtful objects: they are `NamedBoxes.ignored`.
-    Images may lack `width` and `height`, or have 0 or null, also in one of several entries of an image.
+    Images may lack `width` and `height`, or have 0 or null, also in one of several entries of an image. The first category of
+    files of Roboflow is left out: it names the project, and has no objects.
 
     Returns:
         The boxes of every listed image by its stem, including images without annotations, and the names of the
@@ -44,7 +45,7 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
     content = _load_json(path)
     try:
         categories = _index_by_id(
-            "categories", ((int(entry["id"]), str(entry["name"])) for entry in content["categories"])
+            "categories", ((int(entry["id"]), str(entry["name"])) for entry in _list_categories(content))
         )
         images = _index_by_id("images", _list_images(content["images"]))
         annotations: dict[Any, list[dict[str, Any]]] = {key: [] for key in images}
@@ -76,6 +77,18 @@ def _load_json(path: Path) -> dict[str, Any]:
         lacking = ", ".join(sorted(missing)) if isinstance(content, dict) else "an object at the top level"
         raise ValueError(f"{path} is not a COCO detection file: it lacks {lacking}")
     return content
+
+
+def _list_categories(content: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the categories without that of Roboflow for the project: the parent of all others, without objects."""
+    categories = list(content["categories"])
+    parents = [entry for entry in categories if entry.get("supercategory") == "none"]
+    if len(parents) != 1:
+        return categories
+    children = [entry for entry in categories if entry.get("supercategory") == parents[0]["name"]]
+    used = {str(annotation.get("category_id")) for annotation in content["annotations"]}
+    is_project = 0 < len(children) == len(categories) - 1 and str(parents[0]["id"]) not in used
+    return children if is_project else categories
 
 
 def _list_images(entries: Iterable[dict[str, Any]]) -> list[tuple[Any, dict[str, Any]]]:

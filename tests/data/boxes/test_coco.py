@@ -99,6 +99,24 @@ def test_malformed_entries(tmp_path: Path, changes: dict[str, Any], message: str
         read_coco(coco(tmp_path, **changes))
 
 
+def test_category_of_the_project_in_files_of_roboflow(tmp_path: Path) -> None:
+    """It is left out, but not a parent that has objects or is not that of all others."""
+    project = {"id": 0, "name": "street", "supercategory": "none"}
+    person, car, other = (
+        {"id": number, "name": name, "supercategory": parent}
+        for number, (name, parent) in enumerate([("person", "street"), ("car", "street"), ("dog", "animal")], start=1)
+    )
+    own = {"image_id": 3, "category_id": 0, "bbox": [1, 2, 3, 4]}
+    for categories, annotations, expected in (
+        ([project, person, car], [own | {"category_id": 2}], ("person", "car")),
+        ([project, person, car], [own], ("street", "person", "car")),
+        ([project, person, other], [], ("street", "person", "dog")),
+        ([project | {"supercategory": "place"}, person], [], ("street", "person")),
+        ([project], [], ("street",)),
+    ):
+        assert read_coco(coco(tmp_path, categories=categories, annotations=annotations))[1] == expected
+
+
 def test_repeated_entries_count_once(tmp_path: Path) -> None:
     repeated = {key: CONTENT[key] + [{**CONTENT[key][0], "license": 1}] for key in ("images", "categories")}
     assert read_coco(coco(tmp_path, **repeated)) == read_coco(coco(tmp_path))
