@@ -203,7 +203,8 @@ def _find_pairs(
     data: Path, layout: str, split: str | None, given_names: list[str] | None
 ) -> tuple[list["ImagePair"], Sequence[str] | None, "FoundPairs"]:
     """Return the pairs with boxes, the class names of the boxes, and all that was found."""
-    from gffusion.data.boxes import has_class_names  # saves start-up time
+    from gffusion.data.annotation_files import describe_json  # saves start-up time
+    from gffusion.data.boxes import has_class_names
     from gffusion.data.boxes.checks import check_boxes, check_has_objects, note_outlines
     from gffusion.data.class_names import check_class_names
     from gffusion.data.layouts import find_pairs
@@ -212,7 +213,8 @@ def _find_pairs(
     found = find_pairs(data, layout, split)
     pairs = [pair for pair in found.pairs if pair.boxes is not None]
     if not pairs:
-        raise ValueError(f"no pair of {data} has boxes to make label maps from{describe_unread(found.pairs, 'boxes')}")
+        unread = describe_unread(found.pairs, "boxes") + describe_json(data)
+        raise ValueError(f"no pair of {data} has boxes to make label maps from{unread}")
     if unboxed := [pair.name for pair in found.pairs if pair.boxes is None]:
         print_line(f"left out {len(unboxed)} without boxes: {list_names(unboxed)}", err=True)
     class_names = found.check_class_names() if given_names is None else check_class_names(given_names, "--class-names")

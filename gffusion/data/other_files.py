@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gffusion.utils.notes import name_first
 
+from .annotation_files import describe_held
 from .file_names import ANY, INFRARED_OR_NEAR, VISIBLE, find_core, is_named, normalize_name
 from .raw_frames import RAW_SUFFIXES
 
@@ -58,9 +59,12 @@ def recognize_unread(content: bytes) -> str | None:
 
 
 def describe_others(folder: Path, suffixes: tuple[str, ...], kind: str) -> str:
-    """Return what to do about a folder without files of these suffixes, for messages; `kind` is "images" or other words."""
-    advice = ""
-    if kind == "images":
+    """Return what to do about a folder without files of these suffixes, for messages.
+
+    `kind` is "images", of a folder that the user gave, or "label maps" or "box files", of one in a dataset.
+    """
+    advice = "" if kind == "images" else describe_held(folder, kind)
+    if kind != "box files":
         files = [file for file in folder.iterdir() if file.is_file()]
         if any(map(is_video, files)):
             advice += (
@@ -104,7 +108,8 @@ def _describe_subfolders(folder: Path, suffixes: tuple[str, ...], kind: str) -> 
     children = [child for child in sorted(folder.iterdir()) if child.is_dir() and not child.name.startswith(".")]
     counts = {child: sum(file.suffix.lower() in suffixes for file in child.iterdir()) for child in children}
     if any(counts.values()):
-        return f"; give one of its sub-folders {_show_counts(counts, folder)}"
+        shown = f"sub-folders {_show_counts(counts, folder)}"
+        return f"; give one of its {shown}" if kind == "images" else f"; move the files of its {shown} into it"
     counts = {
         Path(root): sum(Path(file).suffix.lower() in suffixes for file in files)
         for root, _, files in itertools.islice(os.walk(folder), _MAX_FOLDERS)
@@ -112,12 +117,12 @@ def _describe_subfolders(folder: Path, suffixes: tuple[str, ...], kind: str) -> 
     }
     if not any(counts.values()):
         return ""
-    shown = f"; give one of the folders in it {_show_counts(dict(sorted(counts.items())), folder)}"
+    shown = f"folders in it {_show_counts(dict(sorted(counts.items())), folder)}"
     if kind != "images":
-        return shown
+        return f"; move the files of the {shown} into it"
     both = next(filter(_has_both_kinds, sorted({path.parent for path, count in counts.items() if count})), None)
     example = f", such as {both}" if both else ""
-    return f"{shown}; `gffusion fuse` also takes a folder with one sub-folder for each kind{example}, or a CSV file of pairs"
+    return f"; give one of the {shown}; `gffusion fuse` also takes a folder with one sub-folder for each kind{example}, or a CSV file of pairs"
 
 
 def _show_counts(counts: Mapping[Path, int], folder: Path) -> str:

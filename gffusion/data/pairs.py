@@ -145,7 +145,7 @@ def match_pairs(
         )
         _check_any_match(_describe(visible), visible_files, _describe(infrared), infrared_files, partners, listed)
     paired = {stem: file for stem, file in visible_files.items() if stem in partners}
-    labels_files = list_folder(labels, IMAGE_SUFFIXES, "images") if labels is not None else {}
+    labels_files = list_folder(labels, IMAGE_SUFFIXES, "label maps") if labels is not None else {}
     labels_of = _match_others(_describe(visible), paired, str(labels), labels_files) if labels is not None else {}
     box_entries = _list_boxes(boxes)
     boxes_folder = str(boxes) if isinstance(boxes, Path) else "COCO file"

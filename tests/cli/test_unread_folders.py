@@ -19,6 +19,20 @@ def test_masks_name_the_folder_of_boxes(gffusion: Callable, tmp_path: Path) -> N
     assert f"{tmp_path / 'yolo'} is not read: rename the folder to boxes if it holds boxes" in outcome.err
 
 
+def test_masks_name_json_files_of_other_formats(gffusion: Callable, tmp_path: Path) -> None:
+    write_scenes(tmp_path, count=1, height=48, width=64)
+    shutil.rmtree(tmp_path / "boxes")
+    for name in ("via.json", "annotations/default.json", "ann/.hidden.json", "a/b/deep.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text('{"images": [], "annotations": []}')
+    outcome = gffusion("masks", tmp_path, "--method", "threshold")
+    assert outcome.exit_code == 2
+    assert (
+        "has boxes to make label maps from; its JSON files (annotations/default.json, via.json) are not" in outcome.err
+    )
+    assert "COCO file, which needs bbox, or from a Pascal VOC, YOLO or KAIST file" in outcome.err
+
+
 @pytest.mark.parametrize(
     ("moved", "files"),
     [(None, "the files in {root}/boxes"), ("boxes", "the files in {root}/mine"), ("", "a file of boxes for each pair")],

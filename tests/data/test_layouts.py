@@ -82,6 +82,13 @@ class TestFolders:
         write(tmp_path / "boxes" / "more.json", text)
         with pytest.raises(ValueError, match=r"2 COCO files \(all\.json"):
             find_pairs(tmp_path)
+        write(tmp_path / "boxes" / "more.json", '{"shapes": []}')
+        assert find_pairs(tmp_path).pairs[0].boxes.coordinates == ((1, 2, 4, 6),)
+        write(tmp_path / "boxes" / "all.json", '{"shapes": []}')  # LabelMe's, one for each image
+        with pytest.raises(
+            ValueError, match=r"boxes holds no box files; .* 2 \.json files: they are no COCO files; .* export"
+        ):
+            find_pairs(tmp_path)
 
     @pytest.mark.parametrize("folder", ["labels", "boxes"])
     @pytest.mark.parametrize(

@@ -329,6 +329,29 @@ class TestOneFolder:
         for other in (tmp_path, tmp_path / "link"):
             assert files_of(match_pairs(tmp_path, other)) == pairs
 
+    @pytest.mark.parametrize(
+        ("kind", "name", "message"),
+        [
+            (
+                "labels",
+                "1.txt",
+                r"1 \.txt file: if these are boxes, rename the folder to boxes and run `gffusion masks`",
+            ),
+            ("labels", "1.xml", r"1 \.xml file: if these are boxes, rename the folder to boxes"),
+            ("labels", "1.json", r"1 \.json file: export label maps as PNG files"),
+            ("labels", "1.npy", r"1 \.npy file: save each as a PNG file"),
+            ("labels", "1.gif", r"1 \.gif file; .*\(GIF\) is not read; convert"),
+            ("labels", "classes.txt", r"\.bmp$"),
+            ("labels", "default/1.png", r"\.bmp; move the files of its sub-folders default \(1 files\) into it$"),
+            ("labels", "a/b/1.png", r"\.bmp; move the files of the folders in it a/b \(1 files\) into it$"),
+            ("boxes", "train/1.txt", r"\.xml; move the files of its sub-folders train \(1 files\) into it$"),
+        ],
+    )
+    def test_folders_without_label_maps_or_boxes(self, tmp_path: Path, kind: str, name: str, message: str) -> None:
+        touch(tmp_path, "visible/1.png", "infrared/1.png", f"{kind}/{name}")
+        with pytest.raises(ValueError, match=rf"/{kind} holds no (label maps|box files); looked for .*{message}"):
+            match_pairs(tmp_path / "visible", tmp_path / "infrared", **{kind: tmp_path / kind})
+
     def test_sub_folders_are_named(self, tmp_path: Path) -> None:
         touch(tmp_path, "100MEDIA/1.png", "101MEDIA/2.png", "101MEDIA/3.png", ".hidden/4.png", "outdir/drive.mp4")
         message = r"holds no images; .* give one of its sub-folders 100MEDIA \(1 files\), 101MEDIA \(2 files\)$"

@@ -52,13 +52,16 @@ def find_listed(file: Path, with_boxes: bool) -> FoundPairs:
 
 
 def _find_coco(root: Path, boxes: Path | None) -> list[Path]:
-    """Return the COCO files in `boxes`, or without that folder, next to the images or in `annotations/`."""
+    """Return the COCO files in `boxes`, or without that folder, next to the images or in `annotations/`.
+
+    A single file in `boxes` is meant as one, also if it cannot be read.
+    """
     folders = [boxes] if boxes else [folder for folder in (root, find_folder(root, "annotations")) if folder]
     files = sorted(file for folder in folders for file in folder.iterdir() if is_listed(file, (".json",)))
-    if boxes:
+    if boxes and len(files) == 1:
         return files
-    # Other programs store their settings there.
-    keys = (b'"images"', b'"annotations"', b'"bbox"')
+    # Other programs store their settings there, or a file for each image.
+    keys = (b'"images"', b'"annotations"') if boxes else (b'"images"', b'"annotations"', b'"bbox"')
     return [file for file in files if file.is_file() and all(key in file.read_bytes() for key in keys)]
 
 
