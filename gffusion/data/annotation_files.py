@@ -1,6 +1,9 @@
 """What folders hold instead of label maps and boxes that can be read, in words."""
 
+import re
 from collections import Counter
+from collections.abc import Collection, Iterable
+from itertools import islice
 from pathlib import Path
 
 from gffusion.utils.notes import name_first
@@ -24,6 +27,7 @@ _ADVICE = {
 """What to do about files by the kind that a folder should hold and by the suffix."""
 
 _LISTS = ("classes.txt", "labelmap.txt")
+_COMPARED = 20  # names of images that are compared with those of all other files
 
 
 def describe_held(folder: Path, kind: str) -> str:
@@ -51,3 +55,22 @@ def describe_json(root: Path) -> str:
     files = sorted(file for pattern in ("*", "*/*") for file in root.glob(pattern) if is_listed(file, (".json",)))
     names = name_first([file.relative_to(root).as_posix() for file in files])
     return f"; its JSON files ({names}) are not read: {_FORMATS}" if files else ""
+
+
+def find_several(stems: Iterable[str], others: Collection[str]) -> list[str]:
+    """Return the names that contain the first of some stems, if several of them contain each stem.
+
+    Examples:
+        >>> find_several(["1", "2"], ["1_mask_car", "1_mask_person", "2_mask_car", "2_mask_person", "12"])
+        ['1_mask_car', '1_mask_person']
+        >>> find_several(["1", "2"], ["1_mask_car", "1_mask_person", "2_mask_car"])
+        []
+    """
+    compared = list(islice(stems, _COMPARED))
+    found = [[other for other in others if _contains(other, stem)] for stem in compared]
+    return found[0] if found and all(len(names) > 1 for names in found) else []
+
+
+def _contains(name: str, stem: str) -> bool:
+    """Return whether a name contains a stem that no letter or digit continues."""
+    return stem in name and re.search(rf"(?<![^\W_]){re.escape(stem)}(?![^\W_])", name) is not None

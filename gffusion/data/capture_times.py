@@ -12,10 +12,10 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from .folder_files import list_folder
 from .io import IMAGE_SUFFIXES
 from .nested import list_nested
 from .pair_lists import list_files
-from .pairs import list_folder
 
 # Year, month, day, hour, minute and second, with or without separators, and a fraction of 1 to 9 digits after a point or comma,
 # or of 3, 6 or 9 digits after another separator or none.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeGuard, TypeVar
 
+from .annotation_files import find_several
 from .boxes import BOX_SUFFIXES, NamedBoxes
 from .file_names import (
     ANY,
@@ -22,12 +23,12 @@ from .file_names import (
     is_named,
     match_known_names,
     match_shots,
-    natural_key,
     normalize_name,
 )
+from .folder_files import index_files, list_folder
 from .io import IMAGE_SUFFIXES
 from .mixed_folders import leave_out_other_kind
-from .other_files import describe_others, describe_unread, find_unread
+from .other_files import describe_unread, find_unread
 
 CLASSES_FILE = "classes.txt"
 """File of class names, one per line, that labelImg writes next to YOLO files."""
@@ -183,7 +184,7 @@ def match_results(visible: Sequence[Path], folder: Path, are_labels: bool = Fals
         FileNotFoundError, NotADirectoryError: If the folder does not exist or is a file.
         ValueError: If it contains no images, several files could match, or no stems match.
     """
-    images, results = _index_files(visible), list_folder(folder, IMAGE_SUFFIXES, "images")
+    images, results = index_files(visible), list_folder(folder, IMAGE_SUFFIXES, "images")
     kinds = (ANY,) if are_labels else (Words(FUSED_WORDS), INFRARED, INFRARED_OR_NEAR, FUSED)
     partners, _ = _find_partners(images, results, *kinds)
     _check_any_match(str(visible[0].parent), images, str(folder), results, partners)
@@ -246,40 +247,6 @@ def _describe(source: Path | Sequence[Path]) -> str:
     return str(source) if isinstance(source, Path) else "the given files"
 
 
-def _index_files(files: Iterable[Path]) -> dict[str, Path]:
-    """Return files by case-folded stem, in natural order."""
-    found: dict[str, Path] = {}
-    twins: list[tuple[Path, Path]] = []
-    for file in sorted(files, key=natural_key):
-        twin = found.setdefault(normalize_name(file.stem), file)
-        if twin is not file:
-            twins.append((twin, file))
-    if twins:  # names of pairs, results and rows of tables are stems, so that one of the two would be lost
-        twin, file = twins[0]
-        where = f" in {file.parent}" if twin.parent == file.parent else ""
-        names = (twin.name, file.name) if where else (twin, file)
-        more = f", and so have {len(twins) - 1} more" if len(twins) > 1 else ""
-        raise ValueError(
-            f"{names[0]} and {names[1]}{where} have the same stem (ignoring case){more}; remove or rename one"
-        )
-    return found
-
-
-def list_folder(folder: Path | Sequence[Path], suffixes: tuple[str, ...], kind: str) -> dict[str, Path]:
-    """Return the files of a folder, or given files, by case-folded stem, in natural order."""
-    if not isinstance(folder, Path):
-        return _index_files(folder)
-    if not folder.exists():
-        raise FileNotFoundError(f"the folder {folder} does not exist")
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file; pass a folder of {kind}")
-    files = _index_files(file for file in folder.iterdir() if is_listed(file, suffixes))
-    if not files:
-        advice = describe_others(folder, suffixes, kind)
-        raise ValueError(f"the folder {folder} holds no {kind}; looked for {', '.join(suffixes)}{advice}")
-    return files
-
-
 def _list_boxes(boxes: Path | Mapping[str, NamedBoxes] | None) -> Mapping[str, Path | NamedBoxes]:
     if boxes is None:
         return {}
@@ -324,6 +291,12 @@ def _match_others(
 ) -> dict[str, str]:
     """Return the stem of the label map or boxes of each visible stem."""
     partners, _ = _find_partners(visible, others, ANY)
+    if not partners and (several := find_several(visible, others)):
+        first, second, *_ = (describe_entry(others[stem]) for stem in several)
+        raise NoMatchError(
+            f"{other_folder} has several files for each image, such as {first} and {second}: if they hold one class or object each, "
+            "merge them into one file with the name of the image. A label map has a class id for each pixel"
+        )
     _check_any_match(folder, visible, other_folder, others, partners)
     return partners
 

@@ -21,8 +21,8 @@ from gffusion.cameras.cleaning import to_8_bits
 from gffusion.data import IMAGE_SUFFIXES, ReadOptions
 from gffusion.data.capture_times import read_time
 from gffusion.data.file_names import ANY, find_core, normalize_name
+from gffusion.data.folder_files import list_folder
 from gffusion.data.io import read_bytes, read_size
-from gffusion.data.pairs import list_folder
 from gffusion.data.raw_frames import RAW_SUFFIXES
 from gffusion.data.reading import decode_stored, decode_visible
 from gffusion.data.value_types import find_odd_types

@@ -352,6 +352,16 @@ class TestOneFolder:
         with pytest.raises(ValueError, match=rf"/{kind} holds no (label maps|box files); looked for .*{message}"):
             match_pairs(tmp_path / "visible", tmp_path / "infrared", **{kind: tmp_path / kind})
 
+    def test_several_label_maps_of_an_image(self, tmp_path: Path) -> None:
+        touch(tmp_path, "visible/1.png", "visible/2.png", "infrared/1.png", "infrared/2.png")
+        touch(tmp_path, *(f"labels/{number}_mask_{name}.png" for number in (1, 2) for name in ("car", "person")))
+        folders = (tmp_path / "visible", tmp_path / "infrared", tmp_path / "labels")
+        with pytest.raises(ValueError, match=r"such as 1_mask_car\.png and 1_mask_person\.png: .* merge them"):
+            match_pairs(*folders)
+        (tmp_path / "labels" / "2_mask_car.png").rename(tmp_path / "labels" / "12_mask_car.png")
+        with pytest.raises(ValueError, match="must have the same name"):
+            match_pairs(*folders)
+
     def test_sub_folders_are_named(self, tmp_path: Path) -> None:
         touch(tmp_path, "100MEDIA/1.png", "101MEDIA/2.png", "101MEDIA/3.png", ".hidden/4.png", "outdir/drive.mp4")
         message = r"holds no images; .* give one of its sub-folders 100MEDIA \(1 files\), 101MEDIA \(2 files\)$"

@@ -1,0 +1,41 @@
+"""List the files of a folder by their stems."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from .file_names import is_listed, natural_key, normalize_name
+from .other_files import describe_others
+
+
+def index_files(files: Iterable[Path]) -> dict[str, Path]:
+    """Return files by case-folded stem, in natural order."""
+    found: dict[str, Path] = {}
+    twins: list[tuple[Path, Path]] = []
+    for file in sorted(files, key=natural_key):
+        twin = found.setdefault(normalize_name(file.stem), file)
+        if twin is not file:
+            twins.append((twin, file))
+    if twins:  # names of pairs, results and rows of tables are stems, so that one of the two would be lost
+        twin, file = twins[0]
+        where = f" in {file.parent}" if twin.parent == file.parent else ""
+        names = (twin.name, file.name) if where else (twin, file)
+        more = f", and so have {len(twins) - 1} more" if len(twins) > 1 else ""
+        raise ValueError(
+            f"{names[0]} and {names[1]}{where} have the same stem (ignoring case){more}; remove or rename one"
+        )
+    return found
+
+
+def list_folder(folder: Path | Sequence[Path], suffixes: tuple[str, ...], kind: str) -> dict[str, Path]:
+    """Return the files of a folder, or given files, by case-folded stem, in natural order."""
+    if not isinstance(folder, Path):
+        return index_files(folder)
+    if not folder.exists():
+        raise FileNotFoundError(f"the folder {folder} does not exist")
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file; pass a folder of {kind}")
+    files = index_files(file for file in folder.iterdir() if is_listed(file, suffixes))
+    if not files:
+        advice = describe_others(folder, suffixes, kind)
+        raise ValueError(f"the folder {folder} holds no {kind}; looked for {', '.join(suffixes)}{advice}")
+    return files
