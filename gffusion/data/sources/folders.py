@@ -111,8 +111,7 @@ class FolderPairs(PairSource):
         size = images.visible.shape[0], images.visible.shape[1]
         if pair.labels is not None:
             decoded["labels"] = read_labels(pair.labels, self._read_options[index].max_pixels)
-            sizes = {str(pair.visible): size, str(pair.infrared): size, str(pair.labels): decoded["labels"].shape}
-            check_same_size(sizes)
+            _check_labels_size(pair, size, decoded["labels"].shape, self._read_options[index])
         elif self.has_labels:
             decoded["labels"] = np.full(size, IGNORED, np.uint8)
         if self.has_boxes:
@@ -145,8 +144,30 @@ class FolderPairs(PairSource):
             max_pixels = self._read_options[index].max_pixels
             check_end(read_bytes(pair.labels, max_pixels), f"label map {pair.labels}", DecodeOptions(max_pixels))
             labels_size = read_size(pair.labels, max_pixels)
-            check_same_size({str(pair.visible): size, str(pair.infrared): size, str(pair.labels): labels_size})
+            _check_labels_size(pair, size, labels_size, self._read_options[index])
         return size
+
+
+def _check_labels_size(
+    pair: ImagePair, size: tuple[int, int], labels_size: tuple[int, ...], options: ReadOptions
+) -> None:
+    """Raise ValueError if a label map has not the size of its pair; resizing one drawn on an infrared image would misplace it."""
+    is_moved = options.align not in ("none", "resize")
+    if labels_size != size and is_moved and labels_size == _read_stored_size(pair.infrared, options):
+        raise ValueError(
+            f"{pair.labels} measures {labels_size[1]} x {labels_size[0]} pixels (width x height), as {pair.infrared}: it seems to be "
+            f"drawn on the infrared image, which is moved into the frame of the visible image, {size[1]} x {size[0]}. Move the label "
+            "map with the same rig, by nearest neighbor and with 255 around it, or draw it on the visible image: resizing would misplace it"
+        )
+    check_same_size({str(pair.visible): size, str(pair.infrared): size, str(pair.labels): labels_size})
+
+
+def _read_stored_size(infrared: Path, options: ReadOptions) -> tuple[int, int] | None:
+    """Return the size of an infrared image before it is moved, or `None` if its header does not tell it."""
+    try:
+        return read_size(infrared, options.max_pixels, options.truncated)
+    except (OSError, ValueError):  # such as raw frames
+        return None
 
 
 def _is_labeled(part: FoundPairs) -> bool:

@@ -1,10 +1,14 @@
 """Pairs of several folders, of which some have no label maps."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from gffusion.data import FusionDataset
+from gffusion.cameras import Rig
+from gffusion.data import FusionDataset, ReadOptions
 from gffusion.synthetic.samples import write_scenes
 
 SIZE = (32, 48)
@@ -49,3 +53,24 @@ def test_a_folder_that_lacks_some_labels_is_refused(tmp_path: Path) -> None:
     for roots in ([damaged], [complete, damaged]):
         with pytest.raises(ValueError, match=message):
             FusionDataset(roots)
+
+
+@pytest.mark.parametrize(
+    ("align", "scale", "message"),
+    [
+        (Rig(np.diag([2.0, 2.0, 1.0])), 2, "seems to be drawn on the infrared image, .* with the same rig"),
+        (Rig(np.diag([2.0, 2.0, 1.0])), 4, "must have the size of the visible image. Resize it"),
+        ("resize", 2, "must have the size of the visible image. Resize it"),
+    ],
+)
+def test_label_maps_drawn_on_moved_infrared_images(tmp_path: Path, align: Any, scale: int, message: str) -> None:
+    """To resize them would stretch what a part of the visible image shows; `resize` stretches both."""
+    folder = make_scenes(tmp_path / "data", 1)
+    for kind, divisor in (("infrared", 2), ("labels", scale)):
+        (file,) = (folder / kind).iterdir()
+        with Image.open(file) as image:
+            image.resize((SIZE[1] // divisor, SIZE[0] // divisor), Image.Resampling.NEAREST).save(file)
+    dataset = FusionDataset(folder, read_options=ReadOptions(align=align))
+    for read in (dataset.read_sizes, lambda: dataset[0]):
+        with pytest.raises(ValueError, match=message):
+            read()
