@@ -1,12 +1,17 @@
 """Names of classes after the background: read them, and refuse lists whose numbers would not be those of the labels."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from .boxes.base import read_text
 from .file_names import normalize_class_name
 
-_BACKGROUND = "background"
+BACKGROUNDS = frozenset({"background", "bg", "unlabeled", "unlabelled", "void", "none", "ignore"})
+"""Names of label 0 that lists of classes start with."""
+
+# Numbers, colors, comments and bullets of other files: "0: person", "person:0,0,255::", "# person", "- person", "names:".
+_NO_NAME = re.compile(r"\d+\s*[:,;\t]\s*[^\W\d]|.*:\d+,\d+,\d+:|#|-\s|names\s*:")
 
 
 def read_lines(file: Path) -> tuple[str, ...]:
@@ -17,12 +22,37 @@ def read_lines(file: Path) -> tuple[str, ...]:
 def read_unchecked_names(file: Path, of_boxes: bool) -> tuple[str, ...]:
     """Read the classes after the background from a `classes.txt`, one per line, without [`check_class_names`].
 
-    A first line "background" is label 0 and left out, unless boxes are numbered by the lines.
+    A first line "background", or another of [`BACKGROUNDS`], is label 0 and left out, unless boxes are numbered by the lines.
     """
     names = read_lines(file)
-    if not of_boxes and names and normalize_class_name(names[0]) == _BACKGROUND:
+    if not of_boxes and names and normalize_class_name(names[0]) in BACKGROUNDS:
         return names[1:]
     return names
+
+
+def check_typed_names(names: Sequence[str], source: str, of_boxes: bool = True) -> tuple[str, ...]:
+    """Return the names of the classes after the background that a person listed in `source`.
+
+    Raises:
+        ValueError: As [`check_class_names`], if an entry holds more than a name, or if the first one is another name of the
+            background and no boxes are numbered by the list.
+
+    Examples:
+        >>> check_typed_names(["0: person", "1: car"], "classes.txt")
+        Traceback (most recent call last):
+        ...
+        ValueError: classes.txt lists '0: person', which is more than a name: each line or entry is the name of one class...
+    """
+    is_counted = all(re.match(rf"{number}[\s_.)=-]+[^\W\d]", name) for number, name in enumerate(names))
+    for name in names:
+        if is_counted or _NO_NAME.match(name):
+            raise ValueError(
+                f"{source} lists {name!r}, which is more than a name: each line or entry is the name of one class, in the order of "
+                "their numbers, without numbers, colors or comments"
+            )
+    if not of_boxes and names and normalize_class_name(names[0]) in BACKGROUNDS:
+        raise _name_background(names[0], source)
+    return check_class_names(names, source)
 
 
 def check_class_names(names: Sequence[str], source: str) -> tuple[str, ...]:
@@ -42,12 +72,15 @@ def check_class_names(names: Sequence[str], source: str) -> tuple[str, ...]:
     seen = set()
     for name in names:
         key = normalize_class_name(name)
-        if key == _BACKGROUND:
-            raise ValueError(
-                f"{source} lists the classes after the background, first the one with number 0 in boxes and 1 in label maps: "
-                f"remove {name!r}"
-            )
+        if key in ("background", "bg"):
+            raise _name_background(name, source)
         if key in seen:
             raise ValueError(f"{source} names {name!r} twice: give each class a name of its own")
         seen.add(key)
     return tuple(names)
+
+
+def _name_background(name: str, source: str) -> ValueError:
+    return ValueError(
+        f"{source} lists the classes after the background, first the one with number 0 in boxes and 1 in label maps: remove {name!r}"
+    )

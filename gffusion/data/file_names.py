@@ -81,10 +81,10 @@ def normalize_class_name(name: str) -> str:
     """Return the name of a class for comparisons.
 
     Examples:
-        >>> normalize_class_name("Traffic_light ")
-        'traffic light'
+        >>> normalize_class_name("Traffic_light "), normalize_class_name("__background__")
+        ('traffic light', 'background')
     """
-    return normalize_name(name).strip().replace("_", " ")
+    return normalize_name(name).replace("_", " ").strip()
 
 
 def natural_key(file: Path) -> tuple[list[str | int], str]:

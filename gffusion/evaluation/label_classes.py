@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
-from gffusion.data.class_names import check_class_names, read_unchecked_names
+from gffusion.data.class_names import BACKGROUNDS, check_typed_names, read_unchecked_names
 from gffusion.data.file_names import normalize_class_name
 from gffusion.data.label_values import check_class_values
 from gffusion.data.pairs import CLASSES_FILE
@@ -14,19 +14,7 @@ from .methods import Method
 from .overlap import MEAN_IOU
 
 # Other names of the background, and of classes.
-_BACKGROUNDS = {
-    "bg",
-    "unlabeled",
-    "unlabelled",
-    "void",
-    "none",
-    "nothing",
-    "other",
-    "others",
-    "unknown",
-    "clutter",
-    "ignore",
-}
+_BACKGROUNDS = BACKGROUNDS | {"nothing", "other", "others", "unknown", "clutter"}
 _SYNONYMS = {"people": "person", "persons": "person", "pedestrian": "person", "bike": "bicycle", "cars": "car"}
 
 
@@ -68,7 +56,7 @@ def _choose_class_names(
     source = "the model" if class_names is None else "`class_names` (--class-names)"
     if class_names is None and lists:
         source = str(lists[0])
-        listed = check_class_names(read_unchecked_names(lists[0], of_boxes=False), str(lists[0]))
+        listed = check_typed_names(read_unchecked_names(lists[0], of_boxes=False), str(lists[0]))
         class_names = ("background", *listed)
         for names in of_models:
             if [*map(normalize_class_name, names)] != [*map(normalize_class_name, class_names)]:

@@ -98,6 +98,7 @@ class TestFolders:
             ("person\nPerson", "names 'Person' twice"),
             ("person\nBackground", "remove 'Background'"),
             ("background\nperson", None),
+            ("__background__\nperson", None),
         ],
     )
     def test_lists_of_classes(self, tmp_path: Path, folder: str, lines: str, message: str | None) -> None:
@@ -106,7 +107,7 @@ class TestFolders:
         write(tmp_path / "classes.txt", lines)
         write(tmp_path / folder / "a.txt", "")
         if message or folder == "boxes":
-            message = message or "remove 'background'"
+            message = message or f"remove '{lines.splitlines()[0]}'"
             make_images(tmp_path / "labels", names=("a.png",), channels=1)
             with pytest.raises(ValueError, match=rf"classes\.txt .*{message}.*class_names="):
                 FusionDataset(tmp_path)

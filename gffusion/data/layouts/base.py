@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from gffusion.data.boxes import BOX_SUFFIXES, has_class_names
-from gffusion.data.class_names import check_class_names, read_lines
+from gffusion.data.class_names import check_class_names, check_typed_names, read_lines
 from gffusion.data.file_names import Words, is_named, normalize_class_name, normalize_name
 from gffusion.data.io import IMAGE_SUFFIXES
 from gffusion.data.pairs import ImagePair, PairMatch, match_pairs
@@ -53,8 +53,9 @@ class FoundPairs:
         """
         if self.class_names is None or self.names_file is None:
             return self.class_names
+        check = check_class_names if self.names_file.suffix.lower() == ".json" else check_typed_names
         try:
-            return check_class_names(self.class_names, str(self.names_file))
+            return check(self.class_names, str(self.names_file))
         except ValueError as error:
             raise ValueError(
                 f"{error}; or name the classes with class_names= (--class_names; masks --class-names)"

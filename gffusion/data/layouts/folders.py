@@ -21,7 +21,7 @@ def find_folders(root: Path, split: str | None = None, with_boxes: bool = True) 
     Folders with other usual names are accepted, such as `rgb/` and `thermal/`, or `可见光/` and `红外/`. `boxes/` contains
     one YOLO, VOC or KAIST file per image, or one COCO `.json` file for all images; without `boxes/`, the COCO file can
     be next to the other folders or in `annotations/`. `classes.txt`, next to or in `boxes/`, names the classes after the
-    background, one per line; without boxes, its first line can also be "background".
+    background, one per line; without boxes, its first line can also be "background" or another name of it.
     """
     root = find_split(root, split, "folders")
     boxes = find_folder(root, "boxes")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gffusion.data.aligned_boxes import read_aligned_boxes
 from gffusion.data.boxes.checks import check_boxes
-from gffusion.data.class_names import check_class_names
+from gffusion.data.class_names import check_typed_names
 from gffusion.data.decoded_image import DecodeOptions
 from gffusion.data.decoding import check_end
 from gffusion.data.io import read_bytes, read_labels, read_size
@@ -61,7 +61,8 @@ class FolderPairs(PairSource):
             _check_labels(root, part)
         self.has_boxes = with_boxes and _all_have_boxes(self.pairs)
         self._read_options = self._find_rigs([part.pairs for part in found], options)
-        self.class_names = check_class_names(class_names, "class_names") if class_names is not None else None
+        of_boxes = self.has_boxes or not self.has_labels
+        self.class_names = check_typed_names(class_names, "class_names", of_boxes) if class_names is not None else None
         for root, part in zip(roots, found, strict=True) if self.class_names else ():
             if note := part.find_moved_names(self.class_names or ()):
                 logger.warning("%s: %s", root, note)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gffusion.cameras.swapped_images import Evidence, are_swapped, find_swap
 from gffusion.data.boxes.base import MAX_CLASSES, Boxes, NamedBoxes, clip_boxes
 from gffusion.data.boxes.checks import check_pixels, check_sizes
-from gffusion.data.class_names import check_class_names
+from gffusion.data.class_names import check_class_names, check_typed_names
 from gffusion.data.decoded_image import ImageReadError
 from gffusion.data.io import read_decoded, read_image, read_labels, read_size
 from gffusion.data.reading import to_visible_frame
@@ -53,11 +53,12 @@ class DatasetRows(PairSource):
         self._logged: set[str] = set()  # kinds of notes
         self.names = tuple(map(str, dataset[columns["names"]][:] if "names" in columns else range(len(dataset))))
         self.has_labels, self.has_boxes = "labels" in columns, "boxes" in columns
-        source = "class_names"
-        if class_names is None:
-            class_names = _read_category_names(features.get(columns.get("boxes")))
-            source = f"the ClassLabel of the column {columns.get('boxes')!r} (class_names= replaces it)"
-        self.class_names = None if class_names is None else check_class_names(class_names, source)
+        if class_names is not None:
+            class_names = check_typed_names(class_names, "class_names", self.has_boxes or not self.has_labels)
+        elif (class_names := _read_category_names(features.get(columns.get("boxes")))) is not None:
+            source = f"the ClassLabel of the column {columns['boxes']!r} (class_names= replaces it)"
+            class_names = check_class_names(class_names, source)
+        self.class_names = class_names
         # Values of `Array2D` and `Array3D` features are read as lists or 64-bit integers.
         self._dtypes = {
             name: features[column].dtype for name, column in columns.items() if hasattr(features.get(column), "shape")
