@@ -1,6 +1,7 @@
 """Check that label maps hold class indices, not the gray levels of mask tools, and replace values."""
 
 from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ from numpy.typing import NDArray
 
 from gffusion.utils.notes import name_first
 
+from .class_names import BACKGROUNDS
+from .file_names import normalize_class_name
 from .io import read_labels
+from .layouts.known import FMB_CLASSES
 
 IGNORED = 255
 
@@ -50,6 +54,23 @@ def check_label_files(files: Iterable[Path], max_pixels: int) -> None:
     check_has_classes(values)
 
 
+def note_missing_background(values: Set[int], class_names: Sequence[str]) -> str:
+    """Return a note if no label map holds 0, the background, as where numbers start at 1, or an empty text.
+
+    Args:
+        values: Values of all label maps of a dataset.
+        class_names: Names of the classes by id. There is no note if 0 is another class, or for FMB, which labels every pixel.
+
+    Examples:
+        >>> note_missing_background({1, 2, 255}, ["background", "person", "car"])
+        'no pixel of the label maps is 0 (background): if their numbers start at 1, subtract 1'
+    """
+    has_background = normalize_class_name(class_names[0]) in BACKGROUNDS and tuple(class_names[1:]) != FMB_CLASSES
+    if 0 in values or values <= {IGNORED} or not has_background:
+        return ""
+    return f"no pixel of the label maps is 0 ({class_names[0]}): if their numbers start at 1, subtract 1"
+
+
 def replace_values(labels: NDArray[Any], label_map: Mapping[int, int]) -> NDArray[Any]:
     """Return a label map with other values, in a type that holds them; values that are no key stay.
 
@@ -69,8 +90,8 @@ def replace_values(labels: NDArray[Any], label_map: Mapping[int, int]) -> NDArra
 
 def check_class_values(
     files: Iterable[Path], class_names: Sequence[str], label_map: Mapping[int, int], max_pixels: int
-) -> None:
-    """Check that the values of label maps are classes, after `label_map` replaced them.
+) -> str:
+    """Check that the values of label maps are classes, after `label_map` replaced them, and return a note on missing ones or an empty text.
 
     Files that cannot be read are left to the code that uses them.
 
@@ -85,10 +106,15 @@ def check_class_values(
     )
     if wrong := set(label_map.values()) - allowed:
         raise ValueError(f"`label_map` (--label-map) gives {sorted(wrong)}, but the classes are {classes}")
+    values: dict[int, Path] = {}  # each with the first file that has it
     for file in files:
-        try:
-            values = np.unique(replace_values(read_labels(file, max_pixels), label_map))
-        except OSError:
-            continue
-        if wrong := set(map(int, values)) - allowed:
-            raise ValueError(f"{file} holds {name_first(sorted(wrong), 10)}, but the classes are {classes}: {advice}")
+        with suppress(OSError):
+            labels = replace_values(read_labels(file, max_pixels), label_map)
+            values = dict.fromkeys(map(int, np.unique(labels)), file) | values
+    note = "" if label_map else note_missing_background(values.keys(), class_names)
+    if found := sorted(values.keys() - allowed):
+        hint = f"{note}; or " if note and found == [len(class_names)] else ""
+        raise ValueError(
+            f"{values[found[0]]} holds {name_first(found, 10)}, but the classes are {classes}: {hint}{advice}"
+        )
+    return note

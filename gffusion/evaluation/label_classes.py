@@ -26,7 +26,7 @@ def prepare_classes(
     labels: StrPath | None,
     max_pixels: int,
 ) -> tuple[tuple[str, ...], str]:
-    """Return the names of the classes, none without label maps, and a note if the ids of the model are assumed for these.
+    """Return the names of the classes, none without label maps, and a note if the ids of the model are assumed for these or seem shifted.
 
     Raises:
         ValueError: If no names are known or they contradict each other, or if a label map holds other values.
@@ -37,9 +37,12 @@ def prepare_classes(
     if class_names is not None:
         of_models = {method.class_names for method in methods if method.name not in inputs.predicted_labels}
         _check_ids(names, of_models - {()}, label_map)
-    check_class_values((pair.labels for pair in inputs.match.pairs if pair.labels), names, label_map, max_pixels)
+    missing = check_class_values(
+        (pair.labels for pair in inputs.match.pairs if pair.labels), names, label_map, max_pixels
+    )
     is_assumed = class_names is None and not label_map and not _find_class_lists(Path(labels))
-    return names, _describe_class_ids(names) if is_assumed else ""
+    notes = [*([_describe_class_ids(names)] if is_assumed else []), *([missing] if missing else [])]
+    return names, f"note: {'; '.join(notes)}" if notes else ""
 
 
 def _choose_class_names(
@@ -128,7 +131,7 @@ def _find_class_lists(labels: Path) -> list[Path]:
 
 def _describe_class_ids(class_names: Sequence[str]) -> str:
     ids = _list_ids(dict(enumerate(class_names)))
-    return f"note: label maps are read as {ids}, the classes of the model; give --label-map LABELMAP=MODEL,... if theirs have other numbers"
+    return f"label maps are read as {ids}, the classes of the model; give --label-map LABELMAP=MODEL,... if theirs have other numbers"
 
 
 def _list_ids(names: Mapping[int, str]) -> str:

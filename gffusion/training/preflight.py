@@ -1,9 +1,7 @@
 """Checks before the first step."""
 
-import itertools
 import logging
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,6 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from torch.utils.data import Dataset
 
 from gffusion.data import FusionDataset
-from gffusion.data.file_names import normalize_class_name
-from gffusion.data.label_values import check_has_classes
 from gffusion.data.layouts.unread import describe_unread
 from gffusion.data.transforms.base import Sample, apply_transform
 from gffusion.metrics import METRICS, list_metrics
@@ -25,16 +21,15 @@ from gffusion.models.gffusion.configuration_gffusion import OUR_TERMS
 from gffusion.models.gffusion.image_sizes import MIN_SIZE
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
-from gffusion.utils.notes import name_first
 
 from .arguments import FusionTrainingArguments
 from .checked_dataset import read_item
 from .given_data import warn_about_infrared
+from .label_checks import check_class_names, check_labels
 from .sampling import count_mixed, describe_sizes
 
 logger = logging.getLogger(__name__)
 
-_UNNAMED = re.compile(r"LABEL_\d+")  # which transformers gives classes without names
 _LOSSES = ("loss", "loss_structural", "loss_ssim", "loss_gradient", "loss_intensity", "loss_segmentation")
 
 
@@ -151,27 +146,6 @@ def _read_first(dataset: Dataset[dict[str, Any]]) -> dict[str, Any]:
     return read_item(dataset, 0)
 
 
-def check_class_names(training: Any, evaluation: Any, model: GFFusionModel) -> None:
-    """Raise ValueError if a label has different names in the training data, the evaluation data and the model.
-
-    Names are compared up to case and underscores. Numbers without a name on one side and data without labels (`None`) are not compared.
-    """
-    names = {}
-    for which, dataset in (("the training data", training), ("the evaluation data", evaluation)):
-        if getattr(dataset, "class_names", None):
-            names[which] = list(dataset.class_names)
-    known = [model.config.id2label[label] for label in range(1, model.config.num_labels)]
-    names["the model"] = ["" if _UNNAMED.fullmatch(name) else name for name in known]
-    for (first, expected), (second, found) in itertools.combinations(names.items(), 2):
-        for number, pair in enumerate(zip(expected, found, strict=False), start=1):
-            if all(pair) and len(set(map(normalize_class_name, pair))) > 1:
-                raise ValueError(
-                    f"Label {number} is {pair[0]!r} in {first}, but {pair[1]!r} in {second}. Give both the same classes in the "
-                    "same order: correct classes.txt and the labels, or name the classes (`class_names` of the data, `id2label` "
-                    "of the model)."
-                )
-
-
 def check_same_infrared_options(training: Dataset[dict[str, Any]], evaluation: Dataset[dict[str, Any]] | None) -> None:
     """Raise ValueError if training and evaluation data map infrared values differently; one mapping is saved with the model."""
     options: list[Any] = [getattr(dataset, "infrared_options", None) for dataset in (training, evaluation)]
@@ -230,33 +204,6 @@ def check_evaluation(
     _check_infrared_range(dataset)
     if labeled:
         check_labels(dataset, first, model)
-
-
-def check_labels(
-    dataset: Dataset[dict[str, Any]], first: dict[str, Any], model: GFFusionModel, training: bool = False
-) -> None:
-    """Raise ValueError if a label is neither a class of the model nor ignored, or there is only one class."""
-    read_label_values = getattr(dataset, "read_label_values", None)
-    values = read_label_values() if read_label_values else dict.fromkeys(first["labels"].unique().tolist(), "item 0")
-    classes, ignored = model.config.num_labels, model.config.ignore_index
-    if classes < 2:
-        raise ValueError(
-            f"The data has labels, but the model has one class ({model.config.id2label[0]}): name at least two (`id2label`), the "
-            "background first, or omit the labels to train the fusion alone."
-        )
-    if read_label_values:
-        check_has_classes(values.keys(), ignored)
-    if training and read_label_values and values.keys() == {0}:
-        raise ValueError(
-            "All labels are 0, usually the background, so there is no object to learn: give the label maps of the objects, "
-            "or omit the labels to train the fusion alone."
-        )
-    if wrong := sorted(value for value in values if not (0 <= value < classes or value == ignored)):
-        raise ValueError(
-            f"The labels hold [{name_first(wrong, 10)}] ({wrong[0]} first in {values[wrong[0]]}), but the model has the classes 0 to {classes - 1} "
-            f"({', '.join(model.config.id2label[label] for label in range(classes))}) and ignores {ignored}. Give the model these classes "
-            "(`id2label`), or correct the labels: they are class indices, not gray levels."
-        )
 
 
 def _sizes(dataset: Any, first: dict[str, Any]) -> list[tuple[int, int]]:

@@ -117,6 +117,37 @@ class TestData:
             make(per_device_train_batch_size=1)
         check_nothing_written(tmp_path)
 
+    def test_numbers_that_start_at_1(
+        self, data: Path, tiny_model: Callable[..., GFFusionModel], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        names = {0: "background", 1: "person", 2: "bicycle", 3: "car"}
+        model = tiny_model(paradigm="cascading", id2label=names)
+        arguments = FusionTrainingArguments(str(tmp_path / "run"), per_device_train_batch_size=2)
+        good = FusionDataset(Path(shutil.copytree(data, tmp_path / "good")), CROP)
+        FusionTrainer(model, arguments, good, good)
+        assert "pixel" not in caplog.text
+        for path in (data / "labels").iterdir():
+            labels = read_image(path)
+            write_image(path, np.where(labels == 3, 255, labels + 1).astype(np.uint8))
+        shifted = FusionDataset(data, CROP)
+        FusionTrainer(model, arguments, shifted, good)
+        assert "The training data: no pixel of the label maps is 0 (background): if their numbers sta" in caplog.text
+        FusionTrainer(model, arguments, good, shifted)
+        assert "The evaluation data: no pixel of the label maps is 0 (background)" in caplog.text
+        write_image(path, np.full_like(labels, 4))
+        with pytest.raises(
+            ValueError, match=r"hold \[4\] .* no pixel .* is 0 \(background\): if their numbers start at 1"
+        ):
+            FusionTrainer(model, arguments, shifted, good)
+
+    def test_named_classes_without_labels(self, make: Make, data: Path, caplog: pytest.LogCaptureFixture) -> None:
+        make(FusionDataset(data, CROP, class_names=["person", "bicycle", "car"]))
+        assert "No label map" not in caplog.text
+        for path in (data / "labels").iterdir():
+            write_image(path, np.minimum(read_image(path), 1))
+        make(FusionDataset(data, CROP, class_names=["person", "bicycle", "car"]))
+        assert "holds 2 (bicycle), 3 (car), so that the model does not learn them" in caplog.text
+
     @pytest.mark.parametrize("values", [(0, 128, 255), range(256)])
     def test_gray_levels_are_no_classes(self, make: Make, data: Path, values: Any) -> None:
         for path in (data / "labels").iterdir():

@@ -1,0 +1,87 @@
+"""Checks of the labels of training and evaluation data before the first step."""
+
+import itertools
+import logging
+import re
+from collections.abc import Sequence, Set
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from gffusion.data.file_names import normalize_class_name
+from gffusion.data.label_values import check_has_classes, note_missing_background
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.utils.notes import name_first
+
+logger = logging.getLogger(__name__)
+
+_UNNAMED = re.compile(r"LABEL_\d+")  # which transformers gives classes without names
+
+
+def check_class_names(training: Any, evaluation: Any, model: GFFusionModel) -> None:
+    """Raise ValueError if a label has different names in the training data, the evaluation data and the model.
+
+    Names are compared up to case and underscores. Numbers without a name on one side and data without labels (`None`) are not compared.
+    """
+    names = {}
+    for which, dataset in (("the training data", training), ("the evaluation data", evaluation)):
+        if getattr(dataset, "class_names", None):
+            names[which] = list(dataset.class_names)
+    known = [model.config.id2label[label] for label in range(1, model.config.num_labels)]
+    names["the model"] = ["" if _UNNAMED.fullmatch(name) else name for name in known]
+    for (first, expected), (second, found) in itertools.combinations(names.items(), 2):
+        for number, pair in enumerate(zip(expected, found, strict=False), start=1):
+            if all(pair) and len(set(map(normalize_class_name, pair))) > 1:
+                raise ValueError(
+                    f"Label {number} is {pair[0]!r} in {first}, but {pair[1]!r} in {second}. Give both the same classes in the "
+                    "same order: correct classes.txt and the labels, or name the classes (`class_names` of the data, `id2label` "
+                    "of the model)."
+                )
+
+
+def check_labels(
+    dataset: Dataset[dict[str, Any]], first: dict[str, Any], model: GFFusionModel, training: bool = False
+) -> None:
+    """Check the labels of all items, or for datasets other than [`FusionDataset`] of the first one; warn about numbers that seem shifted.
+
+    Raises:
+        ValueError: If a label is neither a class of the model nor ignored, all are 0 in training data, or there is only one class.
+    """
+    read_label_values = getattr(dataset, "read_label_values", None)
+    values = read_label_values() if read_label_values else dict.fromkeys(first["labels"].unique().tolist(), "item 0")
+    classes, ignored = model.config.num_labels, model.config.ignore_index
+    names = [model.config.id2label[label] for label in range(classes)]
+    if classes < 2:
+        raise ValueError(
+            f"The data has labels, but the model has one class ({names[0]}): name at least two (`id2label`), the "
+            "background first, or omit the labels to train the fusion alone."
+        )
+    if read_label_values:
+        check_has_classes(values.keys(), ignored)
+    if training and read_label_values and values.keys() == {0}:
+        raise ValueError(
+            "All labels are 0, usually the background, so there is no object to learn: give the label maps of the objects, "
+            "or omit the labels to train the fusion alone."
+        )
+    missing = note_missing_background(values.keys(), names) if read_label_values else ""
+    if wrong := sorted(value for value in values if not (0 <= value < classes or value == ignored)):
+        raise ValueError(
+            f"The labels hold [{name_first(wrong, 10)}] ({wrong[0]} first in {values[wrong[0]]}), but the model has the classes 0 to {classes - 1} "
+            f"({', '.join(names)}) and ignores {ignored}{f'; {missing}' if missing and wrong == [classes] else ''}. Give the model these "
+            "classes (`id2label`), or correct the labels: they are class indices, not gray levels."
+        )
+    if missing:
+        logger.warning("The %s data: %s.", "training" if training else "evaluation", missing)
+    elif training and read_label_values:
+        _warn_about_unlabeled_classes(values.keys(), getattr(dataset, "class_names", None) or ())
+
+
+def _warn_about_unlabeled_classes(values: Set[int], class_names: Sequence[str]) -> None:
+    """Warn about classes after the background that the data names, but that no label map holds."""
+    if unlabeled := [f"{label} ({name})" for label, name in enumerate(class_names, start=1) if label not in values]:
+        logger.warning(
+            "No label map of the training data holds %s, so that the model does not learn %s. If such objects are labeled, correct "
+            "the numbers or the order in classes.txt.",
+            name_first(unlabeled),
+            "it" if len(unlabeled) == 1 else "them",
+        )
