@@ -14,17 +14,14 @@ from torch.utils.data import Dataset
 from gffusion.cameras.running_range import Frame, find_odd_ranges, measure_with_own_ranges
 from gffusion.models.gffusion.image_ops import rgb_to_luma
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, Agc, InfraredOptions, InfraredRange, Limits
-from gffusion.models.gffusion.infrared_values import (
-    measured_counts,
-    to_infrared_values,
-    to_visible_values,
-)
+from gffusion.models.gffusion.infrared_values import measured_counts, to_infrared_values, to_visible_values
 from gffusion.utils.notes import name_first, name_in_errors
 from gffusion.utils.progress import show_progress
 
 from .decoded_image import ImageReadError
 from .infrared_notes import note_infrared
 from .infrared_range import MEASURING, check_counts, describe_range
+from .label_colors import LabelColors
 from .pairs import ImagePair
 from .reading import ReadOptions
 from .sources import DatasetRows, DecodedPair, FolderPairs, PairSource, SelectedPairs
@@ -258,11 +255,19 @@ class FusionDataset(Dataset[dict[str, Any]]):
         return [self._source.identify(index) for index in range(len(self))]
 
     def read_label_values(self) -> dict[int, str]:
-        """Read all label maps, before `transform`, and return their class indices, each with the first pair that has it."""
+        """Read all label maps, before `transform`, and return their class indices, each with the first pair that has it.
+
+        Raises:
+            ValueError: If a color of the palettes has different indices.
+        """
         values: dict[int, str] = {}
+        colors = LabelColors()
         for index in self._iterate("labels") if self.has_labels else ():
             labels = self._decoded[index]["labels"] if self._decoded else self._source.read_labels(index)
-            values = dict.fromkeys(map(int, np.unique(labels)), self.names[index]) | values
+            found = [*map(int, np.unique(labels))]
+            colors.add(self.pairs[index].labels if self.pairs else None, found)
+            values = dict.fromkeys(found, self.names[index]) | values
+        colors.warn()
         return values
 
     def read_sizes(self) -> list[tuple[int, int]]:

@@ -13,6 +13,7 @@ from gffusion.utils.notes import name_first
 from .class_names import BACKGROUNDS
 from .file_names import normalize_class_name
 from .io import read_labels
+from .label_colors import LabelColors
 from .layouts.known import FMB_CLASSES
 
 IGNORED = 255
@@ -96,7 +97,7 @@ def check_class_values(
     Files that cannot be read are left to the code that uses them.
 
     Raises:
-        ValueError: If a value is no class, or `label_map` gives one that is none.
+        ValueError: If a value is no class, `label_map` gives one that is none, or a color of the palettes has different indices.
     """
     allowed = {*range(len(class_names)), IGNORED}
     classes = ", ".join(f"{index} {name}" for index, name in enumerate(class_names))
@@ -107,14 +108,16 @@ def check_class_values(
     if wrong := set(label_map.values()) - allowed:
         raise ValueError(f"`label_map` (--label-map) gives {sorted(wrong)}, but the classes are {classes}")
     values: dict[int, Path] = {}  # each with the first file that has it
+    colors = LabelColors()
     for file in files:
         with suppress(OSError):
-            labels = replace_values(read_labels(file, max_pixels), label_map)
-            values = dict.fromkeys(map(int, np.unique(labels)), file) | values
+            found = np.unique(read_labels(file, max_pixels))
+            colors.add(file, map(int, found))
+            values = dict.fromkeys(map(int, replace_values(found, label_map)), file) | values
     note = "" if label_map else note_missing_background(values.keys(), class_names)
-    if found := sorted(values.keys() - allowed):
-        hint = f"{note}; or " if note and found == [len(class_names)] else ""
+    if unknown := sorted(values.keys() - allowed):
+        hint = f"{note}; or " if note and unknown == [len(class_names)] else ""
         raise ValueError(
-            f"{values[found[0]]} holds {name_first(found, 10)}, but the classes are {classes}: {hint}{advice}"
+            f"{values[unknown[0]]} holds {name_first(unknown, 10)}, but the classes are {classes}: {hint}{advice}"
         )
-    return note
+    return "; ".join(filter(None, [note, *colors.describe()]))
