@@ -1,5 +1,6 @@
 """Known datasets, rebuilt with tiny images in the folders that users download."""
 
+import json
 import re
 import unicodedata
 from pathlib import Path
@@ -89,6 +90,25 @@ class TestFolders:
             ValueError, match=r"boxes holds no box files; .* 2 \.json files: they are no COCO files; .* export"
         ):
             find_pairs(tmp_path)
+
+    def test_label_maps_in_the_order_of_a_coco_file(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        """Nothing tells that the label maps were made from that file."""
+        make_images(tmp_path / "visible", tmp_path / "infrared", names=("a.png",))
+        categories = [{"id": number, "name": name} for number, name in enumerate(("objects", "person", "car"))]
+        box = {"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
+        content = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [box], "categories": categories}
+        write(tmp_path / "_annotations.coco.json", json.dumps(content))
+        FusionDataset(tmp_path)
+        assert "label maps" not in caplog.text
+        make_images(tmp_path / "labels", names=("a.png",), channels=1)
+        FusionDataset(tmp_path)
+        assert "are read as 0 background, 1 objects, 2 person, 3 car, in the order of the categories of" in caplog.text
+        assert "_annotations.coco.json: if they have other numbers, list the classes after" in caplog.text
+        caplog.clear()
+        FusionDataset(tmp_path, class_names=["objects", "person", "car"])
+        write(tmp_path / "classes.txt", "person\ncar")
+        assert FusionDataset(tmp_path).class_names == ("person", "car")
+        assert "label maps" not in caplog.text
 
     @pytest.mark.parametrize("folder", ["labels", "boxes"])
     @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from gffusion.data.boxes import BOX_SUFFIXES, has_class_names
 from gffusion.data.class_names import check_class_names, check_typed_names, read_lines
 from gffusion.data.file_names import Words, is_named, normalize_class_name, normalize_name
 from gffusion.data.io import IMAGE_SUFFIXES
-from gffusion.data.pairs import ImagePair, PairMatch, match_pairs
+from gffusion.data.pairs import CLASSES_FILE, ImagePair, PairMatch, match_pairs
 from gffusion.utils.notes import name_first
 
 logger = logging.getLogger(__name__)
@@ -74,6 +74,16 @@ class FoundPairs:
             f"{self.names_file or 'the dataset'} names the classes {', '.join(self.class_names or ())}, but class_names "
             f"are {', '.join(class_names)}: labels and YOLO boxes hold numbers, so {moved[0]} would be another class than before. Keep "
             "the order, unless it was wrong"
+        )
+
+    def find_assumed_numbers(self) -> str | None:
+        """Return a note if the numbers in label maps are taken from a COCO file, which was perhaps not made with them, or `None`."""
+        if self.names_file is None or self.names_file.suffix.lower() != ".json":
+            return None
+        classes = [f"{label} {name}" for label, name in enumerate(("background", *(self.class_names or ())))]
+        return (
+            f"label maps are read as {name_first(classes, 10)}, in the order of the categories of {self.names_file}: if they have other "
+            f"numbers, list the classes after the background in their order in {CLASSES_FILE}"
         )
 
 

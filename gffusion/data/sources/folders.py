@@ -71,6 +71,9 @@ class FolderPairs(PairSource):
                 (root, part) for root, part in zip(roots, found, strict=True) if self.has_boxes or _is_labeled(part)
             ]
             self.class_names = _join_class_names({root: part.check_class_names() for root, part in named})
+            for root, part in named:
+                if _is_labeled(part) and (note := part.find_assumed_numbers()):
+                    logger.warning("%s: %s", root, note)
         boxes = {pair.visible: pair.boxes for pair in self.pairs if self.has_boxes}
         if note := check_boxes(boxes, self.class_names):
             logger.warning("%s: %s", ", ".join(map(str, roots)), note)
