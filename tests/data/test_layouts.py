@@ -12,7 +12,7 @@ from PIL import Image
 
 from gffusion import GFFusionConfig
 from gffusion.data import LAYOUTS, FoundPairs, FusionDataset, find_pairs, match_pairs
-from gffusion.data.layouts.known import FMB_CLASSES, MFNET_CLASSES
+from gffusion.data.layouts.known import FMB_CLASSES, M3FD_CLASSES, MFNET_CLASSES
 from gffusion.data.layouts.unread import describe_unread
 
 RNG = np.random.default_rng(0)
@@ -286,9 +286,9 @@ def test_splits_in_folders(
 @pytest.mark.parametrize(
     ("folders", "kind", "unread", "advice"),
     [
-        (("vi", "ir", "Segmentation_labels", "visualized"), "labels", "Segmentation_labels is", '"msrs" .--layout msrs. if this is MSRS$'),
-        (("Visible", "Infrared", "Label"), "labels", "Label is", "if this is MSRS or .* if this is FMB$"),
-        (("Vis", "Ir", "Annotation"), "boxes", "Annotation is", "--layout m3fd. if this is M3FD$"),
+        (("vi", "ir", "Segmentation_labels", "visualized"), "labels", "Segmentation_labels is", '"msrs" .--layout msrs. if this is MSRS, or rename the folder to labels if it holds label maps of your own$'),
+        (("Visible", "Infrared", "Label"), "labels", "Label is", "if this is MSRS, or .* if this is FMB, or rename the folder to labels if .* of your own$"),
+        (("Vis", "Ir", "Annotation"), "boxes", "Annotation is", "--layout m3fd. if this is M3FD, or rename the folder to boxes if it holds boxes of your own$"),
         (("RGB", "T", "GT"), "labels", "GT is", "rename the folder to labels if it holds label maps$"),
         (("RGB", "T", "Annotations", "xml"), "boxes", "Annotations and .*xml are", "rename the folder to boxes if it holds boxes"),
         (("visible", "infrared", "fused"), "labels", None, ""),
@@ -308,6 +308,22 @@ def test_folders_that_are_not_read(
     make_images(tmp_path / "other", names=("c.png",))
     text = describe_unread(find_pairs(tmp_path).pairs, kind)
     assert re.fullmatch(f"; .*{unread} not read: .*{advice}", text) if unread else not text
+
+
+def test_own_classes_in_the_folders_of_a_known_dataset(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make_images(tmp_path / "visible", tmp_path / "infrared", names=("a.png",))
+    write(tmp_path / "classes.txt", "person\nbicycle\ncar\n")
+    assert FusionDataset(tmp_path, layout="m3fd").class_names is None
+    make_images(tmp_path / "masks", names=("a.png",), channels=1)
+    FusionDataset(tmp_path, layout="m3fd", class_names=["person", "bicycle", "car"])
+    write(tmp_path / "M3FD" / "classes.txt", "background\n" + "\n".join(M3FD_CLASSES).title())
+    for folder in ("visible", "infrared", "masks"):
+        make_images(tmp_path / "M3FD" / folder, names=("a.png",), channels=1)
+    FusionDataset(tmp_path / "M3FD", layout="m3fd")
+    assert "is not read" not in caplog.text
+    FusionDataset(tmp_path, layout="m3fd")
+    assert "classes.txt is not read: label maps have the classes of the dataset, person, car, bus," in caplog.text
+    assert "rename the folder of label maps to labels and leave the layout out" in caplog.text
 
 
 def test_folder_of_the_visible_images_alone(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from gffusion.data.boxes import BOX_SUFFIXES, has_class_names
-from gffusion.data.class_names import check_class_names, check_typed_names, read_lines
+from gffusion.data.class_names import check_class_names, check_typed_names, read_lines, read_unchecked_names
 from gffusion.data.file_names import Words, is_named, normalize_class_name, normalize_name
 from gffusion.data.io import IMAGE_SUFFIXES
 from gffusion.data.pairs import CLASSES_FILE, ImagePair, PairMatch, match_pairs
@@ -75,6 +75,20 @@ class FoundPairs:
             f"are {', '.join(class_names)}: labels and YOLO boxes hold numbers, so {moved[0]} would be another class than before. Keep "
             "the order, unless it was wrong"
         )
+
+    def find_other_names(self, root: Path) -> str | None:
+        """Return a note if a list of classes in the folder of a known dataset, which is not read, names others, or `None`."""
+        if self.names_file is not None or not self.class_names:
+            return None
+        for file in (root / CLASSES_FILE, *(pair.visible.parents[1] / CLASSES_FILE for pair in self.pairs[:1])):
+            names = read_unchecked_names(file, of_boxes=False) if file.is_file() else self.class_names
+            if [*map(normalize_class_name, names)] != [*map(normalize_class_name, self.class_names)]:
+                return (
+                    f"{file} is not read: label maps have the classes of the dataset, {', '.join(self.class_names)}. If the data are your "
+                    "own, name the classes with class_names= (--class_names), or rename the folder of label maps to labels and leave the "
+                    "layout out"
+                )
+        return None
 
     def find_assumed_numbers(self) -> str | None:
         """Return a note if the numbers in label maps are taken from a COCO file, which was perhaps not made with them, or `None`."""

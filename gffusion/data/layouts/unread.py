@@ -32,7 +32,7 @@ def describe_unread(pairs: Sequence[ImagePair], kind: str) -> str:
     if readers:
         folders = [folder for folder in folders if folder in set().union(*readers.values())]
         choices = (f'layout="{layout}" (--layout {layout}) if this is {layout.upper()}' for layout in readers)
-        advice = f"give {' or '.join(choices)}"
+        advice = f"give {', or '.join(choices)}, or {advice} of your own"
     return f"; {' and '.join(map(str, folders))} {'is' if len(folders) == 1 else 'are'} not read: {advice}"
 
 

@@ -72,7 +72,8 @@ class FolderPairs(PairSource):
             ]
             self.class_names = _join_class_names({root: part.check_class_names() for root, part in named})
             for root, part in named:
-                if _is_labeled(part) and (note := part.find_assumed_numbers()):
+                note = part.find_assumed_numbers() or part.find_other_names(Path(root)) if _is_labeled(part) else None
+                if note:
                     logger.warning("%s: %s", root, note)
         boxes = {pair.visible: pair.boxes for pair in self.pairs if self.has_boxes}
         if note := check_boxes(boxes, self.class_names):
