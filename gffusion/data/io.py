@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from gffusion.utils.atomic import replace_file
+from gffusion.utils.notes import name_first
 from gffusion.utils.regular_files import read_regular
 
 from .bounds import DEFAULT_MAX_PIXELS, max_image_bytes
@@ -158,12 +159,24 @@ def read_labels(path: str | os.PathLike[str] | BytesIO, max_pixels: int = DEFAUL
             "save it with black as zero"
         )
     labels = to_supported(decoded.image) if decoded.indices is None else decoded.indices
-    if labels.ndim != 2 or labels.dtype.kind != "u":
-        kind = "colors" if labels.ndim == 3 else f"{decoded.pixels.dtype} values"
+    if labels.ndim == 3:
+        raise ImageReadError(f"cannot read labels from {name}: {_describe_channels(labels)}")
+    if labels.dtype.kind != "u":
         raise ImageReadError(
-            f"cannot read labels from {name}: it contains {kind}; store one class index per pixel, 8 or 16 bits"
+            f"cannot read labels from {name}: it contains {decoded.pixels.dtype} values; store one class index per pixel, 8 or 16 bits"
         )
     return labels
+
+
+def _describe_channels(image: NDArray[Any]) -> str:
+    """Return what a label map with three channels holds, and what to store instead."""
+    if (image == image[..., :1]).all():
+        return "its three channels are equal; store one of them (in NumPy: image[..., 0]), 8 or 16 bits, as PNG"
+    colors = np.unique(image.reshape(-1, 3), axis=0)
+    return (
+        f"it contains colors ({name_first([*map(tuple, colors[:6].tolist())], 5)}); replace each by the index of its class, and store one index "
+        'per pixel, 8 or 16 bits (see "Color masks" in the training guide)'
+    )
 
 
 def _is_white_zero(path: str | os.PathLike[str] | BytesIO) -> bool:

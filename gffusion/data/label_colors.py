@@ -13,7 +13,7 @@ Color: TypeAlias = tuple[int, ...]
 logger = logging.getLogger(__name__)
 
 _BLACK = (0, 0, 0)
-_REMEDY = "give each color its class, and store the classes as gray values"
+_REMEDY = 'give each color its class, and store the classes as gray values (see "Color masks" in the training guide)'
 
 
 class LabelColors:

@@ -291,6 +291,7 @@ def test_splits_in_folders(
         (("Vis", "Ir", "Annotation"), "boxes", "Annotation is", "--layout m3fd. if this is M3FD, or rename the folder to boxes if it holds boxes of your own$"),
         (("RGB", "T", "GT"), "labels", "GT is", "rename the folder to labels if it holds label maps$"),
         (("RGB", "T", "Annotations", "xml"), "boxes", "Annotations and .*xml are", "rename the folder to boxes if it holds boxes"),
+        (("RGB", "T", "SegmentationClass", "SegmentationObject"), "labels", "SegmentationClass is", "rename .* label maps$"),
         (("visible", "infrared", "fused"), "labels", None, ""),
         (("visible", "infrared", "labels"), "labels", None, ""),
         (("visible", "infrared", "GT"), "boxes", None, ""),

@@ -72,6 +72,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "MFNet/images").mkdir(parents=True)
     four = np.dstack([color, (heat * 255).astype(np.uint8)])
     (root / "MFNet/images/00001D.png").write_bytes(encode(four, "PNG"))
+    (root / "SegmentationClass").mkdir()
+    colors = np.array([(0, 0, 0), (250, 50, 83), (51, 221, 255), (61, 61, 245)], np.uint8)
+    for path in (root / "labels").iterdir():
+        write_image(root / "SegmentationClass" / path.name, colors[read_image(path)])
     (root / "pairs.csv").write_text("visible,infrared\nvisible.png,infrared.png\n")
     for kind in ("visible", "infrared"):
         (root / f"{kind}.txt").write_text(f"{kind}.png\n")

@@ -10,6 +10,8 @@ from gffusion.data.pairs import ImagePair
 
 from .finder import LAYOUTS
 
+_INSTANCES = "segmentationobject"  # folder of Pascal VOC and CVAT with numbers of objects, not of classes
+
 
 def describe_unread(pairs: Sequence[ImagePair], kind: str) -> str:
     """Return advice on folders beside those of the images whose files have the same names, or an empty text.
@@ -44,7 +46,10 @@ def _list_unread(pairs: Sequence[ImagePair], suffixes: Sequence[str]) -> list[Pa
     return [
         folder
         for folder in sorted(beside - read)
-        if folder.is_dir() and not is_named(folder.name, FUSED) and _holds(folder, suffixes, cores)
+        if folder.is_dir()
+        and not is_named(folder.name, FUSED)
+        and normalize_name(folder.name) != _INSTANCES
+        and _holds(folder, suffixes, cores)
     ]
 
 
