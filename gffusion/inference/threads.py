@@ -27,7 +27,6 @@ def run_in_threads(functions: Iterable[Callable[[], Result]]) -> list[Result]:
     Gradient and inference mode and autocasting are those of the caller, whose number of threads does not change.
     """
     _keep_freed_memory()
-    _prepare_for_forks()
     functions, threads = list(functions), torch.get_num_threads()
     if threads == 1:
         return [function() for function in functions]
@@ -70,16 +69,6 @@ def _keep_freed_memory() -> None:
     # Freeing a block, never written to here, raises two limits: of the size of blocks that are mapped by themselves, at most
     # 32 MB, and of freed memory that is kept, twice as much.
     torch.empty(2**25 - 2**16, dtype=torch.uint8)
-
-
-@lru_cache(maxsize=1)
-def _prepare_for_forks() -> None:
-    """Let processes that are forked from now on compute with one thread, as workers of a DataLoader do.
-
-    OpenMP's threads do not exist in a forked process, whose first operation with several of them would wait for ever.
-    """
-    if hasattr(os, "register_at_fork"):  # not on Windows
-        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 @lru_cache(maxsize=1)  # torch caches the preparation of operations for each thread

@@ -6,6 +6,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from gffusion.utils import forks as forks  # for processes that are forked after the import
+
 from .catalog import METRICS, MetricInfo, list_metrics
 from .compute import compute_metrics, get_metric
 from .images import to_luma8
