@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -303,6 +304,31 @@ def test_parametrized_layers_of_used_models_are_copied(tiny_model: TinyModel, ma
     model.eval()(**make_inputs())
     copied = copy.deepcopy(model).eval()
     torch.testing.assert_close(copied.state_dict(), model.state_dict(), rtol=0, atol=0)
+
+
+LOAD = """
+import sys
+import torch
+torch.set_num_threads(1)
+model, inputs = torch.load(sys.argv[1], weights_only=False)
+torch.save(dict(model(**inputs, segment=True)), sys.argv[2])
+"""
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("was_used", [False, True])
+def test_pickled_models_run_in_a_new_process(
+    tiny_model: TinyModel, make_inputs: MakeInputs, paradigm: str, was_used: bool, fork_script: Callable, tmp_path: Path
+) -> None:
+    """As in a spawned worker, in which no encoder has been made: transformers returns hidden states of classes that were."""
+    torch.set_num_threads(1)
+    model, inputs = tiny_model(paradigm=paradigm).eval(), make_inputs()
+    before = copy.deepcopy(model)
+    expected = model(**inputs, segment=True)
+    torch.save((model if was_used else before, inputs), tmp_path / "model.pt")
+    done = fork_script(LOAD, tmp_path / "model.pt", tmp_path / "outputs.pt")
+    assert done.returncode == 0, done.stderr
+    torch.testing.assert_close(torch.load(tmp_path / "outputs.pt"), dict(expected), rtol=0, atol=0)
 
 
 def test_segmentation_gradient_is_the_derivative(tiny_model: TinyModel, make_inputs: MakeInputs) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import CLIPVisionModel, Dinov2Model
+from transformers import CLIPVisionModel, Dinov2Model, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
@@ -93,6 +93,13 @@ class GFFusionPreTrainedModel(FrozenBackboneModel):
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes for pickles and copies, without hooks that transformers installs again on use."""
         return {**self.__dict__, "_modules": {name: _without_capturing(part) for name, part in self._modules.items()}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the attributes, and register all parts for hidden states, which transformers does when it makes them."""
+        super().__setstate__(state)
+        for part in self.modules():
+            if isinstance(part, PreTrainedModel):  # an empty one of its class registers the class
+                PreTrainedModel.__init__(object.__new__(type(part)), part.config)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -355,9 +362,8 @@ class GFFusionModel(GFFusionPreTrainedModel):
         return function(*inputs)
 
 
-_HOOKED = (
-    "_output_capturing_hooks_installed"  # attribute that transformers sets on networks whose hidden states it captures
-)
+# Attribute that transformers sets on networks whose hidden states it captures.
+_HOOKED = "_output_capturing_hooks_installed"
 
 
 def _is_capturing(hook: Any) -> bool:
