@@ -17,6 +17,11 @@ import torch
 
 Result = TypeVar("Result")
 
+# Held while threads start, for which the number of threads of the whole process changes for a moment.
+_STARTING = threading.Lock()
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(before=_STARTING.acquire, after_in_parent=_STARTING.release, after_in_child=_STARTING.release)
+
 # Mean number of running threads of the machine in the last minute, for each core, from which on it is busy.
 _BUSY_LOAD = 1.25
 
@@ -27,8 +32,11 @@ def run_in_threads(functions: Iterable[Callable[[], Result]]) -> list[Result]:
     Gradient and inference mode and autocasting are those of the caller, whose number of threads does not change.
     """
     _keep_freed_memory()
-    functions, threads = list(functions), torch.get_num_threads()
-    if threads == 1:
+    functions = list(functions)
+    with _STARTING:
+        threads = torch.get_num_threads()
+        executor = _start_threads(threads, os.getpid()) if threads > 1 else None
+    if executor is None:
         return [function() for function in functions]
     inference, grad = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
     autocast, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
@@ -38,9 +46,7 @@ def run_in_threads(functions: Iterable[Callable[[], Result]]) -> list[Result]:
             return function()
 
     contexts = [copy_context() for _ in functions]  # with the files that warnings name
-    return list(
-        _start_threads(threads, os.getpid()).map(lambda context, part: context.run(run, part), contexts, functions)
-    )
+    return list(executor.map(lambda context, part: context.run(run, part), contexts, functions))
 
 
 def run_alone(function: Callable[[], Result]) -> Result:
@@ -53,7 +59,8 @@ def should_compute_alone(functions: int) -> bool:
 
     They are if all threads get one, or if other processes use the cores, too, so that divided operations wait for threads.
     """
-    threads = torch.get_num_threads()
+    with _STARTING:
+        threads = torch.get_num_threads()
     if functions >= threads:
         return True
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0

@@ -1,7 +1,9 @@
 """Functions of torch on threads that compute alone, and what the caller sees of them."""
 
 import os
+import subprocess
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -69,6 +71,32 @@ def test_forked_processes_start_their_own_threads(two_threads: Any) -> None:
     if child == 0:
         os._exit(0 if run_in_threads([lambda: 1, lambda: 2]) == [1, 2] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+FIRST_CALLS = """
+import threading
+from concurrent.futures import ThreadPoolExecutor
+import torch
+from gffusion.inference.threads import run_in_threads
+torch.set_num_threads(2)
+together = threading.Barrier(8, timeout=100)
+
+def count(_):
+    together.wait()
+    run_in_threads([lambda: None])
+    together.wait()
+    return torch.get_num_threads()
+
+with ThreadPoolExecutor(8) as executor:
+    print(*executor.map(count, range(8)))
+"""
+
+
+def test_threads_of_a_service_that_call_first_at_once_keep_their_number(
+    fork_script: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    done = fork_script(FIRST_CALLS)
+    assert done.stdout.split() == ["2"] * 8, done.stderr
 
 
 @pytest.mark.parametrize(("load", "expected"), [(1.0, [False, True]), (100.0, [True, True])])
