@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import PIL.Image
@@ -185,7 +185,12 @@ class ImageFusionPipeline(Pipeline):
         if hasattr(pairs, "__len__"):  # of a generator, which may have no end, no range is usual
             loaded = _note_narrow(loaded)
         batches = batch_by_size(loaded, batch_size, lambda item: item[0].visible.shape[:2])
-        return chain.from_iterable(super().__call__(batches, batch_size=1, num_workers=0, **kwargs))
+        first = list(islice(batches, 1))  # so that the call, not the iterator, raises errors of what is no pair
+        # Not by `Pipeline.__call__`: its DataLoader draws a number of torch's random state, and it sets an environment variable.
+        _, forward_options, _ = self._sanitize_parameters(**kwargs)
+        forward_options = {**self._forward_params, **forward_options}
+        fused = (self.run_single(batch, {}, forward_options, {}) for batch in chain(first, batches))
+        return chain.from_iterable(fused)
 
     def _sanitize_parameters(
         self, segment: bool | None = None, **kwargs: Any

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import socket
 import threading
 import time
@@ -259,6 +260,17 @@ class TestSeveralPairs:
         assert_same([next(stream)], [direct(make_pair(seed=0))])
         assert len(read) == batch_size  # no image waits for the next batch
         assert_same(list(islice(stream, 3)), [direct(make_pair(seed=seed)) for seed in (1, 2, 3)])
+
+    def test_random_state_and_environment_are_kept(
+        self, fuse: ImageFusionPipeline, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A preview during a seeded training does not change the training."""
+        monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
+        environment, state = dict(os.environ), torch.get_rng_state()
+        fuse(*make_pair())
+        fuse([make_pair(), make_pair(seed=1)], batch_size=2)
+        assert torch.equal(torch.get_rng_state(), state)
+        assert dict(os.environ) == environment
 
     def test_datasets(self, fuse: ImageFusionPipeline, direct: Direct) -> None:
         class Pairs(Dataset[Pair]):
