@@ -45,6 +45,8 @@ COLOR_FORMS: dict[str, Any] = {
     "tensor_uint16": torch.from_numpy(CHW * WIDE),
     "tensor_bfloat16": torch.from_numpy(CHW / 255).bfloat16(),
     "tensor_with_gradient": torch.from_numpy(CHW / 255).requires_grad_(),
+    "tensor_negated_lazily": torch.complex(torch.zeros(CHW.shape), torch.from_numpy(-(CHW / 255)).float()).conj().imag,
+    "tensor_sparse": torch.from_numpy(CHW.copy()).to_sparse(),
     "pil": PIL.Image.fromarray(COLOR),
     "pil_rgba": PIL.Image.fromarray(with_alpha(COLOR)),
     "pil_turned_left": with_orientation(np.rot90(COLOR, 1), 6),  # to show: turn right
@@ -151,6 +153,11 @@ REFUSED = {
         (COLOR, GRAY.astype(np.int64) + 65535),
         r"values in \[0, 1\].*, got 65535 to .*infrared_range=",
     ),
+    "meta_tensor": (
+        (torch.empty(3, 40, 48, device="meta"), GRAY),
+        "visible image is a tensor of .* on the device 'meta'",
+    ),
+    "float8_tensor": ((COLOR, torch.ones(40, 48).to(torch.float8_e4m3fn)), "infrared image is a tensor of .*float8"),
     "int64_tensor": ((COLOR, torch.from_numpy(GRAY).long()), "infrared image has int64 values .*convert it to uint8"),
     "bool": ((COLOR, GRAY > 127), "infrared image must be uint8, .* got bool"),
     "too_many_axes": ((COLOR[None], GRAY), r"visible image must have shape .* got \(1, 40, 48, 3\)"),

@@ -57,9 +57,7 @@ def to_array(image: Image, name: str) -> NDArray[Any]:
     if isinstance(image, PIL.Image.Image):
         array = _convert_pil(PIL.ImageOps.exif_transpose(image), name)
     elif isinstance(image, Tensor):
-        tensor = image.detach().cpu()
-        array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-        array = _channels_last(array, name, prefer_first=True)
+        array = _channels_last(_convert_tensor(image, name), name, prefer_first=True)
     elif isinstance(image, np.ndarray):
         array = _channels_last(unmask(image, name), name, prefer_first=False)
     else:
@@ -73,6 +71,18 @@ def to_array(image: Image, name: str) -> NDArray[Any]:
     if 0 in array.shape:
         raise ValueError(f"The {name} image is empty: shape {array.shape}.")
     return array
+
+
+def _convert_tensor(tensor: Tensor, name: str) -> NDArray[Any]:
+    tensor = tensor.detach()
+    tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+    try:
+        return tensor.to_dense().numpy(force=True)  # from any device, and of lazily negated values
+    except (TypeError, NotImplementedError):
+        raise ValueError(
+            f"The {name} image is a tensor of {tensor.dtype} on the device {str(tensor.device)!r}, which cannot be converted to an "
+            "array: give one with values, of uint8, uint16 or float32."
+        ) from None
 
 
 def _narrow_integers(array: NDArray[Any], name: str) -> NDArray[Any]:
