@@ -1,6 +1,7 @@
 """Elements that all figures of matplotlib share: pages, text that fits, and files with embedded fonts."""
 
 from collections.abc import Iterable
+from importlib.util import find_spec
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,23 @@ _FILE_OPTIONS: Any = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt"
 _DATES = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
+def check_matplotlib() -> None:
+    """Raise ImportError if matplotlib is not installed, without importing it.
+
+    Examples:
+        >>> check_matplotlib()
+    """
+    if find_spec("matplotlib") is None:
+        raise ImportError('figures need matplotlib: pip install "gffusion[plots]"')
+
+
 def make_figure(width: float, height: float) -> "Figure":
     """Return an empty figure of a size in inches, whose parts do not overlap.
 
     Raises:
         ImportError: If matplotlib is not installed.
     """
+    check_matplotlib()
     from matplotlib.figure import Figure  # the extra `plots`; without pyplot, which needs a display
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -40,7 +52,12 @@ def render_figure(figure: "Figure", suffix: str, dpi: float = 150) -> bytes:
 
 
 def measure_text(text: str, size: float) -> float:
-    """Return the width of the longest line in points, in matplotlib's default font of a size in points."""
+    """Return the width of the longest line in points, in matplotlib's default font of a size in points.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+    """
+    check_matplotlib()
     from matplotlib.font_manager import findfont, get_font  # optional dependency: the extra `plots`
 
     font = get_font(findfont("sans"))

@@ -1,7 +1,9 @@
 """`gffusion show`: one figure of each kind, and what is refused."""
 
 import importlib
+import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from gffusion.metrics import to_luma8
 
 show_module = importlib.import_module("gffusion.cli.show")
 
+PAIR_KINDS = ("fused", "tokens", "gates", "labels")
 LOG = '{"step": 1, "epoch": 0, "loss_structural": 2.5}\n{"step": 2, "epoch": 1, "loss_structural": 1.5}\n'
 
 
@@ -59,7 +62,7 @@ def test_fused_images_in_a_wrong_range(gffusion: Callable, pair: Path, odd: Call
     assert outcome.exit_code == code and message in outcome.err
 
 
-@pytest.mark.parametrize("kind", ["fused", "tokens", "gates", "labels"])
+@pytest.mark.parametrize("kind", PAIR_KINDS)
 def test_figures_of_a_pair(gffusion: Callable, pair: Path, kind: str) -> None:
     outcome = gffusion("show", kind, "visible.png", "infrared.png", "-o", "figure.png")
     assert (outcome.exit_code, outcome.out, outcome.err) == (0, f"{kind} -> figure.png\n", "")
@@ -195,6 +198,20 @@ def test_wrong_words_are_one_line(gffusion: Callable, pair: Path, arguments: lis
     assert outcome.exit_code == 2
     assert message in outcome.err and outcome.err.count("\n") == 1
     assert not any(Path(name).exists() for name in ("x.png", "x.svg", "x.gif"))
+
+
+@pytest.mark.parametrize(
+    "arguments", [*(f"{kind} visible.png infrared.png" for kind in PAIR_KINDS), "weights", "training ."]
+)
+def test_without_matplotlib_the_extra_is_named(
+    gffusion: Callable, pair: Path, monkeypatch: pytest.MonkeyPatch, arguments: str
+) -> None:
+    Path("log.jsonl").write_text(LOG)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr("gffusion.zoo.create_model", lambda *_, **__: pytest.fail("a model was loaded before"))
+    outcome = gffusion("show", *arguments.split(), "-o", "figure.png")
+    assert (outcome.exit_code, outcome.err.count("\n")) == (2, 1)
+    assert re.search(r"error: figures need matplotlib: pip install .*\[plots\]", outcome.err)
 
 
 def test_pairs_are_read_as_fuse_reads_them(gffusion: Callable, pair: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,8 @@
 """Figures of several methods for papers: names, parts, label maps with a legend, and files that publishers take."""
 
+import re
+import sys
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -81,3 +84,9 @@ def test_files_embed_their_fonts_and_keep_the_pixels() -> None:
 def test_sizes_must_be_equal() -> None:
     with pytest.raises(ValueError, match=r"one size, got \(width x height\) visible 64x48, other 64x40"):
         draw_side_by_side({"visible": SCENE, "other": SCENE[:40]})
+
+
+def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=re.escape('figures need matplotlib: pip install "gffusion[plots]"')):
+        draw(1)
