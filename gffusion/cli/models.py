@@ -107,7 +107,8 @@ def _print_blocks(entries: "Sequence[ModelEntry]", console: "Console") -> None:
 
 
 def _list_values(entry: "ModelEntry") -> tuple[str, ...]:
-    return entry.name, entry.status, entry.license or "-", entry.training_data, entry.recipe
+    recipe = f"{entry.recipe} (in the repository)" if entry.recipe.endswith(".yaml") else entry.recipe
+    return entry.name, entry.status, entry.license or "-", entry.training_data, recipe
 
 
 def complete_model(incomplete: str) -> list[str]:

@@ -41,7 +41,7 @@ def check_packages(purpose: str) -> None:
         >>> check_packages("export")  # doctest: +SKIP
     """
     if missing := [name for name in _PACKAGES[purpose] if find_spec(name) is None]:
-        raise ImportError(f'ONNX files need {" and ".join(missing)}: pip install "gffusion[onnx]"')
+        raise ImportError(f'ONNX files need {", ".join(missing)}: pip install "gffusion[onnx]"')
 
 
 def check_export(output: Path, dtype: str, overwrite: bool = False) -> None:

@@ -53,7 +53,8 @@ def check_names(arguments: FusionTrainingArguments, labeled: bool) -> None:
             known = ", ".join(map(str, LOGGER_TYPE_TO_CLASS))
             raise ValueError(f"`report_to` does not know {name!r}. Allowed are {known}.")
         if name not in available:
-            raise ValueError(f"The tracker {name!r} of `report_to` is not installed: `pip install {name}`.")
+            package = '"gffusion[tensorboard]"' if name == "tensorboard" else name
+            raise ValueError(f"The tracker {name!r} of `report_to` is not installed: pip install {package}")
 
 
 def check_data(

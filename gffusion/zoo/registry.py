@@ -40,7 +40,7 @@ class ModelEntry:
         description: Purpose of the model, in one line.
         status: Whether the weights are in the package ("bundled"), on the Hub ("published"), or do not exist
             ("recipe-only").
-        recipe: Recipe that trains the model, for `gffusion train --config`.
+        recipe: Recipe that trains the model, for `gffusion train --config`: a bundled one, or a path in the repository.
         training_data: Data that the weights were trained on, or that the recipe trains on.
         architecture: Arguments of [`GFFusionConfig`].
         license: SPDX identifier of the license of the weights, which every model with weights has.

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from gffusion.training.recipe import list_recipes
 from gffusion.zoo import MODELS, create_model, list_models
 
 
@@ -17,9 +18,11 @@ def test_table_lists_every_model(gffusion: Callable) -> None:
     assert (outcome.exit_code, outcome.err) == (0, "")
     rows = [re.split(r"\s{2,}", line.strip()) for line in outcome.out.splitlines()[: len(MODELS) + 1]]
     assert rows[0] == ["name", "status", "license", "training data", "recipe"]
-    assert rows[1:] == [
-        [entry.name, entry.status, entry.license or "-", entry.training_data, entry.recipe] for entry in MODELS
+    assert [row[:4] for row in rows[1:]] == [
+        [entry.name, entry.status, entry.license or "-", entry.training_data] for entry in MODELS
     ]
+    for (*_, recipe), entry in zip(rows[1:], MODELS, strict=True):
+        assert recipe == (entry.recipe if entry.recipe in list_recipes() else f"{entry.recipe} (in the repository)")
 
 
 @pytest.mark.parametrize("columns", ["80", "74", "0", "7"])

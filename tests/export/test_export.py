@@ -323,7 +323,7 @@ def test_refused(words: str, message: str, run: Callable[..., Any], tmp_path: Pa
 def test_missing_extra_is_named(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requirements, "find_spec", lambda name: None)
     code, text = run("export gffusion-funet -o model.onnx")
-    assert code == 2 and re.search(r'pip install .*\[onnx\]"', text)
+    assert code == 2 and re.search(r'need onnx, onnxscript, onnxruntime: pip install .*\[onnx\]"', text)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import logging
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -353,10 +354,13 @@ class TestOptions:
             make(report_to=["blackboard"])
         check_nothing_written(tmp_path)
 
-    def test_tracker_that_is_not_installed(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(("name", "package"), [("tensorboard", '"gffusion[tensorboard]"'), ("wandb", "wandb")])
+    def test_tracker_that_is_not_installed(
+        self, make: Make, monkeypatch: pytest.MonkeyPatch, name: str, package: str
+    ) -> None:
         monkeypatch.setattr("gffusion.training.preflight.get_available_trackers", lambda: [])
-        with pytest.raises(ValueError, match="pip install tensorboard"):
-            make(report_to=["tensorboard"])
+        with pytest.raises(ValueError, match=re.escape(f"pip install {package}") + "$"):
+            make(report_to=[name])
 
     def test_unknown_metrics(self, make: Make, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"`eval_metrics` has 'Q_abf'\. Did you mean Qabf\? Allowed are .*EN"):
