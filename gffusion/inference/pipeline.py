@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain, islice
-from typing import Any
+from typing import Any, Literal, overload
 
 import PIL.Image
 from numpy.typing import NDArray
@@ -112,6 +112,18 @@ class ImageFusionPipeline(Pipeline):
         check_can_be_saved(self.model)
         self.model.push_to_hub(*args, **kwargs)
         return self.image_processor.push_to_hub(*args, **kwargs)  # type: ignore[no-any-return]
+
+    # Without `segment`, the result depends on the argument of this name that the pipeline was made with.
+    @overload
+    def __call__(
+        self, inputs: Source, infrared: Source, *, segment: Literal[False], **kwargs: Any
+    ) -> PIL.Image.Image: ...
+    @overload
+    def __call__(
+        self, inputs: Source, infrared: Source, *, segment: Literal[True], **kwargs: Any
+    ) -> dict[str, PIL.Image.Image]: ...
+    @overload
+    def __call__(self, inputs: Any, infrared: Source | None = None, **kwargs: Any) -> Any: ...
 
     def __call__(self, inputs: Any, infrared: Source | None = None, **kwargs: Any) -> Any:
         """Fuse one pair or several.
