@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from torch.utils.data import Dataset
+from transformers import PreTrainedConfig
 
+from gffusion._version import __version__
 from gffusion.data import FusionDataset
+from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.zoo.digest import digest_weights, hash_file
 
 from .arguments import FusionTrainingArguments
 from .card import IRRELEVANT
 from .checked_dataset import read_item
+from .option_texts import parse_options
 
 logger = logging.getLogger(__name__)
 
@@ -25,14 +30,18 @@ _EVALUATED = _PAIRS + _OF_EVALUATION
 
 DIGESTS = "weights of the encoders"
 _LABELED, _TRAINED = "has labels", "trained parameters"  # these three are new in descriptions
+_VERSION = "version of gffusion"
+_INFRARED = "infrared options"
 
 _ENCODERS = ("clip_config.", "dinov2_config.")  # their fields in descriptions
 
 _FILES = "files"
 _CONTENTS = {_FILES: "training", f"{_FILES}{_OF_EVALUATION}": "evaluation"}  # in descriptions -> data
 
-# Fields of a configuration, and of the encoders in it, that do not affect the weights.
-_UNIMPORTANT = {"architectures", "dtype", "transformers_version", "backbone_weights", "_name_or_path"}
+_CLASSES = {"id2label", "label2id"}
+
+# Fields of a configuration, and of the encoders in it, that do not affect the weights: those of all models, too.
+_UNIMPORTANT = {"transformers_version", "backbone_weights", *PreTrainedConfig().to_dict()} - _CLASSES
 
 # Options that can change when a run is resumed; `num_train_epochs` within limits, see `check_same_run`.
 _FREE = IRRELEVANT | {"output_dir", "num_train_epochs", "save_steps", "dataloader_num_workers"}
@@ -55,9 +64,10 @@ def describe_run(
     plain: Any = getattr(model, "_orig_mod", model)  # of a compiled one
     item, unimportant = read_item(dataset, 0), _UNIMPORTANT
     if not model.config.use_segmenter:
-        unimportant = unimportant | {"id2label", "label2id"}  # such a run reads no label maps
+        unimportant = unimportant | _CLASSES  # such a run reads no label maps
     evaluated = {} if evaluation is None else _describe_data(evaluation, model.config.use_segmenter, reads_files)
     return {
+        _VERSION: __version__,
         **{name: value for name, value in dataclasses.asdict(arguments).items() if name not in _FREE},
         "processes": num_processes,
         "tokens from a cache": arguments.token_cache is not None,  # cached tokens are rounded
@@ -81,13 +91,12 @@ def check_same_run(
     """Raise ValueError unless a run resumed after `epochs` gives the same weights and the same best ones as one that was never stopped.
 
     `before` is [`describe_run`] of the checkpoint, and `epochs_before` its `num_train_epochs`; `now` and `arguments` are of
-    this process.
+    this process. Options that an earlier version did not have are taken as their defaults.
     """
-    before, now = json.loads(json.dumps(before)), json.loads(json.dumps(now))
-    before, now = before | _flatten(before.pop("model")), now | _flatten(now.pop("model"))
+    before, now = _complete(before), _complete(now)
     of_model = _compare_models(before, now)
     names, differences = before.keys() | now.keys(), []
-    names -= {_LABELED, _TRAINED, DIGESTS, *_CONTENTS}
+    names -= {_LABELED, _TRAINED, _VERSION, DIGESTS, *_CONTENTS}
     # Those of an encoder are in one of both if `paradigm` or `use_segmenter` differs.
     names -= {name for name in before.keys() ^ now.keys() if name.startswith(_ENCODERS)}
     if (_EVALUATED in before) != (_EVALUATED in now):
@@ -100,7 +109,7 @@ def check_same_run(
     differences += [
         f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
         for name in sorted(names)
-        if before.get(name) != now.get(name)
+        if _parse(before.get(name)) != _parse(now.get(name))
     ]
     differences = differences or of_model  # other parts have other parameters
     # Rates and lambda depend on the number of epochs from `head_start_epoch` on.
@@ -115,8 +124,35 @@ def check_same_run(
         raise ValueError(
             f"This run cannot be resumed with other options or data: {'; '.join(differences)}. Restore them, or start a "
             "new run from its weights in another `output_dir`: set `model_name_or_path` to its folder last, or load that with "
-            "create_model."
+            f"create_model.{_compare_versions(before, now)}"
         )
+
+
+def _complete(run: dict[str, Any]) -> dict[str, Any]:
+    """Return a description as JSON has it, with the fields of the model among the others, and defaults for missing options."""
+    config = GFFusionConfig().to_dict()
+    fields = {name: value for name, value in config.items() if name not in _CLASSES and f"{name}." not in _ENCODERS}
+    run = {**dataclasses.asdict(FusionTrainingArguments("")), **fields, **run, **_flatten(run["model"])}
+    del run["model"]
+    for name in (_INFRARED, f"{_INFRARED}{_OF_EVALUATION}"):
+        if name in run:
+            run[name] = InfraredOptions().to_dict() | run[name]
+    completed: dict[str, Any] = json.loads(json.dumps(run))
+    return completed
+
+
+def _parse(value: Any) -> Any:
+    return parse_options(value) if isinstance(value, str) else value
+
+
+def _compare_versions(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Return the versions as the end of a message, if they differ as far as the checkpoint tells."""
+    version = before.get(_VERSION, now[_VERSION])
+    if version == now[_VERSION]:
+        return ""
+    return (
+        f" The checkpoint is of gffusion {version}, and this is {now[_VERSION]}: the other version may resume the run."
+    )
 
 
 def _compare_models(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import PreTrainedConfig
 
-from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
+from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel, __version__
 from gffusion.data import FusionDataset, ReadOptions, read_image, write_image
 from gffusion.data.transforms import RandomCrop, RandomFlip
 from gffusion.training.same_run import check_same_run, describe_run, warn_about_changed_files
@@ -113,6 +114,63 @@ class TestSameRun:
         with pytest.raises(ValueError, match="paradigm was 'hybrid' and is 'cascading'") as error:
             check_same_run(before, other, 150, arguments, 20)
         assert "use_segmenter was True and is False" in str(error.value) and "_config" not in str(error.value)
+
+    @pytest.mark.parametrize(
+        ("option", "missing"),
+        [
+            ({"mixed_pairs": 0.5}, '"mixed_pairs": 0.0, '),
+            ({"vif_weight": 1.0}, '"vif_weight": 0.0, '),
+            ({"invert": True}, '"invert": false, '),
+            ({"keep_borders": True}, "keep_borders=False, "),
+            ({"vertical": 0.5}, ", vertical=0.0"),
+        ],
+        ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+    )
+    def test_options_that_an_earlier_version_did_not_have(
+        self, tiny_model: Callable, pairs: Path, option: dict[str, Any], missing: str
+    ) -> None:
+        def describe(
+            vif_weight: float = 0,
+            invert: bool = False,
+            keep_borders: bool = False,
+            vertical: float = 0.0,
+            **options: Any,
+        ) -> dict[str, Any]:
+            model = tiny_model(paradigm="cascading", vif_weight=float(vif_weight))
+            reading = ReadOptions(keep_borders=keep_borders)
+            dataset = FusionDataset(pairs, RandomFlip(0.5, vertical), invert=invert, read_options=reading)
+            return self.describe(model, dataset, evaluation=dataset, **options)
+
+        text, arguments = json.dumps(describe()), FusionTrainingArguments("run")
+        earlier = json.loads(text.replace(missing, ""))
+        assert missing in text
+        check_same_run(earlier, describe(), 150, arguments, 20)
+        with pytest.raises(ValueError, match="cannot be resumed with other options"):
+            check_same_run(earlier, describe(**option), 150, arguments, 20)
+        with pytest.raises(ValueError, match="cannot be resumed with other options"):
+            check_same_run(describe(**option), describe(), 150, arguments, 20)
+
+    def test_names_versions_that_differ(self, tiny_model: Callable, pairs: Path) -> None:
+        model, dataset, arguments = (
+            tiny_model(paradigm="cascading"),
+            FusionDataset(pairs),
+            FusionTrainingArguments("run"),
+        )
+        before, now = self.describe(model, dataset, bf16=True), self.describe(model, dataset)
+        other = {name: "0.0.7" if value == __version__ else value for name, value in before.items()}
+        with pytest.raises(ValueError, match=f"The checkpoint is of gffusion 0.0.7, and this is {__version__}"):
+            check_same_run(other, now, 150, arguments, 20)
+        unknown = {name: value for name, value in before.items() if value != __version__}
+        for known in (before, unknown):
+            with pytest.raises(ValueError, match="bf16 was True and is False") as error:
+                check_same_run(known, now, 150, arguments, 20)
+            assert "gffusion" not in str(error.value)
+
+    def test_fields_of_all_models_of_transformers_do_not_count(self, tiny_model: Callable, pairs: Path) -> None:
+        """Its versions have different ones."""
+        now = self.describe(tiny_model(paradigm="cascading"), FusionDataset(pairs))
+        assert {"paradigm", "gradient_weight"} <= now["model"].keys()
+        assert not now["model"].keys() & PreTrainedConfig().to_dict().keys() - {"id2label", "label2id"}
 
     def test_guide_names_the_options_that_can_change(self, tiny_model: Callable, pairs: Path) -> None:
         text = GUIDE.read_text(encoding="utf-8").partition("## Interruptions")[2].partition("\n## ")[0]
