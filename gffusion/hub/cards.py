@@ -33,11 +33,8 @@ ENCODERS = {"clip": "CLIP", "dinov2": "DINOv2"}
 # License of the encoders by prefix of their Hub id.
 ENCODER_LICENSES = {"openai/clip-": "MIT, as in OpenAI's CLIP repository", "facebook/dinov2-": "Apache-2.0"}
 
-INJECTED = {
-    "cascading": "no encoder features are injected into FuNet",
-    "parallel": "DINOv2 features of both source images are injected into FuNet",
-    "hybrid": "CLIP features of both source images are injected into FuNet",
-}
+# Encoder whose features are injected into FuNet, by paradigm.
+INJECTED = {"parallel": "dinov2", "hybrid": "clip"}
 
 TASKS = {
     "fusion": {"task_type": "image-to-image", "task_name": "Infrared and visible image fusion"},
@@ -272,7 +269,7 @@ class FusionCard:
 
     def _collect_facts(self) -> dict[str, str]:
         config = self.config
-        paradigm = f"{config.paradigm}: {INJECTED[config.paradigm]}"
+        paradigm = f"{config.paradigm}: {self._describe_injection()}"
         if config.semantic_config is not None and config.semantic_layers:
             paradigm += f", merged by `{config.merging}` at layers {', '.join(map(str, config.semantic_layers))}"
         luma = "luma; the chroma of the visible image is restored after fusion"
@@ -290,6 +287,15 @@ class FusionCard:
             facts["classes"] = ", ".join(escape_markdown(config.id2label[index]) for index in sorted(config.id2label))
         facts |= {f"{ENCODERS[name]} encoder (frozen)": self._describe_encoder(name) for name in self._encoders}
         return facts | ({"license of the weights": self.license or "not stated"} if self.has_weights else {})
+
+    def _describe_injection(self) -> str:
+        encoder = INJECTED.get(self.config.paradigm)
+        if encoder is None:
+            return "no encoder features are injected into FuNet"
+        name = ENCODERS[encoder]
+        if self.has_weights and encoder not in self._base_models:
+            return f"features of both source images, by an encoder with the architecture of {name}, are injected into FuNet"
+        return f"{name} features of both source images are injected into FuNet"
 
     def _describe_encoder(self, encoder: str) -> str:
         if encoder in self.replaced_encoders:

@@ -191,6 +191,20 @@ class TestText:
         for known in (make(GFFusionConfig()), make(config, has_weights=False)):
             assert "unknown" not in known.render()
 
+    @pytest.mark.parametrize(("paradigm", "name"), [("hybrid", "CLIP"), ("parallel", "DINOv2")])
+    def test_features_of_other_encoders_are_not_those_of_clip(self, paradigm: str, name: str) -> None:
+        original, own = GFFusionConfig(paradigm=paradigm), GFFusionConfig(paradigm=paradigm)
+        own.clip_name_or_path = own.dinov2_name_or_path = None
+        replaced = {name.lower(): "randomly initialized"}
+        for card, is_original in (
+            (make(original), True),
+            (make(own, has_weights=False), True),
+            (make(own), False),
+            (make(original, replaced_encoders=replaced), False),
+        ):
+            assert (f"| paradigm | {paradigm}: {name} features of both" in card.render()) == is_original
+            assert (f"by an encoder with the architecture of {name}" in card.render()) != is_original
+
     def test_training(self) -> None:
         log = [
             {"epoch": 0, "loss": 3.0, "eval_loss_structural": 2.0},
