@@ -46,7 +46,8 @@ gffusion pull gffusion-tiny -o tiny/
 gffusion fuse visible.png infrared.png -o fused.png --model tiny/""",
     "push": """\
 gffusion push runs/mine/best my-name/my-model --dry-run
-gffusion push runs/mine/best my-name/my-model --private""",
+gffusion push runs/mine/best my-name/my-model --private
+gffusion push gffusion-tiny my-name/gffusion-tiny""",
     "sample": """\
 gffusion sample demo/
 gffusion sample data/ --count 20 --height 256 --width 320""",

@@ -1,6 +1,5 @@
 """`gffusion push`: publish a model on the Hub."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +10,9 @@ from .printing import print_json, print_line
 
 
 def push(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the model, such as runs/mine/best.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Folder, such as runs/mine/best, or name of a bundled model.")
+    ],
     repo_id: Annotated[str, typer.Argument(metavar="ORG/NAME", help="Repository; created if needed.")],
     full: Annotated[
         bool, typer.Option("--full", help="Include the frozen encoders, even if they were saved without them.")
@@ -48,16 +49,15 @@ def push(
     Log in with `hf auth login` first. After an interruption, the same command uploads only the missing files.
     """
     with user_errors():
-        if not folder.is_dir():
-            raise NotADirectoryError(
-                f"{folder} is not a folder: give one that a training run or `save_pretrained` wrote, such as runs/mine/best"
-            )
+        from gffusion.zoo.registry import locate_folder  # saves start-up time of the other commands
+
+        locate_folder(model)
         from gffusion.hub import push as publish  # saves start-up time: imports torch
         from gffusion.hub.publishing import find_published_files
 
         quiet_libraries()
         if dry_run:
-            found = find_published_files(folder, repo_id, full=full or None, with_code=with_code, force=force)
+            found = find_published_files(model, repo_id, full=full or None, with_code=with_code, force=force)
             if as_json:
                 print_json({"repo_id": repo_id, "files": found})
                 return
@@ -66,7 +66,7 @@ def push(
             typer.echo("\n".join(f"  {name} ({size:,} bytes)" for name, size in found.items()))
             return
         address = publish(
-            folder,
+            model,
             repo_id,
             full=full or None,
             with_code=with_code,

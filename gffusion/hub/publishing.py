@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -25,9 +26,10 @@ from gffusion.models.gffusion.weight_checks import build_on_meta
 from gffusion.models.gffusion.weight_files import can_reach_hub
 from gffusion.utils.atomic import temporary_folder
 from gffusion.utils.yaml_text import read_front_matter
-from gffusion.zoo import load_image_processor
+from gffusion.zoo import load_image_processor, locate
 from gffusion.zoo.checks import check_can_be_saved
-from gffusion.zoo.registry import is_on_hub
+from gffusion.zoo.loading import find_bundled
+from gffusion.zoo.registry import is_on_hub, locate_folder
 
 from .card_images import find_mentioned_images, find_shown_images
 from .cards import FusionCard
@@ -63,7 +65,7 @@ def push(
     repository has a card, a card that describes the architecture is published.
 
     Args:
-        folder: Folder of the model, as written by `save_pretrained` or a training run.
+        folder: Folder of the model, as written by `save_pretrained` or a training run, or the name of a bundled model.
         repo_id: Repository, `organization/name`, or `name` for your own account; created if needed.
         full: Whether to include the frozen encoders. Otherwise the configuration names their repositories. By default, the
             weights are published as they were saved: with the encoders if these have no repository.
@@ -79,7 +81,7 @@ def push(
         ValueError: If `model` is no GFFusionModel or has problems, or `repo_id` is not a repository name.
         OSError: If the folder has no readable model, or the Hub refuses.
     """
-    folder = Path(folder)
+    folder = locate_folder(folder)
     config, full = _check(folder, full, force)
     api, repo_id = _connect(repo_id, token)
     with temporary_folder() as staging:
@@ -128,15 +130,15 @@ def find_published_files(
         OSError: If the folder has no readable model.
 
     Examples:
-        >>> from gffusion import locate
-        >>> list(find_published_files(locate("gffusion-funet"), "lab/street"))
+        >>> list(find_published_files("gffusion-funet", "lab/street"))
         ['model.safetensors', 'README.md', 'config.json', 'preprocessor_config.json']
     """
-    config, full = _check(Path(folder), full, force)
+    folder = locate_folder(folder)
+    config, full = _check(folder, full, force)
     with _explain_hub_errors(repo_id):
         validate_repo_id(repo_id)
     with temporary_folder() as staging:
-        published = _collect_files(Path(folder), staging, config, repo_id, full, with_code)
+        published = _collect_files(folder, staging, config, repo_id, full, with_code)
         return {
             name: path.stat().st_size
             for name, path in sorted(published.items(), key=lambda item: (-item[1].stat().st_size, item[0]))
@@ -165,6 +167,9 @@ def push_model(
 ) -> str:
     """Publish a model from memory, with a model card, and return the URL of the commit.
 
+    A bundled model that was not changed is published with its card and its weight file. For other models, the card describes
+    the architecture.
+
     Args:
         model: Model to publish.
         repo_id: Repository, `organization/name`, or `name` for your own account; created if needed.
@@ -184,6 +189,9 @@ def push_model(
         )
     with temporary_folder() as folder, _name_arguments(folder):
         model.save_pretrained(folder, include_backbones=full)
+        if full is not False and (name := find_bundled(model)):
+            for file in (CARD, SAFE_WEIGHTS_NAME):
+                shutil.copyfile(Path(locate(name)) / file, Path(folder) / file)
         processor.save_pretrained(folder)
         return push(folder, repo_id, **options)
 

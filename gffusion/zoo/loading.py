@@ -13,6 +13,7 @@ from gffusion.models.gffusion.json_files import name_file_in_errors, read_json_o
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_files import HUB_ARGUMENTS, explained, find_file, limit_to_cache
 
+from .digest import digest_weights
 from .registry import ModelEntry, advise_name, find_entry, find_revision, list_models, locate
 
 _PROCESSOR_OPTIONS = ("size_divisor", *OPTION_NAMES)
@@ -82,6 +83,20 @@ def load_image_processor(name: str | os.PathLike[str] = "gffusion-tiny", **kwarg
                 processor = GFFusionImageProcessor.from_pretrained(source, **kwargs)
     processor.infrared_options = processor.infrared_options.override(**given)
     return processor
+
+
+def find_bundled(model: GFFusionModel) -> str | None:
+    """Return the name of the bundled model that has the configuration and the weights of a model, or `None`.
+
+    Examples:
+        >>> find_bundled(create_model("gffusion-live"))
+        'gffusion-live'
+    """
+    config = model.config.to_dict() | {"_name_or_path": ""}
+    for name in list_models(status="bundled"):
+        if GFFusionConfig.from_pretrained(locate(name)).to_dict() == config:
+            return name if digest_weights(create_model(name)) == digest_weights(model) else None
+    return None
 
 
 def _find_source(name: str | os.PathLike[str], arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -290,6 +290,34 @@ def locate(name: str | os.PathLike[str]) -> str:
     return name
 
 
+def locate_folder(name: str | os.PathLike[str]) -> Path:
+    """Return the folder of a model to be published.
+
+    Args:
+        name: Name of a bundled model, or folder.
+
+    Raises:
+        OSError: If there is no such folder, or the listed model of this name is not bundled.
+        ValueError: If both exist.
+
+    Examples:
+        >>> locate_folder("gffusion-live").name
+        'gffusion-live'
+    """
+    entry, is_folder = find_entry(name), os.path.isdir(name)
+    if entry is not None and is_folder:
+        raise ValueError(
+            f"{entry.name} is a listed model and a folder here: write ./{entry.name} for the folder, or work in another folder for "
+            "the listed model."
+        )
+    if entry is None and not is_folder:
+        raise NotADirectoryError(
+            f"{os.fspath(name)} is not a folder: give one that a training run or `save_pretrained` wrote, such as runs/mine/best, or a "
+            f"bundled model ({', '.join(list_models(status='bundled'))}).{advise_name(os.fspath(name))}"
+        )
+    return Path(name if entry is None else locate(name))
+
+
 def _name_loadable_models() -> str:
     return ", ".join(entry.name for entry in MODELS if entry.status != "recipe-only")
 

@@ -36,10 +36,27 @@ def test_publishes(hub: HubServer, folder: Path, fork_script: Callable, tmp_path
     assert "model.safetensors" not in hub.files("lab/net", "main")
 
 
+def test_takes_names_of_bundled_models(
+    gffusion: Callable, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    report = json.loads(gffusion("push", "gffusion-tiny", "lab/tiny", "--dry-run", "--json").out)
+    bundled = Path(locate("gffusion-tiny"))
+    assert report["files"].keys() == {path.name for path in bundled.iterdir()}
+    assert all(report["files"][name] == (bundled / name).stat().st_size for name in ("model.safetensors", "README.md"))
+    folder.rename("gffusion-tiny")
+    outcome = gffusion("push", "gffusion-tiny", "lab/tiny", "--dry-run")
+    assert (outcome.exit_code, outcome.out) == (2, "")
+    assert "gffusion-tiny is a listed model and a folder here: write ./gffusion-tiny for the folder" in outcome.err
+    report = json.loads(gffusion("push", "./gffusion-tiny", "lab/tiny", "--dry-run", "--json").out)
+    size = Path(locate("gffusion-funet"), "model.safetensors").stat().st_size
+    assert report["files"]["model.safetensors"] == size
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere", "lab/net"], "nowhere is not a folder"),
+        (["nowhere", "lab/net"], "nowhere is not a folder: .* or a bundled model .*gffusion-tiny"),
         (["", "lab/net"], "contains no model: config.json and model.safetensors missing.*`best` or `last`"),
         (["unfinished", "lab/net"], "step 3 of 9.*--force"),
         (["model", "lab/n e t"], "organization/name"),

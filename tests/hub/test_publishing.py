@@ -18,6 +18,7 @@ from without_gffusion import WITHOUT_GFFUSION
 from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel, __version__
 from gffusion.hub import FusionCard
 from gffusion.hub.publishing import TRAVELING_FILES, find_outdated_files
+from gffusion.zoo import create_model, locate
 
 pytestmark = pytest.mark.hub
 
@@ -69,6 +70,10 @@ STEPS: list[tuple[str, str, list[str], dict[str, Any]]] = [
     ("own", "push", ["slim", "mine"], MEMBER),
     ("model", "push_model", ["slim", "lab/model"], MEMBER),
     ("model in full", "push_model", ["slim", "lab/model-full"], {"full": True, "commit_message": "All", **MEMBER}),
+    ("bundled", "push_model", [locate("gffusion-tiny"), "lab/bundled"], MEMBER),
+    ("bundled, by name", "push", ["gffusion-tiny", "lab/bundled"], MEMBER),
+    ("bundled, changed", "push_model", ["changed", "lab/changed"], MEMBER),
+    ("bundled, renamed", "push_model", ["renamed", "lab/renamed"], MEMBER),
     ("code, slim", "push", ["slim", "lab/code-slim"], {"with_code": True, **MEMBER}),
     ("code, full", "push", ["slim", "lab/code-full"], {"with_code": True, "full": True, **MEMBER}),
     ("code no more", "push", ["slim", "lab/code-gone"], {"with_code": True, **MEMBER}),
@@ -147,6 +152,11 @@ def write_folders(root: Path, model: GFFusionModel, tiny_model: Callable[..., GF
     )
     (root / "trained" / "sheets").mkdir()
     (root / "trained" / "sheets" / "NIGHT.PNG").write_bytes(b"sheet")
+    changed, renamed = create_model("gffusion-live"), create_model("gffusion-live")
+    next(changed.funet.parameters()).data += 1e-3
+    renamed.config.gradient_weight += 1
+    changed.save_pretrained(root / "changed")
+    renamed.save_pretrained(root / "renamed")
     (root / "broken" / "README.md").write_text("---\nlicense: [mit\n---\n\n# A card\n")
     config = GFFusionConfig.from_pretrained(root / "slim")
     FusionCard(model_name="generated", config=config).save(root / "generated")
@@ -323,6 +333,15 @@ class TestPush:
         assert parts_of(files["model.safetensors"], tmp_path) == {"funet", "finet", "ssnet"}
         processors = [published(world, f"lab/{name}")["preprocessor_config.json"] for name in ("model", "model-full")]
         assert [json.loads(processor)["size_divisor"] for processor in processors] == [1, 4]
+
+    def test_bundled_model_in_memory(self, world: dict[str, Any]) -> None:
+        """It has its own card, with license and results, and encoders in half precision; other models do not."""
+        files, folder = published(world, "lab/bundled"), Path(locate("gffusion-tiny"))
+        for name in ("README.md", "model.safetensors"):
+            assert files[name] == (folder / name).read_bytes()
+        assert world["bundled, by name"] == world["bundled"]  # nothing is left to be published
+        for name in ("changed", "renamed"):
+            assert "license of the weights | not stated" in published(world, f"lab/{name}")["README.md"].decode()
 
 
 class TestCode:
