@@ -1,6 +1,5 @@
 """Metadata of an image file: EXIF, GPS, XMP, color profile and georeference."""
 
-import contextlib
 import io
 import re
 import struct
@@ -10,15 +9,16 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from gffusion.cameras.jpeg_segments import read_segments
 from gffusion.cameras.png_chunks import iterate_png_chunks
 from gffusion.utils.xml_text import parse_xml
 
 from .completeness import MAX_INFLATED, check_png_parts
-from .decoding import open_header
 from .tiff_tags import EXIF, GPS, LONG, SHORT, Directory, Field, Tag, TiffReader, write_block
 
 EXIF_HEADER = b"Exif\0\0"
 XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
+ICC_HEADER = b"ICC_PROFILE\0"
 XMP_KEYWORD = b"XML:com.adobe.xmp"
 XMP_TAG, ICC_TAG = 700, 34675
 _ORIENTATION, _WIDTH, _HEIGHT, _PIXEL_WIDTH, _PIXEL_HEIGHT = 274, 256, 257, 40962, 40963
@@ -153,7 +153,14 @@ def read_metadata(content: bytes) -> ImageMetadata:
     """
     if content[:2] in (b"II", b"MM"):
         return _read_tiff(content)
-    exif, xmp, icc = (_read_png if content[:8] == b"\x89PNG\r\n\x1a\n" else _read_with_pillow)(content)
+    if content[:2] == b"\xff\xd8":
+        exif, xmp, icc = _read_jpeg(content)
+    elif content[:8] == b"\x89PNG\r\n\x1a\n":
+        exif, xmp, icc = _read_png(content)
+    elif content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        exif, xmp, icc = _read_webp(content)
+    else:
+        return ImageMetadata()
     return _interpret(exif.removeprefix(EXIF_HEADER) or None, xmp or None, icc or None)
 
 
@@ -174,11 +181,13 @@ def _read_orientation(tags: Directory) -> int:
     return value if 1 <= value <= 8 else 1
 
 
-def _read_with_pillow(content: bytes) -> tuple[bytes, bytes, bytes]:
-    with contextlib.suppress(Exception), open_header(io.BytesIO(content)) as image:  # any kind if it is damaged
-        exif, xmp, icc = (image.info.get(key, b"") for key in ("exif", "xmp", "icc_profile"))
-        return exif, xmp, icc
-    return b"", b"", b""
+def _read_jpeg(content: bytes) -> tuple[bytes, bytes, bytes]:
+    payloads = [segment.payload for segment in read_segments(content) if segment.marker in (0xE1, 0xE2)]
+    exif = next((payload for payload in payloads if payload.startswith(EXIF_HEADER)), b"")
+    xmp = next((payload for payload in payloads if payload.startswith(XMP_HEADER)), b"").removeprefix(XMP_HEADER)
+    start = len(ICC_HEADER)
+    chunks = sorted(payload[start:] for payload in payloads if payload.startswith(ICC_HEADER))  # by number, 1 byte
+    return exif, xmp, b"".join(chunk[2:] for chunk in chunks)
 
 
 def _read_png(content: bytes) -> tuple[bytes, bytes, bytes]:
@@ -213,6 +222,16 @@ def _inflate(data: bytes) -> bytes:
     except zlib.error:
         return b""
     return text if decoder.eof else b""
+
+
+def _read_webp(content: bytes) -> tuple[bytes, bytes, bytes]:
+    chunks: dict[bytes, bytes] = {}
+    position = 12
+    while position + 8 <= len(content):
+        length = struct.unpack_from("<I", content, position + 4)[0]
+        chunks.setdefault(content[position : position + 4], content[position + 8 : position + 8 + length])
+        position += 8 + length + length % 2
+    return chunks.get(b"EXIF", b""), chunks.get(b"XMP ", b""), chunks.get(b"ICCP", b"")
 
 
 def _read_tiff(content: bytes) -> ImageMetadata:
