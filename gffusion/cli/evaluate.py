@@ -15,7 +15,7 @@ from .errors import exit_with_failures, user_errors
 from .library_logging import quiet_libraries
 from .messages import one_line, print_note
 from .models import complete_model
-from .option_values import collect_folders, parse_label_map, parse_zoom, split_list
+from .option_values import check_once, collect_folders, parse_label_map, parse_zoom, split_list, split_named
 from .options import DEVICES, QuietOption, ZoomOption
 from .outputs import check_writable, new_output
 from .printing import make_console, print_json, print_line
@@ -256,4 +256,6 @@ def _collect_labels(texts: list[str], methods: list[str]) -> dict[str, Path]:
             raise ValueError(
                 f"--predicted-labels {text}: give the name of one of {len(methods)} methods, as in NAME={text}"
             )
-    return collect_folders("--predicted-labels", [text if "=" in text else f"{methods[0]}={text}" for text in texts])
+    folders = [split_named("--predicted-labels", text) if "=" in text else (methods[0], Path(text)) for text in texts]
+    check_once("--predicted-labels", [name for name, _ in folders])
+    return dict(folders)

@@ -40,10 +40,13 @@ def decode_misread_tiff(
         tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION),
     )
     is_plain = bits == 8 and kind in (1, 2)
-    if is_plain and 1 in tags.get(TiffImagePlugin.EXTRASAMPLES, ()):  # Pillow divides the colors by this channel
+    is_single = count_frames(image) == 1
+    if (
+        is_plain and is_single and 1 in tags.get(TiffImagePlugin.EXTRASAMPLES, ())
+    ):  # Pillow divides colors by this channel
         stored = decode_tiff(content, options)
         return stored if stored.extra_channel is not None and not is_opacity(stored.extra_channel) else None
-    return decode_tiff(content, options) if is_plain or bits > 8 or count_frames(image) > 1 else None
+    return decode_tiff(content, options) if is_plain or bits > 8 or not is_single else None
 
 
 def count_frames(image: Image.Image) -> int:
@@ -69,7 +72,7 @@ def decode_tiff(content: bytes, options: DecodeOptions) -> DecodedImage:
 
     with tifffile.TiffFile(BytesIO(content)) as tiff:
         pages = [page.aspage() for page in itertools.islice(tiff.pages, _MAX_FRAMES + 1)]
-        kept = [page for page in pages if not page.tags.valueof("NewSubfileType", 0) & (_REDUCED | _MASK)]
+        kept = [page for page in pages if not page.tags.valueof("NewSubfileType", 0) & (_REDUCED | _MASK)] or pages
         images = [page for page in kept if page.tags.valueof(PAGE_NAME, "") != THERMAL_PAGE] or kept
         if len(images) > 2:
             check_single_frame(len(images))

@@ -15,6 +15,7 @@ from gffusion.data import read_labels, write_image
 from gffusion.evaluation.baselines import BASELINES, fuse_luma
 from gffusion.metrics.names import DEFAULT_METRICS
 from gffusion.training.arguments import FusionTrainingArguments
+from gffusion.zoo import locate
 
 NAMES = [f"rendered_{number:04d}" for number in range(3)]
 
@@ -193,6 +194,14 @@ def test_segmentation(evaluate: Callable, here: Path, given: str) -> None:
     summary = json.loads((here / "out" / "summary.json").read_text())["methods"]
     assert summary["mine"]["IoU person"] == 0.0
     assert summary["mine"]["IoU background"] == 1.0
+
+
+def test_name_of_a_model_with_an_equals_sign(evaluate: Callable, here: Path) -> None:
+    Path("lr=1e-3").symlink_to(locate("gffusion-live"))
+    options = ("--no-baselines", "--metrics", "EN", "--class-names", "background,person,bicycle,car")
+    outcome = evaluate("--model", "lr=1e-3", *options, "--labels", "labels", "--predicted-labels", "labels")
+    assert outcome.exit_code == 0
+    assert json.loads((here / "out" / "summary.json").read_text())["methods"]["lr=1e-3"]["mIoU"] == 1.0
 
 
 def test_unusable_label_maps_are_a_failure(evaluate: Callable, here: Path) -> None:

@@ -140,6 +140,24 @@ class TestPages:
             with pytest.raises(ImageReadError, match=f"{len(pages)} frames.*save"):
                 read_alone(tmp_path / "a.tif")
 
+    def test_premultiplied_opacity_before_another_page(self, tmp_path: Path) -> None:
+        """Pillow reads the first page only, and divides its colors by the opacity."""
+        page = np.dstack([VISIBLE, np.where(THERMAL > 100, 255, 0).astype(np.uint8)])
+        with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+            writer.write(page, photometric="rgb", extrasamples=["assocalpha"])
+            writer.write(THERMAL)
+        np.testing.assert_array_equal(read_alone(tmp_path / "a.tif").infrared, THERMAL)
+        with tifffile.TiffWriter(tmp_path / "b.tif") as writer:
+            for image in (page, page[::-1]):
+                writer.write(image, photometric="rgb", extrasamples=["assocalpha"])
+        with pytest.raises(ImageReadError, match="2 frames"):
+            read_image(tmp_path / "b.tif")
+
+    @pytest.mark.parametrize("compression", [None, "deflate"])
+    def test_the_only_page_is_marked_as_an_overview(self, tmp_path: Path, compression: str | None) -> None:
+        tifffile.imwrite(tmp_path / "a.tif", VISIBLE, photometric="rgb", subfiletype=1, compression=compression)
+        np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), VISIBLE)
+
     def test_overviews_are_no_pages(self, tmp_path: Path) -> None:
         with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
             writer.write(COUNTS)
