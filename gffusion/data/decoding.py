@@ -206,7 +206,8 @@ def _decode(content: bytes, options: DecodeOptions, is_filling: bool = False) ->
             raise
         return decode_tiff(content, options)
     kind = "JPEG" if image.format == "MPO" else str(image.format)
-    check_ratio(kind, *image.size, 8 * len(image.getbands()), len(content))
+    depth = content[24] if kind == "PNG" else 8  # in its header; label maps of few classes have 1, 2 or 4 bits
+    check_ratio(kind, *image.size, depth * len(image.getbands()), len(content))
     check_pixels(*image.size, options.max_pixels)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         if (decoded := decode_misread_tiff(content, image, options)) is not None:

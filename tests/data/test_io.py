@@ -332,6 +332,16 @@ class TestReadLabels:
         assert_same(read_labels(save(tmp_path / "16.png", Image.fromarray(DEEP_GRAY))), DEEP_GRAY)
         assert_same(read_labels(save(tmp_path / "1.png", Image.fromarray(GRAY > 100))), (GRAY > 100).astype(np.uint8))
 
+    @pytest.mark.parametrize(("mode", "colors"), [("1", 2), ("P", 2), ("P", 4), ("P", 12), ("L", 256)])
+    def test_few_objects(self, tmp_path: Path, mode: str, colors: int) -> None:
+        """Files of few hundred bytes are no decompression bombs; Pillow stores few colors in few bits."""
+        labels = np.zeros((1080, 1920), np.uint8)
+        labels[100:300, 200:260] = 1
+        image = Image.fromarray(labels).point([0, 255] * 128, "1") if mode == "1" else Image.fromarray(labels, mode)
+        if mode == "P":
+            image.putpalette(list(range(3 * colors)))
+        assert_same(read_labels(save(tmp_path / "labels.png", image)), labels)
+
     @pytest.mark.parametrize("bits", [2, 4])
     @pytest.mark.parametrize("suffix", [".png", ".tif"])
     def test_few_bits(self, tmp_path: Path, bits: int, suffix: str) -> None:
