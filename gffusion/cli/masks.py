@@ -206,7 +206,7 @@ def _find_pairs(
     from gffusion.data.annotation_files import describe_json  # saves start-up time
     from gffusion.data.boxes import has_class_names
     from gffusion.data.boxes.checks import check_boxes, check_has_objects, note_outlines
-    from gffusion.data.class_names import check_typed_names
+    from gffusion.data.class_names import check_order, check_typed_names
     from gffusion.data.layouts import find_pairs
     from gffusion.data.layouts.unread import describe_unread
 
@@ -218,6 +218,8 @@ def _find_pairs(
     if unboxed := [pair.name for pair in found.pairs if pair.boxes is None]:
         print_line(f"left out {len(unboxed)} without boxes: {list_names(unboxed)}", err=True)
     class_names = found.check_class_names() if given_names is None else check_typed_names(given_names, "--class-names")
+    if given_names is not None and layout != "folders":
+        check_order(given_names, found.class_names or (), layout)
     named = (pair.boxes for pair in pairs if isinstance(pair.boxes, Path) and has_class_names(pair.boxes))
     if class_names is None and (file := next(named, None)):
         names_file = (found.labels or data / "labels").with_name("classes.txt")

@@ -4,14 +4,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from .boxes.base import read_text
-from .file_names import normalize_class_name
+from .boxes.base import SYNONYMS, read_text
+from .file_names import is_background, normalize_class_name
 
 BACKGROUNDS = frozenset({"background", "bg", "unlabeled", "unlabelled", "void", "none", "ignore"})
 """Names of label 0 that lists of classes start with."""
 
 # Numbers, colors, comments and bullets of other files: "0: person", "person:0,0,255::", "# person", "- person", "names:".
-_NO_NAME = re.compile(r"\d+\s*[:,;\t]\s*[^\W\d]|.*:\d+,\d+,\d+:|#|-\s|names\s*:")
+_NO_NAME = re.compile(r"\d+\s*[:,;\t]\s*[^\W\d]|.*:\d+,\d+,\d+:|#\s|-\s|names\s*:")
 
 
 def read_lines(file: Path) -> tuple[str, ...]:
@@ -30,12 +30,14 @@ def read_unchecked_names(file: Path, of_boxes: bool) -> tuple[str, ...]:
     return names
 
 
-def check_typed_names(names: Sequence[str], source: str, of_boxes: bool = True) -> tuple[str, ...]:
+def check_typed_names(names: Sequence[str], source: str, of_labels: bool = False) -> tuple[str, ...]:
     """Return the names of the classes after the background that a person listed in `source`.
 
+    `of_labels` tells that there are label maps, whose first class is 1.
+
     Raises:
-        ValueError: As [`check_class_names`], if an entry holds more than a name, or if the first one is another name of the
-            background and no boxes are numbered by the list.
+        ValueError: As [`check_class_names`], if an entry holds more than a name, or if the first one is a name of the
+            background in label maps.
 
     Examples:
         >>> check_typed_names(["0: person", "1: car"], "classes.txt")
@@ -43,16 +45,37 @@ def check_typed_names(names: Sequence[str], source: str, of_boxes: bool = True) 
         ...
         ValueError: classes.txt lists '0: person', which is more than a name: each line or entry is the name of one class...
     """
-    is_counted = all(re.match(rf"{number}[\s_.)=-]+[^\W\d]", name) for number, name in enumerate(names))
+    is_counted = len(names) > 1 and all(
+        re.match(rf"{number}[\s_.)=-]+[^\W\d]", name) for number, name in enumerate(names)
+    )
     for name in names:
         if is_counted or _NO_NAME.match(name):
             raise ValueError(
                 f"{source} lists {name!r}, which is more than a name: each line or entry is the name of one class, in the order of "
                 "their numbers, without numbers, colors or comments"
             )
-    if not of_boxes and names and normalize_class_name(names[0]) in BACKGROUNDS:
+    if of_labels and names and normalize_class_name(names[0]) in BACKGROUNDS:
         raise _name_background(names[0], source)
     return check_class_names(names, source)
+
+
+def check_order(given: Sequence[str], known: Sequence[str], layout: str) -> None:
+    """Raise ValueError if names number classes otherwise than a layout does, which reads label maps by its own numbers.
+
+    Examples:
+        >>> check_order(["Person"], ["person", "car"], "m3fd")
+        >>> check_order(["car"], ["person", "car"], "m3fd")
+        Traceback (most recent call last):
+        ...
+        ValueError: the layout 'm3fd' numbers the classes person, car, so car would be read as person: leave --class-names out...
+    """
+    for own, other in zip(known, given, strict=False):
+        key = normalize_class_name(other)
+        if normalize_class_name(own) not in (key, SYNONYMS.get(key)):
+            raise ValueError(
+                f"the layout {layout!r} numbers the classes {', '.join(known)}, so {other} would be read as {own}: leave --class-names "
+                "out, or rename the folders to those of the layout 'folders'"
+            )
 
 
 def check_class_names(names: Sequence[str], source: str) -> tuple[str, ...]:
@@ -72,7 +95,7 @@ def check_class_names(names: Sequence[str], source: str) -> tuple[str, ...]:
     seen = set()
     for name in names:
         key = normalize_class_name(name)
-        if key in ("background", "bg"):
+        if is_background(name):
             raise _name_background(name, source)
         if key in seen:
             raise ValueError(f"{source} names {name!r} twice: give each class a name of its own")

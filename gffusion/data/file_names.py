@@ -87,6 +87,16 @@ def normalize_class_name(name: str) -> str:
     return normalize_name(name).replace("_", " ").strip()
 
 
+def is_background(name: str) -> bool:
+    """Return whether the name of a class is that of the background, also of boxes.
+
+    Examples:
+        >>> is_background("_background_"), is_background("backpack")
+        (True, False)
+    """
+    return normalize_class_name(name) in ("background", "bg")
+
+
 def natural_key(file: Path) -> tuple[list[str | int], str]:
     """Return a sort key that compares runs of digits as numbers; the full name orders `1` and `01`."""
     parts = re.split(r"(\d+)", normalize_name(file.stem))

@@ -64,12 +64,15 @@ def note_missing_background(values: Set[int], class_names: Sequence[str]) -> str
 
     Examples:
         >>> note_missing_background({1, 2, 255}, ["background", "person", "car"])
-        'no pixel of the label maps is 0 (background): if their numbers start at 1, subtract 1'
+        'no pixel of the label maps is 0 (background), which is right only if every pixel has another class: if their numbers ...'
     """
-    has_background = normalize_class_name(class_names[0]) in BACKGROUNDS and tuple(class_names[1:]) != FMB_CLASSES
-    if 0 in values or values <= {IGNORED} or not has_background:
+    background, *others = map(normalize_class_name, class_names)
+    if 0 in values or values <= {IGNORED} or background not in BACKGROUNDS or tuple(others) == FMB_CLASSES:
         return ""
-    return f"no pixel of the label maps is 0 ({class_names[0]}): if their numbers start at 1, subtract 1"
+    return (
+        f"no pixel of the label maps is 0 ({class_names[0]}), which is right only if every pixel has another class: if their numbers "
+        "start at 1, subtract 1"
+    )
 
 
 def replace_values(labels: NDArray[Any], label_map: Mapping[int, int]) -> NDArray[Any]:

@@ -18,7 +18,7 @@ from .io import IMAGE_SUFFIXES
 from .pairs import ImagePair, PairMatch, match_pairs
 
 COLUMNS = ("visible", "infrared", "name", "labels", "boxes")
-_DIFFERENCE = "difference"  # column of `gffusion match`
+_UNNOTED = re.compile(r"difference|unnamed: \d+|")  # columns of `gffusion match`, and of the row numbers of pandas
 _MAX_BYTES = 1 << 28
 
 
@@ -174,7 +174,7 @@ def _read_table(path: Path, with_annotations: bool) -> PairMatch:
         pairs = _make_pairs(rows, path, with_annotations)
     except csv.Error as error:
         raise ValueError(f"{path}, line {rows.line_num}: {error}") from error
-    others = ", ".join(repr(column) for column in columns if column not in (*COLUMNS, _DIFFERENCE, ""))
+    others = ", ".join(repr(column) for column in columns if column not in COLUMNS and not _UNNOTED.fullmatch(column))
     note = f"not read of its columns: {others}; label maps are in a column labels, and boxes in a column boxes"
     return PairMatch(pairs, (), (), notes=(note,) if others and with_annotations else ())
 
@@ -200,10 +200,11 @@ def _make_pairs(rows: "csv.DictReader[str]", path: Path, with_annotations: bool)
             continue
         if not (cells["visible"] and cells["infrared"]):
             raise ValueError(f"{path}, line {rows.line_num}: the visible or the infrared file is missing")
-        read = COLUMNS if with_annotations else ("visible", "infrared")
-        files = {
-            column: _find(cells[column], path, rows.line_num) for column in read if column != "name" and cells[column]
-        }
+        files = {column: _find(cells[column], path, rows.line_num) for column in ("visible", "infrared")}
+        for column in ("labels", "boxes") if with_annotations else ():
+            if cells[column]:
+                advice = f"; rename the column {column} if it names no files, or leave a cell empty for none"
+                files[column] = _find(cells[column], path, rows.line_num, advice)
         if (boxes := files.get("boxes")) and boxes.suffix.lower() not in BOX_SUFFIXES:
             raise ValueError(
                 f"{path}, line {rows.line_num}: the boxes of an image must be in a file of its own that ends in one of "
@@ -239,7 +240,7 @@ def _read_text(path: Path) -> str:
         raise ValueError(f"the list {path} is not text in UTF-8") from None
 
 
-def _find(name: str, listed_in: Path, line: int) -> Path:
+def _find(name: str, listed_in: Path, line: int, advice: str = "") -> Path:
     """Return the file of a line, relative to the list, to the current folder or, after `~`, to the home folder."""
     plain = name[1:-1] if len(name) > 2 and name[0] == name[-1] == '"' else name  # as "Copy as path" of Windows
     for written in dict.fromkeys((name, plain, plain.replace("\\", "/"))):
@@ -251,7 +252,7 @@ def _find(name: str, listed_in: Path, line: int) -> Path:
     shown = to_line(name if len(name) <= 200 else f"{name[:200]}...")
     is_folder = os.path.isdir(listed_in.parent / name)
     problem = "is a folder: list its files" if is_folder else f"does not exist: {_explain_names(name, listed_in)}"
-    raise FileNotFoundError(f"{listed_in}, line {line}: the file {shown} {problem}")
+    raise FileNotFoundError(f"{listed_in}, line {line}: the file {shown} {problem}{advice}")
 
 
 def _explain_names(name: str, listed_in: Path) -> str:

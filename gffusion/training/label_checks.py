@@ -80,8 +80,8 @@ def _warn_about_unlabeled_classes(values: Set[int], class_names: Sequence[str]) 
     """Warn about classes after the background that the data names, but that no label map holds."""
     if unlabeled := [f"{label} ({name})" for label, name in enumerate(class_names, start=1) if label not in values]:
         logger.warning(
-            "No label map of the training data holds %s, so that the model does not learn %s. If such objects are labeled, correct "
-            "the numbers or the order in classes.txt.",
+            "No label map of the training data holds %s, so that the model does not learn %s. If such objects are labeled, the "
+            "numbers or the order of the classes are wrong.",
             name_first(unlabeled),
             "it" if len(unlabeled) == 1 else "them",
         )

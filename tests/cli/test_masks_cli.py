@@ -392,3 +392,18 @@ def test_real_pairs(gffusion: Callable, data_dir: Path, tmp_path: Path) -> None:
     people = read(root / "labels" / "00815N.png") == 1
     infrared = np.asarray(Image.open(root / "infrared" / "00815N.png").convert("L"))
     assert infrared[people].mean() > 3 * infrared[~people].mean()
+
+
+def test_class_names_of_a_layout_keep_their_order(gffusion: Callable, data: Path) -> None:
+    """The layout reads the label maps with its own numbers."""
+    for old, new in (("visible", "Vis"), ("infrared", "Ir"), ("boxes", "Annotation"), ("labels", "masks")):
+        if (data / old).exists():
+            (data / old).rename(data / new)
+    for name in NAMES:
+        (data / "Annotation" / f"{name}.txt").unlink()
+        write_voc(data / "Annotation" / f"{name}.xml", "car")
+    (data / "classes.txt").unlink()
+    options = ("masks", data, "--layout", "m3fd", "--method", "threshold", "--overwrite")
+    outcome = gffusion(*options, "--class-names", "car,person")
+    assert outcome.exit_code == 2 and "so car would be read as person: leave --class-names out" in outcome.err
+    assert gffusion(*options, "--class-names", "People,Car").exit_code == 0

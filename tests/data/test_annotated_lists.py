@@ -100,3 +100,16 @@ def test_masks_of_pairs_with_one_name(root: Path, gffusion: Callable) -> None:
     outcome = gffusion("masks", root / "pairs.csv", "-o", root / "made", "--method", "threshold")
     assert outcome.exit_code == 2 and not (root / "made").exists()
     assert "would have the same label map" in outcome.err and "name the pairs in the CSV file" in outcome.err
+
+
+@pytest.mark.parametrize(("header", "cell"), [("labels", "day"), ("boxes", "3"), ("labels", "nan")])
+def test_columns_of_another_meaning(root: Path, header: str, cell: str) -> None:
+    file = root / "other.csv"
+    file.write_text(f"Unnamed: 0,visible,infrared,{header}\n0,folder/visible/rendered_0000.png,infrared/9.png,{cell}\n")
+    with pytest.raises(
+        FileNotFoundError,
+        match=rf"line 2: the file {cell} does not exist.*; rename the column {header} if it names no files",
+    ):
+        find_pairs(file)
+    file.write_text(file.read_text().replace(cell, ""))
+    assert find_pairs(file).match.notes == ()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gffusion.data.class_names import check_typed_names, read_unchecked_names
+from gffusion.data.file_names import is_background
 
 
 @pytest.mark.parametrize(
@@ -17,7 +18,8 @@ def test_first_line_is_label_0(tmp_path: Path, background: str) -> None:
     assert read_unchecked_names(file, of_boxes=False) == ("person", "car")
     assert read_unchecked_names(file, of_boxes=True) == (background, "person", "car")
     with pytest.raises(ValueError, match=f"--class_names lists .*: remove '{background}'"):
-        check_typed_names([background, "person"], "--class_names", of_boxes=False)
+        check_typed_names([background, "person"], "--class_names", of_labels=True)
+    assert is_background(background) or check_typed_names([background, "person"], "--class_names")
 
 
 @pytest.mark.parametrize(
@@ -51,9 +53,11 @@ def test_lines_of_other_files(tmp_path: Path, lines: str) -> None:
         ["18-wheeler", "3,5t LKW", "7,5t LKW"],
         ["1 axle", "2 axles"],
         ["vehicle:car", "vehicle:bus/coach", "T-72", "M1A2.v2", "C#", "name: other"],
+        ["#1 bus", "#2 bus"],
+        ["0 degrees"],
         ["person", "unlabeled", "none"],
         ["行人", "汽车"],
     ],
 )  # fmt: skip
 def test_names_with_digits_and_marks(names: list[str]) -> None:
-    assert check_typed_names(names, "classes.txt", of_boxes=False) == tuple(names)
+    assert check_typed_names(names, "classes.txt", of_labels=True) == tuple(names)

@@ -30,10 +30,11 @@ def test_numbers_that_start_at_1(tmp_path: Path) -> None:
             Image.fromarray(np.full((2, 2), value, np.uint8)).save(tmp_path / f"{index}.png")
         return check_class_values(sorted(tmp_path.iterdir())[: len(values)], names, {}, 100)
 
-    assert "is 0 (background): if their numbers start at 1, subtract 1" in check(1, 2, 255)
+    note = "is 0 (background), which is right only if every pixel has another class: if their numbers start at 1, subtract 1"
+    assert note in check(1, 2, 255)
     assert not check(0, 1, 2)
     assert not check(1, 2, names=("road", "person", "car"))
-    assert not check(1, 2, names=("background", *FMB_CLASSES))
+    assert not check(1, 2, names=("background", *(name.title() for name in FMB_CLASSES)))
     with pytest.raises(
         ValueError, match=r"2\.png holds 3, .* 2 car: no pixel .* start at 1, subtract 1; or give `label_m"
     ):

@@ -72,12 +72,13 @@ class TestFolders:
         assert dataset.class_names == ("bus", "car")
         assert dataset[0]["boxes"].tolist() == [[1, 2, 4, 6]]
         assert dataset[0]["box_classes"].tolist() == [1]
-        write(tmp_path / "boxes" / "all.json", text + '[{"id": 5, "name": "car"}, {"id": 3, "name": "Background"}]}')
+        write(tmp_path / "boxes" / "all.json", text + '[{"id": 5, "name": "car"}, {"id": 3, "name": "_background_"}]}')
+        assert FusionDataset(tmp_path).class_names == ("car",)
+        write(tmp_path / "boxes" / "all.json", text + '[{"id": 5, "name": "Background"}, {"id": 3, "name": "car"}]}')
         with pytest.raises(
             ValueError, match=r"all\.json lists .*: remove 'Background'; .* class_names= .*masks --class-names"
         ):
             FusionDataset(tmp_path)
-        assert FusionDataset(tmp_path, class_names=["car"])[0]["box_classes"].tolist() == [0]
         write(tmp_path / "classes.txt", "car")
         assert find_pairs(tmp_path).class_names == ("car",)
         write(tmp_path / "boxes" / "more.json", text)

@@ -132,12 +132,15 @@ class TestData:
             write_image(path, np.where(labels == 3, 255, labels + 1).astype(np.uint8))
         shifted = FusionDataset(data, CROP)
         FusionTrainer(model, arguments, shifted, good)
-        assert "The training data: no pixel of the label maps is 0 (background): if their numbers sta" in caplog.text
+        assert (
+            "The training data: no pixel of the label maps is 0 (background), which is right only if every pi"
+            in caplog.text
+        )
         FusionTrainer(model, arguments, good, shifted)
-        assert "The evaluation data: no pixel of the label maps is 0 (background)" in caplog.text
+        assert "The evaluation data: no pixel of the label maps is 0 (background), " in caplog.text
         write_image(path, np.full_like(labels, 4))
         with pytest.raises(
-            ValueError, match=r"hold \[4\] .* no pixel .* is 0 \(background\): if their numbers start at 1"
+            ValueError, match=r"hold \[4\] .* no pixel .* is 0 \(background\), .*: if their numbers start at 1"
         ):
             FusionTrainer(model, arguments, shifted, good)
 

@@ -17,8 +17,8 @@ logger = logging.getLogger(__name__)
 MAX_CLASSES = 1 << 16
 """Largest number of classes of boxes whose classes have no names."""
 
-# M3FD names the class "People", other datasets "person".
-_SYNONYMS = {"people": "person"}
+SYNONYMS = {"people": "person"}
+"""Names of classes that mean another one: M3FD names it "People", other datasets "person"."""
 
 
 class BoxSizeError(ValueError):
@@ -124,7 +124,7 @@ def read_text(path: Path) -> str:
 
 def _find_class(name: str, indices: dict[str, int], origin: str) -> int:
     key = normalize_class_name(name)
-    index = indices.get(key, indices.get(_SYNONYMS.get(key, key)))
+    index = indices.get(key, indices.get(SYNONYMS.get(key, key)))
     if index is None:
         raise ValueError(f"{origin}: unknown class {name!r}; class_names are {', '.join(indices)}")
     return index

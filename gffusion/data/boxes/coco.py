@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
+from gffusion.data.file_names import is_background
 from gffusion.utils.escaping import to_line
 
 from .base import NamedBoxes, read_text
@@ -80,13 +81,20 @@ def _load_json(path: Path) -> dict[str, Any]:
 
 
 def _list_categories(content: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the categories without that of Roboflow for the project: the parent of all others, without objects."""
-    categories = list(content["categories"])
+    """Return the categories without a background, and without that of Roboflow for the project; both have no objects.
+
+    That of the project is the parent of all others.
+    """
+    used = {str(annotation.get("category_id")) for annotation in content["annotations"]}
+    categories = [
+        entry for entry in content["categories"] if str(entry["id"]) in used or not is_background(str(entry["name"]))
+    ]
+    if "roboflow" not in str(content.get("info")).lower():
+        return categories
     parents = [entry for entry in categories if entry.get("supercategory") == "none"]
     if len(parents) != 1:
         return categories
     children = [entry for entry in categories if entry.get("supercategory") == parents[0]["name"]]
-    used = {str(annotation.get("category_id")) for annotation in content["annotations"]}
     is_project = 0 < len(children) == len(categories) - 1 and str(parents[0]["id"]) not in used
     return children if is_project else categories
 

@@ -53,9 +53,11 @@ class FoundPairs:
         """
         if self.class_names is None or self.names_file is None:
             return self.class_names
-        check = check_class_names if self.names_file.suffix.lower() == ".json" else check_typed_names
+        source, of_labels = str(self.names_file), any(pair.labels is not None for pair in self.pairs)
         try:
-            return check(self.class_names, str(self.names_file))
+            if self.names_file.suffix.lower() == ".json":
+                return check_class_names(self.class_names, source)
+            return check_typed_names(self.class_names, source, of_labels)
         except ValueError as error:
             raise ValueError(
                 f"{error}; or name the classes with class_names= (--class_names; masks --class-names)"

@@ -4,7 +4,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from gffusion.data.boxes import NamedBoxes, read_coco
+from gffusion.data.boxes import BOX_SUFFIXES, NamedBoxes, read_coco
 from gffusion.data.class_names import check_class_names, read_unchecked_names
 from gffusion.data.file_names import INFRARED_OR_NEAR, VISIBLE, is_listed
 from gffusion.data.pair_lists import list_pairs
@@ -54,11 +54,15 @@ def find_listed(file: Path, with_boxes: bool) -> FoundPairs:
 def _find_coco(root: Path, boxes: Path | None) -> list[Path]:
     """Return the COCO files in `boxes`, or without that folder, next to the images or in `annotations/`.
 
-    A single file in `boxes` is meant as one, also if it cannot be read.
+    A single file in `boxes` without others is meant as one, also if it cannot be read.
     """
     folders = [boxes] if boxes else [folder for folder in (root, find_folder(root, "annotations")) if folder]
     files = sorted(file for folder in folders for file in folder.iterdir() if is_listed(file, (".json",)))
-    if boxes and len(files) == 1:
+    if (
+        boxes
+        and len(files) == 1
+        and not any(is_listed(file, BOX_SUFFIXES) and file.name.lower() != CLASSES_FILE for file in boxes.iterdir())
+    ):
         return files
     # Other programs store their settings there, or a file for each image.
     keys = (b'"images"', b'"annotations"') if boxes else (b'"images"', b'"annotations"', b'"bbox"')

@@ -61,8 +61,8 @@ class FolderPairs(PairSource):
             _check_labels(root, part)
         self.has_boxes = with_boxes and _all_have_boxes(self.pairs)
         self._read_options = self._find_rigs([part.pairs for part in found], options)
-        of_boxes = self.has_boxes or not self.has_labels
-        self.class_names = check_typed_names(class_names, "class_names", of_boxes) if class_names is not None else None
+        given, source = class_names, "class_names"
+        self.class_names = None if given is None else check_typed_names(given, source, self.has_labels)
         for root, part in zip(roots, found, strict=True) if self.class_names else ():
             if note := part.find_moved_names(self.class_names or ()):
                 logger.warning("%s: %s", root, note)

@@ -54,7 +54,7 @@ class DatasetRows(PairSource):
         self.names = tuple(map(str, dataset[columns["names"]][:] if "names" in columns else range(len(dataset))))
         self.has_labels, self.has_boxes = "labels" in columns, "boxes" in columns
         if class_names is not None:
-            class_names = check_typed_names(class_names, "class_names", self.has_boxes or not self.has_labels)
+            class_names = check_typed_names(class_names, "class_names", self.has_labels)
         elif (class_names := _read_category_names(features.get(columns.get("boxes")))) is not None:
             source = f"the ClassLabel of the column {columns['boxes']!r} (class_names= replaces it)"
             class_names = check_class_names(class_names, source)

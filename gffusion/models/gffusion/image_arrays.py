@@ -78,7 +78,7 @@ def _convert_tensor(tensor: Tensor, name: str) -> NDArray[Any]:
     tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
     try:
         return tensor.to_dense().numpy(force=True)  # from any device, and of lazily negated values
-    except (TypeError, NotImplementedError):
+    except (TypeError, RuntimeError):  # NotImplementedError is a RuntimeError
         raise ValueError(
             f"The {name} image is a tensor of {tensor.dtype} on the device {str(tensor.device)!r}, which cannot be converted to an "
             "array: give one with values, of uint8, uint16 or float32."

@@ -114,7 +114,10 @@ def test_category_of_the_project_in_files_of_roboflow(tmp_path: Path) -> None:
         ([project | {"supercategory": "place"}, person], [], ("street", "person")),
         ([project], [], ("street",)),
     ):
-        assert read_coco(coco(tmp_path, categories=categories, annotations=annotations))[1] == expected
+        changes = {"categories": categories, "annotations": annotations}
+        info = {"description": "Exported from roboflow.com"}
+        assert read_coco(coco(tmp_path, info=info, **changes))[1] == expected
+        assert read_coco(coco(tmp_path, **changes))[1] == tuple(category["name"] for category in categories)
 
 
 def test_repeated_entries_count_once(tmp_path: Path) -> None:
