@@ -32,7 +32,7 @@ def measure_growth(steps: Iterator[object]) -> int:
         tensors = {
             thing.untyped_storage().data_ptr(): thing.untyped_storage().nbytes()
             for thing in gc.get_objects()
-            if type(thing) in (torch.Tensor, torch.nn.Parameter)
+            if type(thing) in (torch.Tensor, torch.nn.Parameter) and thing.layout == torch.strided
         }
         return tracemalloc.get_traced_memory()[0] + sum(tensors.values())
 
