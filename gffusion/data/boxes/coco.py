@@ -20,8 +20,8 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
 
     Boxes are stored as `[left, top, width, height]` in pixels (https://cocodataset.org/#format-data). Boxes of
     annotations with `iscrowd` contain groups, and those with `ignore` doubtful objects: they are `NamedBoxes.ignored`.
-    Images may lack `width` and `height`, or have 0 or null, also in one of several entries of an image. The first category of
-    files of Roboflow is left out: it names the project, and has no objects.
+    Images may lack `width` and `height`, or have 0 or null, also in one of several entries of an image. Categories without
+    objects are left out if they name the background or, in files of Roboflow, the project.
 
     Returns:
         The boxes of every listed image by its stem, including images without annotations, and the names of the
