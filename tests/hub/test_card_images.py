@@ -30,10 +30,8 @@ def test_only_images_beside_the_card(link: str, shown: list[str]) -> None:
 
 
 @pytest.mark.parametrize("part", ["<img ", "![", "![](", "<img src ", "![]( ", "<img\t\t"])
-def test_time_is_linear(part: str) -> None:
-    def measure(length: int) -> float:
-        start = time.process_time()
-        find_shown_images(part * (length // len(part)))
-        return time.process_time() - start
-
-    assert measure(200_000) < 30 * max(measure(20_000), 0.01)
+def test_hostile_cards_take_no_minutes(part: str) -> None:
+    """They would in time quadratic in their length, of which this is far from."""
+    start = time.process_time()
+    find_shown_images(part * (200_000 // len(part)))
+    assert time.process_time() - start < 10
