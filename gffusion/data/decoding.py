@@ -206,7 +206,8 @@ def _decode(content: bytes, options: DecodeOptions, is_filling: bool = False) ->
             raise
         return decode_tiff(content, options)
     kind = "JPEG" if image.format == "MPO" else str(image.format)
-    depth = content[24] if kind == "PNG" else 8  # in its header; label maps of few classes have 1, 2 or 4 bits
+    # Of PNG files, it is in the header; label maps of few classes have 1, 2 or 4 bits.
+    depth = content[24] if kind == "PNG" and content[12:16] == b"IHDR" else 8
     check_ratio(kind, *image.size, depth * len(image.getbands()), len(content))
     check_pixels(*image.size, options.max_pixels)
     if isinstance(image, TiffImagePlugin.TiffImageFile):

@@ -40,13 +40,11 @@ def decode_misread_tiff(
         tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION),
     )
     is_plain = bits == 8 and kind in (1, 2)
-    is_single = count_frames(image) == 1
-    if (
-        is_plain and is_single and 1 in tags.get(TiffImagePlugin.EXTRASAMPLES, ())
-    ):  # Pillow divides colors by this channel
+    has_opacity = is_plain and 1 in tags.get(TiffImagePlugin.EXTRASAMPLES, ())
+    if has_opacity and count_frames(image) == 1:  # Pillow divides the colors by this channel
         stored = decode_tiff(content, options)
         return stored if stored.extra_channel is not None and not is_opacity(stored.extra_channel) else None
-    return decode_tiff(content, options) if is_plain or bits > 8 or not is_single else None
+    return decode_tiff(content, options) if is_plain or bits > 8 or count_frames(image) > 1 else None
 
 
 def count_frames(image: Image.Image) -> int:
