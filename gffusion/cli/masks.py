@@ -150,6 +150,7 @@ def masks(
         pairs, names, found = _find_pairs(data, layout, split, split_list(class_names))
         output, match = output or found.labels or data / "labels", found.match
         _check_output(output, match)
+        _check_order(names, found, layout, output)
         stack.enter_context(new_output(output))
         label_maps = choose_label_files(pairs, output)
         pairs = [replace(pair, labels=file) for pair, file in zip(pairs, label_maps, strict=True)]
@@ -206,7 +207,7 @@ def _find_pairs(
     from gffusion.data.annotation_files import describe_json  # saves start-up time
     from gffusion.data.boxes import has_class_names
     from gffusion.data.boxes.checks import check_boxes, check_has_objects, note_outlines
-    from gffusion.data.class_names import check_order, check_typed_names
+    from gffusion.data.class_names import check_typed_names
     from gffusion.data.layouts import find_pairs
     from gffusion.data.layouts.unread import describe_unread
 
@@ -218,8 +219,6 @@ def _find_pairs(
     if unboxed := [pair.name for pair in found.pairs if pair.boxes is None]:
         print_line(f"left out {len(unboxed)} without boxes: {list_names(unboxed)}", err=True)
     class_names = found.check_class_names() if given_names is None else check_typed_names(given_names, "--class-names")
-    if given_names is not None and layout != "folders":
-        check_order(given_names, found.class_names or (), layout)
     named = (pair.boxes for pair in pairs if isinstance(pair.boxes, Path) and has_class_names(pair.boxes))
     if class_names is None and (file := next(named, None)):
         names_file = (found.labels or data / "labels").with_name("classes.txt")
@@ -241,6 +240,14 @@ def _check_output(output: Path, match: "PairMatch") -> None:
     images = {file.parent.resolve() for pair in match.pairs for file in (pair.visible, pair.infrared)}
     if output.resolve() in images:
         raise ValueError(f"--output {output} is a folder of images, not of label maps: choose another folder")
+
+
+def _check_order(names: Sequence[str] | None, found: "FoundPairs", layout: str, output: Path) -> None:
+    """Raise ValueError if label maps that a layout reads by its own numbers would have others."""
+    from gffusion.data.class_names import check_order  # saves start-up time
+
+    if layout != "folders" and found.labels is not None and output.resolve() == found.labels.resolve():
+        check_order(names or (), found.class_names or (), layout)
 
 
 def _list_sources(match: "PairMatch") -> list[Path]:

@@ -74,7 +74,7 @@ def check_order(given: Sequence[str], known: Sequence[str], layout: str) -> None
         if normalize_class_name(own) not in (key, SYNONYMS.get(key)):
             raise ValueError(
                 f"the layout {layout!r} numbers the classes {', '.join(known)}, so {other} would be read as {own}: leave --class-names "
-                "out, or rename the folders to those of the layout 'folders'"
+                "out, or choose another --output"
             )
 
 

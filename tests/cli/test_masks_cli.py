@@ -407,3 +407,4 @@ def test_class_names_of_a_layout_keep_their_order(gffusion: Callable, data: Path
     outcome = gffusion(*options, "--class-names", "car,person")
     assert outcome.exit_code == 2 and "so car would be read as person: leave --class-names out" in outcome.err
     assert gffusion(*options, "--class-names", "People,Car").exit_code == 0
+    assert gffusion(*options, "--class-names", "car,person", "-o", data / "mine" / "labels").exit_code == 0
