@@ -26,7 +26,7 @@ def prepare_classes(
     labels: StrPath | None,
     max_pixels: int,
 ) -> tuple[tuple[str, ...], str]:
-    """Return the names of the classes, none without label maps, and a note if the ids of the model are assumed for these or seem shifted.
+    """Return the names of the classes, and a note if their ids are assumed or seem shifted; both are empty without label maps.
 
     Raises:
         ValueError: If no names are known or they contradict each other, or if a label map holds other values.
