@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from .byte_order import is_byte_swapped
 from .jpeg_segments import Segment
 from .makers import MAX_PIXELS, clean_name
-from .png_chunks import strip_png
+from .png_chunks import PNG_SIGNATURE, strip_png
 from .radiometric_image import RadiometricImage
 from .temperatures import PlanckScale
 
 _APP1 = 0xE1
 _USED = _RAW_DATA, _EMBEDDED_IMAGE, _CAMERA_INFO, _PIP = 0x01, 0x0E, 0x20, 0x2A
 _IMAGE_OFFSET = 32  # of the data of image records
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def find_flir(segments: list[Segment]) -> bool | None:
@@ -105,7 +104,7 @@ def _decode_counts(record: bytes) -> NDArray[np.uint16]:
         raise ValueError("its FLIR data are damaged: the raw image is cut off")
     width, height = struct.unpack_from(f"{order}HH", record, 2)
     data = record[_IMAGE_OFFSET:]
-    if data.startswith(_PNG_SIGNATURE):
+    if data.startswith(PNG_SIGNATURE):
         return _choose_order(_decode_png(data), default_swapped=True)
     if not width or not height or len(data) != 2 * width * height:
         raise ValueError(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
 from gffusion.cameras.jpeg_segments import END, SCAN, iterate_segments
-from gffusion.cameras.png_chunks import PNG_START, iterate_png_chunks
+from gffusion.cameras.png_chunks import PNG_SIGNATURE, iterate_png_chunks
 
 _MAX_PARTS = 1 << 16  # of a PNG file; those of cameras have a few thousand
 _MAX_SCANS = 100  # of a JPEG file, each of which takes the time of a whole image; progressive ones have about ten
@@ -47,7 +47,7 @@ def check_png_parts(file: IO[bytes], is_header: bool = False) -> None:
         ValueError: If they are too many, or their compressed metadata too large.
     """
     allowed = max(MAX_INFLATED, _MAX_RATIO * file.seek(0, os.SEEK_END))
-    file.seek(PNG_START)
+    file.seek(len(PNG_SIGNATURE))
     inflated = 0
     for _ in range(_MAX_PARTS + 1):
         head = file.read(8)
@@ -89,7 +89,7 @@ def check_png(content: bytes) -> None:
         IncompleteError: If the file ends early.
         ValueError: If a checksum is wrong.
     """
-    position = PNG_START
+    position = len(PNG_SIGNATURE)
     while position + 12 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, position)
         end = position + 8 + length
@@ -146,7 +146,7 @@ def read_late_orientation(file: IO[bytes]) -> bytes:
     Raises:
         ValueError: If the file has too many parts, or those with the orientation are too large.
     """
-    file.seek(PNG_START)
+    file.seek(len(PNG_SIGNATURE))
     found: list[bytes] = []
     has_pixels, total = False, 0
     for _ in range(_MAX_PARTS + 1):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
-from gffusion.cameras.png_chunks import strip_png
+from gffusion.cameras.png_chunks import PNG_SIGNATURE, strip_png
 from gffusion.utils.memory import describe_memory_error
 from gffusion.utils.regular_files import check_regular
 
@@ -37,7 +37,6 @@ from .other_files import is_video, recognize_unread
 from .tiff_pages import GDAL_NODATA, check_single_frame, decode_misread_tiff, decode_tiff, parse_no_data
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER = 33  # bytes of the signature and the first part, which has the size
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -159,7 +158,7 @@ def open_header(file: str | os.PathLike[str] | BytesIO) -> Iterator[ImageFile.Im
 
 def _check_header(file: IO[bytes]) -> None:
     file.seek(0)
-    if file.read(len(_PNG_SIGNATURE)) == _PNG_SIGNATURE:
+    if file.read(len(PNG_SIGNATURE)) == PNG_SIGNATURE:
         check_png_parts(file, is_header=True)
 
 
@@ -197,7 +196,7 @@ def _describe_cause(error: Exception, content: bytes, name: str) -> str:
 
 
 def _decode(content: bytes, options: DecodeOptions, is_filling: bool = False) -> DecodedImage:
-    if content.startswith(_PNG_SIGNATURE):
+    if content.startswith(PNG_SIGNATURE):
         check_png_parts(BytesIO(content))
     try:
         image = Image.open(BytesIO(content), formats=FORMATS)

@@ -19,7 +19,8 @@ from .bounds import DEFAULT_MAX_PIXELS, max_image_bytes
 from .decoded_image import DEFAULT_OPTIONS, DecodedImage, DecodeOptions, ImageReadError, Truncated, to_supported
 from .decoding import decode_image, open_header, read_late_info
 from .metadata import EXIF_HEADER, ImageMetadata
-from .metadata_writing import MetadataParts, add_to_png, choose_parts
+from .metadata_writing import MetadataParts, choose_parts
+from .png_writing import encode_png
 from .tiff_pages import PAGE_NAME, THERMAL_PAGE
 from .tiff_tags import add_tags
 
@@ -33,10 +34,6 @@ _FORMATS = {
     ".bmp": "BMP",
 }
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
-# Rows are compressed as differences from predictions (Paeth), and their runs counted: as small as the default on images of
-# cameras, and eight times as fast.
-_PNG_OPTIONS = {"level": 1, "strategy": 3, "filter": 128}
-_MAX_PNG_SIDE = 1_000_000  # limit of libpng
 
 IMAGE_SUFFIXES: tuple[str, ...] = tuple(_FORMATS)
 """Suffixes of the supported image files, in lower case."""
@@ -292,7 +289,7 @@ def _encode(image: NDArray[Any], image_format: str, thermal: NDArray[Any] | None
         content = _encode_tiff(image, thermal)
         return add_tags(content, parts.tags) if parts.tags else content
     if image_format == "PNG":
-        return add_to_png(_encode_png(image), parts.exif, parts.xmp, parts.icc)
+        return encode_png(image, parts.exif, parts.xmp, parts.icc)
     options = {
         "exif": EXIF_HEADER + parts.exif if parts.exif else b"",
         "xmp": parts.xmp or b"",
@@ -314,20 +311,11 @@ def _encode_tiff(image: NDArray[Any], thermal: NDArray[Any] | None) -> bytes:
     return content.getvalue()
 
 
-def _encode_png(image: NDArray[Any]) -> bytes:
-    if max(image.shape) > _MAX_PNG_SIDE:
-        return _encode_with_pillow(image, "PNG", {})
-    import imagecodecs  # here to save start-up time
-
-    # Other threads run meanwhile.
-    return bytes(imagecodecs.png_encode(np.ascontiguousarray(image), **_PNG_OPTIONS))
-
-
 def _encode_with_pillow(image: NDArray[Any], image_format: str, options: dict[str, Any]) -> bytes:
-    if image.dtype == np.uint16 and (image_format != "PNG" or image.ndim == 3):
+    if image.dtype == np.uint16:
         from gffusion.models.gffusion.image_ops import to_uint8  # here to save start-up time: it imports torch
 
-        image = to_uint8(image)  # Pillow has no 16-bit color
+        image = to_uint8(image)
     with tempfile.TemporaryFile() as file:  # Pillow blocks all other threads while it writes to memory
         Image.fromarray(np.ascontiguousarray(image)).save(file, image_format, **options)
         file.seek(0)

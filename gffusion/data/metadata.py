@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from gffusion.cameras.jpeg_segments import read_segments
-from gffusion.cameras.png_chunks import iterate_png_chunks
+from gffusion.cameras.png_chunks import PNG_SIGNATURE, iterate_png_chunks
 from gffusion.utils.xml_text import parse_xml
 
 from .completeness import MAX_INFLATED, check_png_parts
@@ -155,7 +155,7 @@ def read_metadata(content: bytes) -> ImageMetadata:
         return _read_tiff(content)
     if content[:2] == b"\xff\xd8":
         exif, xmp, icc = _read_jpeg(content)
-    elif content[:8] == b"\x89PNG\r\n\x1a\n":
+    elif content.startswith(PNG_SIGNATURE):
         exif, xmp, icc = _read_png(content)
     elif content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         exif, xmp, icc = _read_webp(content)

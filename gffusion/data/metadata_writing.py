@@ -1,10 +1,8 @@
-"""Choose the metadata that a format can hold, and add them to PNG files."""
+"""Choose the metadata that a format can hold."""
 
-import struct
-import zlib
 from typing import NamedTuple
 
-from .metadata import EXIF_HEADER, ICC_TAG, XMP_HEADER, XMP_KEYWORD, XMP_TAG, ImageMetadata
+from .metadata import EXIF_HEADER, ICC_TAG, XMP_HEADER, XMP_TAG, ImageMetadata
 from .tiff_tags import Directory, Tag
 
 _MAX_SEGMENT = 65533  # bytes in a segment of a JPEG file
@@ -50,17 +48,3 @@ def choose_parts(image_format: str, metadata: ImageMetadata, size: tuple[int, in
         if xmp is not None and len(xmp) + len(XMP_HEADER) > _MAX_SEGMENT:
             xmp, lost = None, [*lost, "XMP of more than 64 kB"]
     return MetadataParts(exif, xmp, icc, {}, tuple(lost))
-
-
-def add_to_png(content: bytes, exif: bytes | None, xmp: bytes | None, icc: bytes | None) -> bytes:
-    """Add metadata to a PNG file without metadata."""
-    chunks = [(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc, 9))] if icc is not None else []
-    chunks += [(b"eXIf", exif)] if exif is not None else []
-    chunks += [(b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + xmp)] if xmp is not None else []
-    if not chunks:
-        return content
-    added = b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    )
-    start = 8 + 25  # after the signature and the header
-    return content[:start] + added + content[start:]
