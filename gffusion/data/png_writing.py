@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from gffusion.cameras.png_chunks import PNG_SIGNATURE
@@ -43,16 +44,14 @@ def encode_png(
     chunks += [(b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + xmp)] if xmp is not None else []
     pixels = _compress(image)
     chunks += [(b"IDAT", pixels[start : start + _MAX_CHUNK]) for start in range(0, len(pixels), _MAX_CHUNK)]
-    return PNG_SIGNATURE + b"".join(_encode_chunk(kind, data) for kind, data in [*chunks, (b"IEND", b"")])
-
-
-def _encode_chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
+    parts = [PNG_SIGNATURE]
+    for kind, data in [*chunks, (b"IEND", b"")]:
+        checksum = isal_zlib.crc32(data, isal_zlib.crc32(kind))
+        parts += [struct.pack(">I", len(data)), kind, data, struct.pack(">I", checksum)]
+    return b"".join(parts)
 
 
 def _compress(image: NDArray[Any]) -> bytes:
-    from isal import isal_zlib  # here to save start-up time
-
     stream = isal_zlib.compressobj(1)
     return b"".join([*(stream.compress(rows) for rows in _filter_rows(image)), stream.flush()])
 
