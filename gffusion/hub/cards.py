@@ -17,13 +17,14 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from gffusion._version import __version__
-from gffusion.models.gffusion.configuration_gffusion import OUR_TERMS, GFFusionConfig
+from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_checks import build_on_meta
 from gffusion.utils.atomic import replace_file
 from gffusion.utils.escaping import escape_markdown, quote_code
 from gffusion.zoo.registry import is_hub_id, is_on_hub
 
+from .card_options import describe_loss, list_other_options
 from .rendering import find_metric, format_log, format_metrics, format_table, is_unedited, sign_card
 
 logger = logging.getLogger(__name__)
@@ -273,7 +274,7 @@ class FusionCard:
         if config.semantic_config is not None and config.semantic_layers:
             paradigm += f", merged by `{config.merging}` at layers {', '.join(map(str, config.semantic_layers))}"
         luma = "luma; the chroma of the visible image is restored after fusion"
-        decoder = ", ".join(map(str, config.decoder_channels or []))
+        decoder = ", ".join(map(str, config.decoder_channels or [])) or "of one convolution"
         model = build_on_meta(GFFusionModel, config)
         num_trainable = model.num_parameters(only_trainable=True)
         facts = {
@@ -281,8 +282,10 @@ class FusionCard:
             "fused channels": "all three color channels" if config.color_space == "rgb" else luma,
             "channels": f"stem {config.stem_channels}, features 2 x {config.feature_channels}, decoder {decoder}",
             "parameters": f"{num_trainable:,} trainable, {model.num_parameters() - num_trainable:,} frozen",
-            "loss weights": _describe_loss(config),
+            "loss weights": describe_loss(config),
         }
+        if others := list_other_options(config):
+            facts["other options"] = others
         if config.use_segmenter:
             facts["classes"] = ", ".join(escape_markdown(config.id2label[index]) for index in sorted(config.id2label))
         facts |= {f"{ENCODERS[name]} encoder (frozen)": self._describe_encoder(name) for name in self._encoders}
@@ -347,20 +350,6 @@ def versions() -> dict[str, str]:
     """Return the versions of gffusion, torch, transformers, accelerate and Python, by name."""
     libraries = {name: version(name) for name in ("torch", "transformers", "accelerate")}
     return {"gffusion": __version__, **libraries, "Python": platform.python_version()}
-
-
-def _describe_loss(config: GFFusionConfig) -> str:
-    target = "" if config.intensity_target == "maximum" else f" ({config.intensity_target})"
-    terms = [f"gradient (beta) {config.gradient_weight:g}", f"intensity {config.intensity_weight:g}{target}"]
-    weights = [
-        (term.label, getattr(config, f"{name}_weight")) for name, term in OUR_TERMS.items() if name != "intensity"
-    ]
-    terms += [f"{label} {weight:g}" for label, weight in weights if weight]
-    if config.use_segmenter:
-        terms.append(f"segmentation (lambda) {config.segmentation_weight:g}")
-        if config.class_weights:
-            terms.append(f"classes {', '.join(f'{weight:g}' for weight in config.class_weights)}")
-    return ", ".join(terms)
 
 
 def _describe_dataset(data: TrainingData) -> tuple[str, str, str]:

@@ -22,6 +22,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.new_parts import NEW_PART_FIELDS
 from gffusion.utils.progress import hidden_progress
 from gffusion.zoo import create_model, list_models, load_image_processor, locate
+from gffusion.zoo.digest import hash_file
 from gffusion.zoo.registry import find_entry, find_revision, is_hub_id, is_on_hub
 
 from .recipe import DataArguments, ModelArguments, Recipe
@@ -70,8 +71,7 @@ def build_trainer(recipe: Recipe) -> FusionTrainer:
     names = ", ".join(Path(root).resolve().name for root in data.train_data)
     facts = {
         "training_data": [TrainingData(names, len(train_data), "see where the data come from")],
-        "settings": {"recipe": recipe.name or "none"}
-        | {name: value for name, value in non_default_settings(data).items() if name not in _NOT_ON_CARDS},
+        "settings": {"recipe": recipe.name or "none"} | _describe_settings(recipe),
         **(_describe_start(start, model) if start else {}),
     }
     trainer = FusionTrainer(model, recipe.training, train_data, eval_data, facts)
@@ -92,6 +92,17 @@ def _check_size_options(recipe: Recipe) -> None:
         raise ValueError(
             "`image_size` resizes whole images, which are then not cropped: omit `crop_size` or `image_size`."
         )
+
+
+def _describe_settings(recipe: Recipe) -> dict[str, Any]:
+    """Return the options for a model card. Files have their name, without folders, and a digest."""
+    options = non_default_settings(recipe.data)
+    settings = {name: value for name, value in options.items() if name not in _NOT_ON_CARDS}
+    files = {"head_path": recipe.model.head_path, "align": recipe.data.align}
+    for name, file in files.items():
+        if file not in (None, "", "none", "resize", "auto"):
+            settings[name] = f"{Path(file).name}, SHA-256 {hash_file(Path(file))}"
+    return settings
 
 
 def _describe_start(start: str, model: GFFusionModel) -> dict[str, Any]:

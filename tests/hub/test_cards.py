@@ -17,6 +17,7 @@ import transformers
 import yaml
 from huggingface_hub import ModelCard, metadata_eval_result
 from PIL import Image
+from transformers import PreTrainedConfig
 
 import gffusion
 from gffusion import FusionTrainingArguments, GFFusionConfig, GFFusionImageProcessor
@@ -25,6 +26,44 @@ from gffusion.synthetic.rendering import render_scene
 from gffusion.zoo import list_models
 
 FUNET: dict[str, Any] = {"paradigm": "cascading", "use_segmenter": False}
+
+# Other values than the defaults: the card names them, by default as `name=value`.
+OTHER_OPTIONS: dict[str, Any] = {
+    "num_groups": 3,
+    "group_kernel_size": 5,
+    "clip_image_size": [320, 240],
+    "leaky_relu_slope": 0.125,
+    "use_segmenter": False,
+    "segmenter_image_size": [448, 588],
+    "ignore_index": 254,
+    "initializer_range": 0.125,
+    "segmenter_layers": 4,
+    "segmenter_windows": [2, 7],
+    "segmenter_scales": [1, 2],
+    "segmenter_refinement": 1.5,
+    "intensity_contrast": 1.125,
+    "intensity_floor": 0.625,
+    "intensity_undershoot": 0.375,
+    "pixel_unshuffle": 2,
+    "context_channels": 24,
+    "blend_sources": True,
+}
+OPTIONS_IN_ROWS: dict[str, tuple[Any, str]] = {
+    "paradigm": ("parallel", "| paradigm | parallel: "),
+    "merging": ("group_conv", "merged by `group_conv`"),
+    "semantic_layers": ([2, 5], "at layers 2, 5 |"),
+    "stem_channels": (24, "| stem 24, "),
+    "feature_channels": (40, ", features 2 x 40, "),
+    "decoder_channels": ([], ", decoder of one convolution |"),
+    "color_space": ("rgb", "| fused channels | all three "),
+    "gradient_weight": (7, "gradient (beta) 7,"),
+    "segmentation_weight": (0.625, "segmentation (lambda) 0.625 |"),
+    "class_weights": ([1, 2, 3, 4, 5, 6, 7], "classes 1, 2, 3, 4, 5, 6, 7 |"),
+    "intensity_weight": (20, " intensity 20,"),
+    "intensity_target": ("two_scale", " intensity 0 (two_scale),"),
+    "vif_weight": (0.625, " VIF 0.625,"),
+    "qabf_weight": (0.625, " Qabf 0.625,"),
+}
 
 
 def make(config: GFFusionConfig | None = None, **facts: Any) -> FusionCard:
@@ -157,6 +196,17 @@ class TestText:
         assert "(https://huggingface.co/openai/clip-vit-base-patch16), revision `abc123`; license: MIT" in text
         assert "(https://huggingface.co/facebook/dinov2-base), no revision pinned; license: Apache-2.0" in text
         assert "background, person, car, bus, motorcycle, lamp, truck" in text
+
+    def test_every_option_of_the_method_is_named(self) -> None:
+        """Also later ones. The card describes the encoders instead of naming their options."""
+        options = {name: (value, f"`{name}={value}`") for name, value in OTHER_OPTIONS.items()} | OPTIONS_IN_ROWS
+        own = GFFusionConfig.__dataclass_fields__.keys() - PreTrainedConfig.__dataclass_fields__.keys()
+        sources = [f"{name}_{part}" for name in ("clip", "dinov2") for part in ("config", "name_or_path", "revision")]
+        assert options.keys() == own - {*sources, "backbone_weights"}
+        default = make(GFFusionConfig()).render()
+        for name, (value, words) in options.items():
+            card = make(GFFusionConfig(**{name: value})).render()
+            assert words in card and words not in default, name
 
     def test_all_weights_of_the_loss(self) -> None:
         """Every field of a weight, also later ones; those that are 0 by default only if they are not."""

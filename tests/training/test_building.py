@@ -1,11 +1,13 @@
 """Model, data and trainer of a recipe."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -20,6 +22,8 @@ from gffusion import (
     GFFusionModel,
     create_model,
 )
+from gffusion.cameras import Rig
+from gffusion.conversion import convert_ade20k_head
 from gffusion.data import FusionDataset
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.training.building import build_model, build_trainer
@@ -95,6 +99,22 @@ def test_recipe_of_a_run_repeats_it(
         f"digest_weights(model.{name})": digest_weights(module) for name, module in trainer.model.backbones.items()
     }
     assert all(f"| `{name}` | `{value}` |" in card for name, value in rows.items())
+
+
+def test_cards_name_files_without_their_folders(
+    train: Callable[..., Path], tiny_model: Callable, published_head: Callable, tmp_path: Path
+) -> None:
+    """And with the digest that `sha256sum` prints."""
+    files = {"head_path": tmp_path / "ade20k.safetensors", "align": tmp_path / "rig.json"}
+    convert_ade20k_head(published_head(32)[0], files["head_path"], hidden_size=32)
+    Rig(np.eye(3)).save(files["align"])
+    tiny_model(paradigm="cascading").save_pretrained(tmp_path / "start")
+    words = [word for name, file in files.items() for word in (f"--{name}", file)]
+    folder = train("--model_name_or_path", tmp_path / "start", *words, "--flip", 0, model_config=None)
+    text = (folder / "best" / "README.md").read_text(encoding="utf-8")
+    for name, file in files.items():
+        assert f"| `{name}` | `{file.name}, SHA-256 {hashlib.sha256(file.read_bytes()).hexdigest()}` |" in text
+    assert "| `flip` | `0.0` |" in text and str(tmp_path) not in text
 
 
 def test_recipe_belongs_to_the_run_in_the_folder(
