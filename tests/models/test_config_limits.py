@@ -50,6 +50,17 @@ def test_the_largest_published_encoders_pass() -> None:
     assert config.semantic_layers == list(range(1, 48))
 
 
+@pytest.mark.parametrize("encoder", ["clip_config", "dinov2_config"])
+@pytest.mark.parametrize("num_channels", [0, 1, 4])
+def test_encoders_read_color_images(
+    clip_config: Callable, dinov2_config: Callable, tiny_config: Callable, encoder: str, num_channels: int
+) -> None:
+    make = clip_config if encoder == "clip_config" else dinov2_config
+    assert tiny_config(**{encoder: make(num_channels=3)})
+    with pytest.raises(ValueError, match=f"`num_channels` of `{encoder}` must be 3, .*got {num_channels}"):
+        tiny_config(**{encoder: make(num_channels=num_channels)})
+
+
 class TestFiles:
     @pytest.fixture
     def write(self, tiny_config: Callable[..., GFFusionConfig], tmp_path: Path) -> Callable[..., Path]:

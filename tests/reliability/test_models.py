@@ -166,7 +166,7 @@ HUGE: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "deep": lambda config: _change(config, "dinov2_config", num_hidden_layers=128),
     "deep CLIP": lambda config: _change(config, "clip_config", num_hidden_layers=128),
     "positions": lambda config: _change(config, "dinov2_config", image_size=4096, patch_size=1),
-    "patches": lambda config: _change(config, "dinov2_config", image_size=4096, patch_size=4096, num_channels=600),
+    "patches": lambda config: _change(config, "dinov2_config", image_size=4096, patch_size=4096, hidden_size=320),
     "MLP": lambda config: _change(config, "clip_config", intermediate_size=10**12),
     "decoder": lambda config: {**config, "decoder_channels": [4096] * 128},
     "features": lambda config: {**config, "stem_channels": 4096, "feature_channels": 4096},

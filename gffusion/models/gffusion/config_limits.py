@@ -36,7 +36,6 @@ ENCODER_LIMITS = {
     "num_attention_heads": 1024,
     "image_size": 4096,
     "patch_size": 4096,
-    "num_channels": 4096,
 }
 MAX_ENCODER_PARAMETERS = 10**10  # DINOv2-giant has 1.1e9
 
@@ -175,11 +174,15 @@ def check_finite_numbers(name: str, value: Any) -> None:
 
 
 def check_encoder_sizes(name: str, encoder: CLIPVisionConfig | Dinov2Config) -> None:
-    """Raise ValueError if a size of an encoder is not positive or too large, or they imply too many parameters."""
+    """Raise ValueError if sizes of an encoder are out of range or imply too many parameters, or it does not read RGB images."""
     for key, limit in ENCODER_LIMITS.items():
         value = getattr(encoder, key)
         if not all(1 <= number <= limit for number in (value if isinstance(value, list | tuple) else [value])):
             raise ValueError(f"`{key}` of `{name}` must be between 1 and {limit}, got {value}.")
+    if encoder.num_channels != 3:
+        raise ValueError(
+            f"`num_channels` of `{name}` must be 3, because encoders read RGB images, got {encoder.num_channels}: use another encoder."
+        )
     if (patches := _count_patches(encoder)) > MAX_TOKENS:
         raise ValueError(
             f"`image_size` and `patch_size` of `{name}` must give at most {MAX_TOKENS:,} patches, got {patches:,.0f}."
@@ -342,7 +345,7 @@ def _count_parameters(encoder: CLIPVisionConfig | Dinov2Config) -> float:
     inner = encoder.intermediate_size if isinstance(encoder, CLIPVisionConfig) else encoder.mlp_ratio * width
     patch_size = encoder.patch_size if isinstance(encoder.patch_size, int) else max(encoder.patch_size)
     layers = encoder.num_hidden_layers * (4 * width + 2 * inner)
-    return float(width * (layers + _count_patches(encoder) + encoder.num_channels * patch_size**2))
+    return float(width * (layers + _count_patches(encoder) + 3 * patch_size**2))
 
 
 def _count_patches(encoder: CLIPVisionConfig | Dinov2Config) -> float:
