@@ -50,6 +50,14 @@ class TestDerivedValues:
         config = tiny_config(paradigm="parallel", dinov2_config=dinov2_config(num_hidden_layers=5))
         assert config.semantic_layers == [1, 2, 3, 4]
 
+    def test_encoders_of_one_layer(self, tiny_config: TinyConfig, clip_config: Callable) -> None:
+        one = clip_config(num_hidden_layers=1)
+        with pytest.raises(
+            ValueError, match=r"`semantic_layers` .* got \[\]: set it to \[1\], because the default is "
+        ):
+            tiny_config(clip_config=one)
+        assert tiny_config(clip_config=one, semantic_layers=[1]).semantic_layers == [1]
+
     @pytest.mark.parametrize(("color_space", "channels"), [("ycbcr", 1), ("rgb", 3)])
     def test_image_channels(self, color_space: str, channels: int) -> None:
         assert GFFusionConfig(color_space=color_space).image_channels == channels

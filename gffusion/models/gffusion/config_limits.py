@@ -251,8 +251,9 @@ def check_semantic_layers(config: Any) -> None:
     num_layers = config.semantic_config.num_hidden_layers
     layers = config.semantic_layers
     if not layers or len(set(layers)) != len(layers) or not all(1 <= layer <= num_layers for layer in layers):
+        advice = ": set it to [1], because the default is all layers except the last" if num_layers == 1 else ""
         raise ValueError(
-            f"`semantic_layers` must be distinct layers of the encoder, from 1 to {num_layers}, got {layers}."
+            f"`semantic_layers` must be distinct layers of the encoder, from 1 to {num_layers}, got {layers}{advice}."
         )
     if config.merging == "group_conv" and not 1 <= config.num_groups <= len(layers):
         raise ValueError(
