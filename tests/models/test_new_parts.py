@@ -1,6 +1,7 @@
-"""Warnings about parts of a checkpoint that a model does not use, adapters, and FINet of another paradigm."""
+"""Warnings about parts of a checkpoint that a model does not use or that fit no longer, adapters, and FINet of another paradigm."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -79,6 +80,43 @@ def test_finet_of_another_encoder(
     weights = load_file(tmp_path / "model.safetensors")
     assert not torch.equal(model.finet.feature_projection.weight, weights["finet.feature_projection.weight"])
     assert torch.equal(model.ssnet.classifier.weight, weights["ssnet.classifier.weight"])
+
+
+@pytest.mark.parametrize(
+    ("saved", "overrides", "named"),
+    [
+        ({"semantic_layers": [1, 3]}, {"semantic_layers": [2, 3]}, r"`semantic_layers` \[1, 3\], .* has \[2, 3\]"),
+        ({"semantic_layers": [1, 3]}, {"semantic_layers": [3, 1]}, r"`semantic_layers` \[1, 3\], .* has \[3, 1\]"),
+        ({"merging": "mean"}, {"semantic_layers": [3]}, r"`semantic_layers` \[1, 2\], .* has \[3\]"),
+        ({"paradigm": "cascading"}, {"leaky_relu_slope": 0.1}, r"`leaky_relu_slope` 0\.2, .* has 0\.1"),
+        ({"semantic_layers": [1, 3]}, {"semantic_layers": [1, 3], "leaky_relu_slope": 0.2}, None),
+        ({}, {"paradigm": "cascading", "semantic_layers": [3]}, None),
+        ({}, {"segmenter_image_size": [64, 48], "clip_image_size": [40, 48], "gradient_weight": 3}, None),
+    ],
+    ids=str,
+)
+def test_options_without_a_shape(
+    tiny_model: TinyModel,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    saved: dict[str, Any],
+    overrides: dict[str, Any],
+    named: str | None,
+) -> None:
+    """Weights fit, but were trained with others: a warning, whether they are arguments or in a configuration."""
+    tiny_model(**saved).save_pretrained(tmp_path)
+    config = GFFusionConfig.from_pretrained(tmp_path, **overrides)
+    for arguments in (overrides, {"config": config}):
+        caplog.clear()
+        GFFusionModel.from_pretrained(tmp_path, **arguments)
+        found = [message for message in caplog.messages if "were trained with" in message]
+        assert len(found) == (named is not None) and all(re.search(named or "", message) for message in found)
+    caplog.clear()
+    GFFusionModel.from_pretrained(tmp_path)
+    monkeypatch.setenv("RANK", "1")  # the first process of several warns
+    GFFusionModel.from_pretrained(tmp_path, **overrides)
+    assert "were trained with" not in caplog.text
 
 
 def test_adapters_that_were_not_merged(tiny_model: TinyModel, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -32,7 +32,15 @@ from .encoders import (
     sum_weights,
 )
 from .freezing import PartlyFrozenModel
-from .new_parts import NEW_PART_FIELDS, find_new_weights, leave_out_other_parts, refuse_new_parts, warn_about_parts
+from .new_parts import (
+    NEW_PART_FIELDS,
+    TRAINED_FIELDS,
+    find_new_weights,
+    leave_out_other_parts,
+    refuse_new_parts,
+    warn_about_parts,
+    warn_about_trained_fields,
+)
 from .weight_checks import (
     build_on_meta,
     check_finite,
@@ -173,6 +181,7 @@ class FrozenBackboneModel(PartlyFrozenModel):
         """
         given_fields = sorted(name for name in NEW_PART_FIELDS if kwargs.get(name) is not None)
         asked_by = given_fields or (["config"] if config is not None else [])
+        may_differ = config is not None or bool(TRAINED_FIELDS & kwargs.keys())
         may_have_new_parts = kwargs.pop("ignore_mismatched_sizes", False)
         hub_arguments = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
         location: dict[str, Any] = {name: kwargs.pop(name) for name in ("revision", "subfolder") if name in kwargs}
@@ -224,6 +233,8 @@ class FrozenBackboneModel(PartlyFrozenModel):
             weights = {name: value for name, value in stored.items() if name not in new}
             check_finite(weights)
         warn_about_parts(repr(os.fspath(source)), config, in_file, new, asked_by)
+        if may_differ:
+            warn_about_trained_fields(source, config, hub_arguments | location)
         backbones = load_external_backbones(config, source, included, other_encoders, hub_arguments)
         # Pass a state dict: given a path, transformers would also load adapters and convert pickles.
         state_dict = {**weights, **collect_weights(backbones)}

@@ -22,6 +22,9 @@ _NEW_PARTS = {_HEAD: "the segmentation head", _FINET: "FINet"}
 NEW_PART_FIELDS = frozenset({"id2label", "num_labels", "use_segmenter", "segmenter_layers", "paradigm"})
 """Fields of the configuration that can ask for a new segmentation head or FINet."""
 
+TRAINED_FIELDS = frozenset({"semantic_layers", "leaky_relu_slope"})
+"""Fields that weights were trained with, but that do not show in their shapes."""
+
 
 def leave_out_other_parts(
     found: dict[str, Stored],
@@ -34,11 +37,8 @@ def leave_out_other_parts(
 
     These are a head whose classes have other names, and a FINet that was trained on the features of another encoder.
     """
-    if not asked_by:
-        return found
-    try:
-        saved, _ = type(config).get_config_dict(source, **request)
-    except OSError:  # the configuration was given, and lies elsewhere
+    saved = _read_saved_config(config, source, request) if asked_by else None
+    if saved is None:
         return found
     default = type(config)()
     names = {"id2label": saved.get("id2label") or default.id2label}
@@ -48,6 +48,14 @@ def leave_out_other_parts(
     if saved.get("paradigm", default.paradigm) != config.paradigm:
         others.append(_FINET)
     return {name: value for name, value in found.items() if not name.startswith(tuple(others))}
+
+
+def _read_saved_config(config: Any, source: str | os.PathLike[str], request: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the saved configuration, `None` if the configuration was given and lies elsewhere."""
+    try:
+        return type(config).get_config_dict(source, **request)[0]  # type: ignore[no-any-return]
+    except OSError:
+        return None
 
 
 def refuse_new_parts(
@@ -117,6 +125,21 @@ def warn_about_parts(
             f"Not used, because this configuration has no such part: {_name_parts(unused)} of {source}."
             f"{advice if is_unused[_FINET] else ''}"
         )
+
+
+def warn_about_trained_fields(source: str | os.PathLike[str], config: Any, request: dict[str, Any]) -> None:
+    """Warn if the saved weights were trained with other values of [`TRAINED_FIELDS`] than those of a configuration."""
+    if (os.environ.get("RANK") or "0") != "0":
+        return
+    saved = _read_saved_config(config, source, request) or {}
+    is_other_finet = config.semantic_config is None or saved.get("paradigm", type(config).paradigm) != config.paradigm
+    for name in sorted(TRAINED_FIELDS - ({"semantic_layers"} if is_other_finet else set())):
+        before, now = saved.get(name), getattr(config, name)
+        if before not in (None, now):
+            logger.warning(
+                f"The weights of {os.fspath(source)!r} were trained with `{name}` {before}, but this model has {now}. Images differ "
+                "from those of the saved model: train this one before you use it."
+            )
 
 
 def _name_parts(weights: Iterable[str]) -> str:
