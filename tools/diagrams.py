@@ -101,7 +101,7 @@ def draw_overview() -> Diagram:
     d.chain(200, 150, 60, ("CLIP\nfrozen", "frozen", 110), ("FINet\nEq. (6) to (8)", "ours", 100))
     d.chain(520, 35, 50, ("fused\nB, 1 or 3, H, W", "data", 110), ("L_st\nEq. (10)", "loss", 110))
     head = ("DINOv2\nfrozen", "frozen", 110), ("head\nlinear, Eq. (9)", "ours", 100)
-    d.chain(520, 150, 60, *head, ("label map\nB, H, W", "data", 110))
+    d.chain(520, 150, 60, *head, ("logits\nB, C, H, W", "data", 110))
     d.text(645, 240, "SSNet", bold=True)
     d.line((520, 222), (770, 222))
     d.box(810, 265, 110, 50, "L_ss\nEq. (11)", "loss")
@@ -132,17 +132,21 @@ def draw_funet() -> Diagram:
         d.chain(20, y, 50, (f"{name}\nB, 1, H, W", "data", 120), first, second)
     d.arrow((460, 55), (480, 55), (480, 90), (500, 90))
     d.arrow((460, 145), (480, 145), (480, 110), (500, 110))
-    boxes = ("z_f\nB, 96, H, W", "data", 90), ("injection\nof FINet", "ours", 80), ("decoder\nconv, norm", "ours", 90)
+    boxes = (
+        ("z_f\nB, 96, H, W", "data", 90),
+        ("injection\nof FINet", "ours", 80),
+        ("decoder\nconv, norm,\nLeakyReLU", "ours", 90),
+    )
     d.chain(500, 70, 60, *boxes, ("fused\nin [0, 1]", "data", 70), gap=32)
     d.line((20, 205), (920, 205), dashed=True)
     d.text(20, 230, "GRDB: gradient residual dense block", "start", bold=True)
     d.box(20, 290, 80, 50, "features\n16", "data")
-    d.box(150, 250, 120, 44, "conv 3x3", "ours")
-    d.box(310, 250, 120, 44, "conv 3x3", "ours")
+    d.box(150, 250, 120, 44, "conv 3x3\nLeakyReLU", "ours")
+    d.box(310, 250, 120, 44, "conv 3x3\nLeakyReLU", "ours")
     d.box(500, 250, 150, 44, "concat, conv 1x1", "ours")
     d.box(150, 340, 200, 44, "Sobel magnitude |gx| + |gy|", "step")
     d.box(500, 340, 150, 44, "conv 1x1", "ours")
-    d.box(710, 295, 60, 44, "+", "step")
+    d.box(706, 295, 90, 44, "+\nLeakyReLU", "step")
     d.box(820, 292, 90, 50, "features\n48", "data")
     d.arrow((100, 305), (125, 305), (125, 272), (150, 272))
     d.arrow((100, 325), (125, 325), (125, 362), (150, 362))
@@ -151,9 +155,9 @@ def draw_funet() -> Diagram:
     d.arrow((125, 305), (125, 240), (470, 240), (470, 262), (500, 262))
     d.arrow((290, 272), (290, 306), (470, 306), (470, 282), (500, 282))
     d.arrow((350, 362), (500, 362))
-    d.arrow((650, 272), (680, 272), (680, 310), (710, 310))
-    d.arrow((650, 362), (680, 362), (680, 324), (710, 324))
-    d.arrow((770, 317), (820, 317))
+    d.arrow((650, 272), (680, 272), (680, 310), (706, 310))
+    d.arrow((650, 362), (680, 362), (680, 324), (706, 324))
+    d.arrow((796, 317), (820, 317))
     return d
 
 
