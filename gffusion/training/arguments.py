@@ -30,7 +30,7 @@ class FusionTrainingArguments:
         head_decay_epochs: Epochs between two decays of the head's rate (paper: 10).
         segmentation_weight_end: Value of lambda after the last epoch, to which it rises on a cosine from
             `config.segmentation_weight` (ours).
-        max_grad_norm: Norm to which gradients are clipped (ours); 0 disables clipping.
+        max_grad_norm: Common norm to which all gradients are clipped (ours); 0 disables clipping.
         batch_normalization: Statistics in training steps. "local": of the process's batch. "synchronized": of the batches
             of all processes, on GPUs. "running": the constant running statistics of the initial weights.
             "calibrated": like "running", but measured on the first batches before the first step. "auto": "running" for
