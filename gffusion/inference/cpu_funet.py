@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gffusion.models.gffusion.funet import FuNet, ModalityEncoder
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.zoo.digest import digest_weights
 
 from .folding import SOBEL, can_fold, find_context_scale, fold_batch_norms, join_aligns
@@ -248,19 +249,23 @@ class Frame(NamedTuple):
         return maps
 
 
-def get_cpu_funet(funet: FuNet) -> CpuFuNet | None:
-    """Return the form of a FuNet for CPUs, built once for its present weights; `None` if the network has to run as it is.
+def get_cpu_funet(model: GFFusionModel) -> CpuFuNet | None:
+    """Return the form of a model's FuNet for CPUs, built once for its present weights; `None` if the network has to run as it is.
 
-    That is the case in training mode, on other devices than CPUs, in other types than float32, and for networks whose parts
-    or results are not those of this form.
+    That is the case with gradients, in autocast regions, on other devices than CPUs, in other types than float32, and for
+    networks whose parts or results are not those of this form.
 
     Examples:
         >>> from gffusion import create_model
-        >>> get_cpu_funet(create_model("gffusion-funet").funet) is not None
+        >>> with torch.no_grad():
+        ...     get_cpu_funet(create_model("gffusion-funet")) is not None
         True
     """
+    funet = model.funet
     is_elsewhere = any(value.device.type != "cpu" or value.dtype != torch.float32 for value in funet.parameters())
-    if is_elsewhere or not can_fold(funet) or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    if is_elsewhere or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
+        return None
+    if not can_fold(model) or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return None
     digest = digest_weights(funet, repr(funet))  # with the settings of layers
     known = _FORMS.get(funet)

@@ -19,7 +19,7 @@ from gffusion.models.gffusion.finet import upsample
 from gffusion.models.gffusion.image_ops import CLIP_MEAN, CLIP_STD, rgb_to_luma
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
-from .folding import has_plain_forward, is_plain
+from .folding import has_global_hooks, has_known_code, has_plain_forward, is_plain
 
 MAX_GRAPHS = 8  # per model; a graph keeps its inputs and its output, and all share the memory between
 
@@ -37,6 +37,7 @@ def can_use_graphs(model: Any) -> bool:
         and not model.training
         and model.config.paradigm != "parallel"
         and has_plain_forward(model)
+        and not has_global_hooks()
     )
 
 
@@ -152,11 +153,11 @@ class _Weights:
         self._copied = [
             value.view(-1) if value.is_contiguous() else value for value in values if value.is_floating_point()
         ]
-        self.are_plain = self._have_no_hooks()
+        self.are_plain = self._are_plain()
         self._parts, self._state, self._values = self._find_parts(model), self._read(), self._read_values()
 
     def are_unchanged(self, model: GFFusionModel) -> bool:
-        """Return whether all are the same tensors with the same values, and the configuration, settings and hooks are the same.
+        """Return whether tensors, their values, the configuration, settings, modes and hooks are the same.
 
         FuNet's values are compared, because kernels have copies of them, and changes by `.data` or of inference tensors have no
         version.
@@ -169,7 +170,7 @@ class _Weights:
         fields = (repr(getattr(model.config, name)) for name in _FIELDS)  # as texts, because lists change in place
         return [*(model._modules.get(name) for name in ("funet", "finet", "clip")), *fields]
 
-    def _have_no_hooks(self) -> bool:
+    def _are_plain(self) -> bool:
         return all(map(is_plain, self._modules)) and all(map(_is_plain_encoder, self._encoder))
 
     def _read(self) -> list[Any]:
@@ -178,21 +179,21 @@ class _Weights:
             None if value is None else (value.data_ptr(), 0 if value.is_inference() else value._version)
             for value in values
         ]
-        return [self._have_no_hooks(), *places, *(holder.get(name) for holder, name in self._settings)]
+        return [self._are_plain(), *places, *(holder.get(name) for holder, name in self._settings)]
 
     def _read_values(self) -> Tensor:
         return torch.cat([value.reshape(-1) for value in self._copied])
 
 
 def _is_plain_encoder(module: torch.nn.Module) -> bool:
-    """Return whether a module of CLIP has no hooks and no replaced `forward`.
+    """Return whether a module of CLIP is of a known class, and has no hooks and no replaced methods.
 
     The hooks by which transformers collects hidden states, from the first call on, are allowed: a graph holds their result.
     """
     for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values()):
         if not str(getattr(hook, "__module__", "")).startswith("transformers."):
             return False
-    return "forward" not in vars(module)
+    return has_known_code(module)
 
 
 def _make_compute(model: GFFusionModel) -> Compute:
@@ -247,7 +248,7 @@ def _find_kernels(model: GFFusionModel) -> Any:
     try:
         from .triton_funet import TritonFuNet, supports  # Triton is only part of torch's CUDA builds for Linux
 
-        if not supports(model.funet):
+        if not supports(model):
             return None
         kernels = TritonFuNet(model.funet, is_luma=model.config.color_space == "ycbcr")
         blank = torch.zeros(1, 3, 32, 32, device=model.device)

@@ -27,7 +27,7 @@ from gffusion.zoo.checks import check_model_object
 
 from .batching import batch_by_size, check_batch_size
 from .file_jobs import FusionJob, FusionResult, ReadJob, WriteJob, count_workers, read_job, start_workers, write_job
-from .folding import has_plain_forward
+from .folding import can_divide
 from .predict import Prediction, predict
 
 _ALONE_PIXELS = 2**21  # of a batch, from which on no other one is fused at the same time on CPUs, because of the memory
@@ -120,8 +120,7 @@ def _count_fusing_threads(model: GFFusionModel) -> int:
     other one leaves idle while it prepares and restores images, unless functions of users would be called at the same time.
     """
     if model.device.type == "cpu":
-        is_ours = isinstance(model, GFFusionModel) and has_plain_forward(model)
-        return 2 if is_ours and torch.get_num_threads() > 1 else 1
+        return 2 if can_divide(model) and torch.get_num_threads() > 1 else 1
     return 3 if model.device.type == "cuda" else 1
 
 

@@ -1,13 +1,16 @@
 """Fold the parts of a trained FuNet together, for forms of it that are only run and not trained."""
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from gffusion.models.gffusion.funet import FuNet, GradientResidualDenseBlock, ModalityEncoder
+from gffusion.models.gffusion.finet import FINet
+from gffusion.models.gffusion.funet import Context, FuNet, GradientResidualDenseBlock, ModalityEncoder
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 SOBEL = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
@@ -18,37 +21,54 @@ _PARTS = {
     FuNet: {"visible_encoder", "infrared_encoder", "decoder"},
     ModalityEncoder: {"stem", "activation", "block"},
     GradientResidualDenseBlock: {"dense1", "dense2", "dense_align", "gradient_align", "activation"},
+    Context: {"layers"},
 }
 _LAYERS = (nn.Sequential, nn.Conv2d, nn.BatchNorm2d, nn.LeakyReLU)
+# Packages whose modules compute what their weights and settings say. Those of others can have flags of their own.
+_PACKAGES = ("torch.nn.modules.", "transformers.", FuNet.__module__.rpartition(".")[0])
 # Methods of a model that row bands or graphs replace.
 _METHODS = ("forward", "to_source", "encode_images", "encode_semantics", "project_semantics", "predict_logits")
 
 
-def can_fold(funet: nn.Module) -> bool:
-    """Return whether a FuNet has the parts that folded forms know, and is in evaluation mode.
+def can_divide(model: Any) -> bool:
+    """Return whether tiles and bands of rows, and images on other threads, give the results of a whole forward pass.
 
-    Further parts, other kinds of convolutions, hooks, and methods that are replaced on the object are not known.
+    Layers that are not known can depend on the whole image, and hooks can expect it.
+    """
+    return isinstance(model, GFFusionModel) and has_plain_forward(model) and can_fold(model)
+
+
+def can_fold(model: GFFusionModel) -> bool:
+    """Return whether folded forms compute a model's FuNet and the injection of its FINet, and all of FuNet is in evaluation mode.
+
+    They know modules of exactly the types of [`FuNet`], without hooks and without methods that are replaced on the object, and
+    the injection of [`FINet`].
 
     Examples:
         >>> from gffusion import create_model
-        >>> can_fold(create_model("gffusion-funet").funet)
+        >>> can_fold(create_model("gffusion-funet"))
         True
     """
-    parts = (module for name, module in funet.named_modules() if name.partition(".")[0] != "context")  # runs as it is
-    return type(funet) is FuNet and not funet.training and all(is_known(module) for module in parts)
+    finet = getattr(model, "finet", FINet)  # the cascading paradigm has none
+    return getattr(finet, "inject", None) is FINet.inject and all(map(_is_known, model.funet.modules()))
 
 
-def is_known(module: nn.Module) -> bool:
+def _is_known(module: nn.Module) -> bool:
     """Return whether folded forms know a module, apart from the modules in it."""
+    kind = type(module)
     if not is_plain(module):
         return False
-    if type(module) in _PARTS:
-        return {name for name, _ in module.named_children()} - {"context"} == _PARTS[type(module)]
-    if not isinstance(module, nn.Conv2d):
-        return isinstance(module, _LAYERS)
-    if (module.stride, module.dilation, module.groups) != ((1, 1), (1, 1), 1) or module.bias is None:
+    if kind in _PARTS:
+        return {name for name, _ in module.named_children()} - {"context"} == _PARTS[kind]
+    if isinstance(module, nn.BatchNorm2d) and (module.running_mean is None or module.running_var is None):
         return False
-    return (module.kernel_size, module.padding, module.padding_mode) in (
+    return kind in _LAYERS and (not isinstance(module, nn.Conv2d) or _is_known_convolution(module))
+
+
+def _is_known_convolution(layer: nn.Conv2d) -> bool:
+    if (layer.stride, layer.dilation, layer.groups) != ((1, 1), (1, 1), 1) or layer.bias is None:
+        return False
+    return (layer.kernel_size, layer.padding, layer.padding_mode) in (
         ((1, 1), (0, 0), "zeros"),
         ((3, 3), (1, 1), "reflect"),
     )
@@ -62,10 +82,28 @@ def has_plain_forward(model: GFFusionModel) -> bool:
 
 
 def is_plain(module: nn.Module) -> bool:
-    """Return whether a module has no hooks of forward passes and no replaced methods, which only run if it is called."""
-    return not (
-        module._forward_hooks or module._forward_pre_hooks or {"forward", "encode", "decode"} & vars(module).keys()
-    )
+    """Return whether a module, apart from those in it, computes what its weights and settings say, in evaluation mode.
+
+    Hooks and replaced methods only run if it is called.
+    """
+    has_hooks = module._forward_hooks or module._forward_pre_hooks or has_global_hooks()
+    return not has_hooks and not module.training and has_known_code(module)
+
+
+def has_known_code(module: nn.Module) -> bool:
+    """Return whether a module is of a class of torch, transformers or this package, and no method is replaced on the object."""
+    kind: Any = type(module)
+    return kind.__module__.startswith(_PACKAGES) and _list_methods(kind).isdisjoint(vars(module))
+
+
+@cache
+def _list_methods(kind: type) -> frozenset[str]:
+    return frozenset(name for name in dir(kind) if callable(getattr(kind, name)))
+
+
+def has_global_hooks() -> bool:
+    """Return whether there are hooks of the forward passes of all modules."""
+    return bool(torch_module._global_forward_hooks or torch_module._global_forward_pre_hooks)
 
 
 def fold_batch_norms(layers: Iterable[nn.Module]) -> list[nn.Module]:

@@ -36,7 +36,7 @@ def find_large_form(model: GFFusionModel, processor: GFFusionImageProcessor, sha
     height, width = shape[:2]
     is_large = height * width >= LARGE_PIXELS and min(height, width) >= 2 * model.funet.reach
     is_whole = model.config.paradigm == "parallel" or processor.size_divisor > 1
-    return None if is_whole or not is_large else get_cpu_funet(model.funet)
+    return None if is_whole or not is_large else get_cpu_funet(model)
 
 
 def fuse_large(

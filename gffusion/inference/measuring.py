@@ -147,7 +147,7 @@ def _time_pair(
 @contextmanager
 def _watched(model: GFFusionModel) -> Iterator[dict[str, float]]:
     """Sum the seconds that threads spend in the encoders and in the decoder of FuNet, in its form for CPUs if it has one."""
-    watched: Any = get_cpu_funet(model.funet) or model.funet
+    watched: Any = get_cpu_funet(model) or model.funet
     times, lock = {"encode": 0.0, "decode": 0.0}, threading.Lock()
 
     def measure(name: str, method: Callable[..., Any], *args: Any) -> Any:

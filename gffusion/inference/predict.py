@@ -25,7 +25,7 @@ from gffusion.zoo.checks import check_model_object, is_exported
 
 from .cpu_funet import CpuFuNet
 from .cuda_graphs import can_use_graphs, fuse_on_gpu
-from .folding import has_plain_forward
+from .folding import can_divide, has_plain_forward
 from .gpu_inputs import prepare_bytes
 from .label_refinement import refine_logits
 from .large_images import find_large_form, fuse_large
@@ -93,7 +93,8 @@ def predict(
         output_type: Type of the fused images, see [`GFFusionImageProcessor.post_process_fusion`].
         row_bands: Whether to fuse in bands of rows ([`fuse_in_bands`]). Defaults to `True` on CPUs, where it is faster. On
             NVIDIA GPUs, the default is [`fuse_on_gpu`], unless this is given. A model whose `forward` is overridden or has
-            hooks is called as a whole.
+            hooks is called as a whole; by default, also one with other layers, hooks or training mode in FuNet, or another
+            injection. `True` saves memory for such a model, if its layers do not depend on the whole image.
         missing: For every pair, `None` or a mask (H, W) that is True where the infrared image has no measurement. Such
             pixels take no part in ranges, and inside larger holes the fused image turns into the visible one. By default,
             those of the pairs.
@@ -123,8 +124,7 @@ def predict(
     run = run_alone if model.device.type == "cpu" else operator.call  # small operations, which threads would wait for
     graphs = row_bands is None and can_use_graphs(model)
     if row_bands is None:
-        is_ours = isinstance(model, GFFusionModel) and has_plain_forward(model)  # not an exported file
-        row_bands = model.device.type == "cpu" and is_ours
+        row_bands = model.device.type == "cpu" and can_divide(model)
     if row_bands and not segment and encode is None and output_type == "np":
         form = find_large_form(model, image_processor, images[0][0].shape)
         if form is not None:

@@ -29,12 +29,12 @@ def fuse_in_bands(
     """Compute I_fus band by band: (B, 3, H, W) and (B, 1, H, W) -> (B, 1 or 3, H, W), all in [0, 1], float32.
 
     Every band is computed by one thread ([`run_in_threads`]). `projections` (B, 2 C, h, w) are those of
-    [`GFFusionModel.project_semantics`], `None` in the cascading paradigm. Without gradients, the form of FuNet for CPUs is
-    used if there is one ([`get_cpu_funet`]): its result differs by less than a hundredth of a gray level.
+    [`GFFusionModel.project_semantics`], `None` in the cascading paradigm. The form of FuNet for CPUs is used if there is one
+    ([`get_cpu_funet`]): its result differs by less than a hundredth of a gray level.
     """
     height, width = infrared_values.shape[-2:]
     images, threads = len(infrared_values), torch.get_num_threads()
-    form = None if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") else get_cpu_funet(model.funet)
+    form = get_cpu_funet(model)
     if form is not None:
         grid = choose_grid(model, height, width, images)
         return fuse_in_tiles(model, form, visible_values, infrared_values, projections, grid)

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from gffusion.models.gffusion.funet import Context, FuNet
 from gffusion.models.gffusion.image_ops import LUMA_WEIGHTS, rgb_to_luma
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
-from .folding import find_context_scale, fold_batch_norms, is_known
+from .folding import can_fold, find_context_scale, fold_batch_norms
 from .triton_kernels import align_kernel, convolution_kernel, stem_kernel
 
 CHUNK = 16  # channels per matrix product, the smallest number that Triton supports
@@ -187,22 +188,11 @@ def _divide(
     return grid, {"ROWS": rows, "COLUMNS": columns, "num_warps": warps}
 
 
-def supports(funet: FuNet) -> bool:
-    """Return whether the kernels compute this FuNet: in half precision, and of the parts that they know."""
-    parts = dict(funet.named_children())
-    context = parts.pop("context", None)
-    slopes = {layer.negative_slope for layer in funet.modules() if isinstance(layer, nn.LeakyReLU)}
-    is_half = funet.visible_encoder.stem.weight.dtype in (torch.float16, torch.bfloat16)
-    if (
-        len(slopes) > 1
-        or not is_half
-        or funet.training
-        or type(funet) is not FuNet
-        or type(context) not in (Context, type(None))
-    ):
+def supports(model: GFFusionModel) -> bool:
+    """Return whether the kernels compute a model's FuNet: in half precision, of parts that they know, and with one slope."""
+    if not can_fold(model) or model.fusion_dtype not in (torch.float16, torch.bfloat16):
         return False
-    modules = (module for part in parts.values() for module in part.modules())
-    return set(parts) == {"visible_encoder", "infrared_encoder", "decoder"} and all(map(is_known, modules))
+    return len({layer.negative_slope for layer in model.funet.modules() if isinstance(layer, nn.LeakyReLU)}) == 1
 
 
 def _pad(value: int, multiple: int) -> int:

@@ -48,7 +48,7 @@ def test_images_are_those_of_the_network(
         norm.running_mean.uniform_(-0.5, 0.5)
         norm.running_var.uniform_(0.5, 2)
     inputs = {name: F.interpolate(value, size) for name, value in make_inputs().items()}
-    assert get_cpu_funet(model.funet) is not None
+    assert get_cpu_funet(model) is not None
     fused = run_model(model, **inputs, row_bands=True).fused_values
     expected = run_model(model, **inputs).fused_values
     torch.testing.assert_close(fused, expected, atol=GRAY_LEVEL / 100, rtol=0)
@@ -70,20 +70,20 @@ def test_weights_and_settings_that_change_are_used(
     tiny_model: TinyModel, make_inputs: MakeInputs, change: Callable[[FuNet], Any]
 ) -> None:
     model, inputs = tiny_model(paradigm="cascading").eval(), make_inputs()
-    form = get_cpu_funet(model.funet)
-    assert form is get_cpu_funet(model.funet) is not None
+    form = get_cpu_funet(model)
+    assert form is get_cpu_funet(model) is not None
     change(model.funet)
-    assert get_cpu_funet(model.funet) is not form
+    assert get_cpu_funet(model) is not form
     fused = run_model(model, **inputs, row_bands=True).fused_values
     torch.testing.assert_close(fused, run_model(model, **inputs).fused_values, atol=GRAY_LEVEL / 100, rtol=0)
 
 
 def test_plain_networks(tiny_model: TinyModel, make_inputs: MakeInputs, monkeypatch: Any) -> None:
     """Where the form for CPUs is unknown, or its result is another, the network runs as it is."""
-    assert get_cpu_funet(tiny_model(paradigm="cascading").eval().funet.bfloat16()) is None
+    assert get_cpu_funet(tiny_model(paradigm="cascading").eval().bfloat16()) is None
     model, inputs = tiny_model(paradigm="cascading").eval(), make_inputs()
     monkeypatch.setattr(cpu_funet.CpuFuNet, "decode", lambda self, features, tile, frame: torch.zeros(1, 1, 20, 24))
-    assert get_cpu_funet(model.funet) is None
+    assert get_cpu_funet(model) is None
     with torch.enable_grad():
         fused = run_model(tiny_model(paradigm="cascading").eval(), **inputs, row_bands=True).fused_values
     assert fused.requires_grad
@@ -95,7 +95,7 @@ def test_processors_without_the_convolution(tiny_model: TinyModel, make_inputs: 
 
     monkeypatch.setattr(cpu_funet, "_convolve", fail)
     model, inputs = tiny_model(paradigm="cascading").eval(), make_inputs()
-    assert get_cpu_funet(model.funet) is None
+    assert get_cpu_funet(model) is None
     fused = run_model(model, **inputs, row_bands=True).fused_values
     torch.testing.assert_close(fused, run_model(model, **inputs).fused_values, atol=1e-6, rtol=0)
 

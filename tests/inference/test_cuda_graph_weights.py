@@ -40,6 +40,10 @@ LAYER = "decoder.0.weight"
         lambda model: parametrizations.weight_norm(model.funet.decoder[0]),
         lambda model: setattr(model.config, "clip_image_size", [48, 64]),
         lambda model: model.config.semantic_layers.reverse(),
+        lambda model: setattr(model.finet, "inject", print),
+        lambda model: model.funet.decoder[1].train(),
+        lambda model: setattr(model.funet.decoder[0], "__class__", type("LoRA", (torch.nn.Conv2d,), {})),
+        lambda model: setattr(model.clip.post_layernorm, "__class__", type("Mine", (torch.nn.LayerNorm,), {})),
     ],
     ids=[
         "version",
@@ -63,6 +67,10 @@ LAYER = "decoder.0.weight"
         "norm",
         "size",
         "layers",
+        "inject",
+        "training",
+        "subclass",
+        "encoder-subclass",
     ],
 )
 @pytest.mark.parametrize("is_inference", [False, True])

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from gffusion import GFFusionImageProcessor, GFFusionModel
 from gffusion.inference import large_images
@@ -46,6 +47,17 @@ def test_same_image(tiny_model: TinyModel, monkeypatch: Any, dtype: Any, choices
                 assert first.fused.dtype == dtype and difference.max() <= (1e-5 if dtype == np.float32 else 1)
 
 
+@pytest.mark.parametrize("choices", [{"paradigm": "cascading"}, {"paradigm": "hybrid", **CONTEXT}], ids=str)
+def test_autocast(tiny_model: TinyModel, monkeypatch: Any, choices: dict[str, Any]) -> None:
+    """Only the network itself computes in other types."""
+    monkeypatch.setattr(large_images, "LARGE_PIXELS", 1)
+    model, processor, pair = tiny_model(**choices).eval(), GFFusionImageProcessor(), make_pair()
+    with torch.autocast("cpu", torch.bfloat16):
+        found, expected = (predict(model, processor, [pair], row_bands=choice)[0].fused for choice in (None, False))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1)
+
+
+@pytest.mark.usefixtures("no_grad")
 def test_what_is_large(tiny_model: TinyModel, monkeypatch: Any) -> None:
     processor, side = GFFusionImageProcessor(), 4096
     assert find_large_form(tiny_model().eval(), processor, (side, side, 3)) is not None

@@ -13,6 +13,7 @@ from gffusion import create_model
 from gffusion.inference import cpu_tiles
 from gffusion.inference.predict import run_model
 from gffusion.inference.threads import run_in_threads, should_compute_alone
+from gffusion.models.gffusion.funet import Context
 from gffusion.utils.notes import about, get_subject
 
 
@@ -117,8 +118,8 @@ def test_parts_between_the_tiles_are_not_divided(two_threads: Any, monkeypatch: 
 
     for part in (model.clip, model.finet.gate_projection):
         part.register_forward_pre_hook(record)
-    shrink = model.funet.context.shrink
-    monkeypatch.setattr(model.funet.context, "shrink", lambda *args: (record(*args), shrink(*args))[1])
+    shrink = Context.shrink
+    monkeypatch.setattr(Context, "shrink", lambda *args: (record(*args), shrink(*args))[1])
     monkeypatch.setattr(
         cpu_tiles.Map, "__init__", lambda *args, **names: (record(*args), initialize(*args, **names))[1]
     )

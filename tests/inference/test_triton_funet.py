@@ -16,16 +16,18 @@ import sys
 
 import torch
 
-from gffusion import GFFusionConfig
+from gffusion import GFFusionConfig, GFFusionModel
 from gffusion.inference.triton_funet import TritonFuNet, supports
 from gffusion.models.gffusion.finet import FINet, upsample
 from gffusion.models.gffusion.funet import FuNet
 
 options = json.loads(sys.argv[1])
-torch.manual_seed(0)
 widths = {"stem_channels": 6, "feature_channels": 20, "decoder_channels": [18]}
 config = GFFusionConfig(paradigm="cascading", use_segmenter=False, **(widths | options))
-funet = FuNet(config).eval()
+model = GFFusionModel(config)
+torch.manual_seed(0)
+funet = model.funet = FuNet(config)
+model.eval()
 for name, value in funet.state_dict().items():
     if value.is_floating_point():
         value += 0.1 * (torch.rand_like(value) if name.endswith("running_var") else torch.randn_like(value))
@@ -40,9 +42,9 @@ with torch.no_grad():
     if projections is not None:
         features, _ = FINet.inject(features, upsample(projections, features.shape[-2:]))
     expected = funet.decode(features, source, infrared, funet.compute_context(source, infrared))
-    assert not supports(funet)  # float32
+    assert not supports(model)  # float32
     funet.half()
-    assert supports(funet)
+    assert supports(model)
     half = None if projections is None else projections.half()
     kernels = TritonFuNet(funet, is_luma)
     result = kernels(visible, infrared, half)
@@ -50,7 +52,7 @@ widest = max(layer.out_channels for layer in funet.modules() if isinstance(layer
 assert kernels.maximum_pixels * widest <= 2**31  # indices have 32 bits
 assert result.shape == expected.shape and result.dtype == torch.float32
 funet.visible_encoder.activation.negative_slope = 0.5
-assert not supports(funet)  # they have one slope
+assert not supports(model)  # they have one slope
 print(f"{(result - expected).abs().max().item():.6f}")
 """
 
