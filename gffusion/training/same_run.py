@@ -16,6 +16,7 @@ from gffusion.data import FusionDataset
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.models.gffusion.wrappers import without_wrappers
 from gffusion.zoo.digest import digest_weights, hash_file
 
 from .arguments import FusionTrainingArguments
@@ -61,7 +62,7 @@ def describe_run(
     Of the content of files, only sizes and label maps are described. With several processes, only the one that warns about
     them and writes checkpoints needs to read them.
     """
-    plain: Any = getattr(model, "_orig_mod", model)  # of a compiled one
+    plain = without_wrappers(model)
     item, unimportant = read_item(dataset, 0), _UNIMPORTANT
     if not model.config.use_segmenter:
         unimportant = unimportant | _CLASSES  # such a run reads no label maps

@@ -321,3 +321,18 @@ def test_compiled(make_trainer: Callable[..., FusionTrainer], monkeypatch: pytes
         if not name.endswith(noise):
             torch.testing.assert_close(states[1][name], value, rtol=0, atol=2e-4)
     assert not hasattr(trainers[2].model, "_orig_mod")
+
+
+def test_compiled_parts(make_trainer: Callable[..., FusionTrainer], tiny_model: Callable[..., GFFusionModel]) -> None:
+    """A run of a model whose parts are compiled writes files as any other, and can be resumed."""
+    states = []
+    for name, epochs in (("compiled", 1), ("plain", 2), ("compiled", 2)):
+        model: Any = tiny_model()
+        if name == "compiled":
+            model.clip, model.funet = (torch.compile(part, backend="eager") for part in (model.clip, model.funet))
+        trainer = make_trainer(name, model=model, num_train_epochs=epochs, eval_metrics=[], evaluation=True)
+        trainer.train(resume_from_checkpoint=True)
+        states.append(
+            [GFFusionModel.from_pretrained(trainer.output_dir / part).state_dict() for part in ("best", "last")]
+        )
+    torch.testing.assert_close(states[2], states[1], rtol=0, atol=0)

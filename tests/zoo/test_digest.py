@@ -15,6 +15,8 @@ def test_weights_and_their_names() -> None:
     assert len({digest_weights(module) for module in modules}) == 3
     compiled: nn.Module = torch.compile(modules[0])  # type: ignore[assignment]
     assert digest_weights(compiled) == digest_weights(modules[0])
+    parts = {name: torch.compile(part) for name, part in modules[0].items()}
+    assert digest_weights(nn.ModuleDict(parts)) == digest_weights(modules[0])  # type: ignore[arg-type]
 
 
 def test_sources_in_other_folders(tmp_path: Path) -> None:

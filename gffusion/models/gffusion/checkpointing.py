@@ -60,6 +60,7 @@ from .weight_files import (
     replaced_weights,
     warn_about_adapter,
 )
+from .wrappers import without_wrappers
 
 logger = logging.get_logger(__name__)
 
@@ -87,10 +88,17 @@ class FrozenBackboneModel(PartlyFrozenModel):
         used = (getattr(hook, "execution_device", None) for hook in hooks)
         return next((torch.device(place) for place in used if place is not None), device)
 
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the weights by their names in an unwrapped model, also if parts are wrapped, as by `torch.compile(model.clip)`."""
+        return super(FrozenBackboneModel, without_wrappers(self)).state_dict(*args, **kwargs)
+
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         """Let `load_state_dict`, with which the Trainer of transformers resumes, take the weights of a saved file."""
         for name, backbone in self.backbones.items():
-            restore_names(backbone, state_dict, f"{prefix}{name}.")
+            restore_names(without_wrappers(backbone), state_dict, f"{prefix}{name}.")
+        for name, wrapped in zip(self.state_dict(), super().state_dict(), strict=True):
+            if name != wrapped and f"{prefix}{name}" in state_dict:
+                state_dict[f"{prefix}{wrapped}"] = state_dict.pop(f"{prefix}{name}")
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _remember_sources(self, names: Iterable[str]) -> None:
@@ -273,6 +281,9 @@ class FrozenBackboneModel(PartlyFrozenModel):
                 the configuration was changed to an invalid one, or to one that contradicts the networks.
             OSError: If `save_directory` is a file, or a file cannot be written.
         """
+        if (plain := without_wrappers(self)) is not self:
+            FrozenBackboneModel.save_pretrained(plain, save_directory, include_backbones, **kwargs)
+            return
         self._check_config()
         if kwargs.get("push_to_hub"):
             self._refuse_local_sources()
@@ -281,11 +292,7 @@ class FrozenBackboneModel(PartlyFrozenModel):
         if self._hf_peft_config_loaded:
             self._save_adapter(save_directory, include_backbones, **kwargs)
             return
-        self._refuse_quantized()
-        if any(weight.is_meta for weight in self.parameters()) and not hasattr(self, "hf_device_map"):
-            raise ValueError(
-                "The weights are offloaded, so that they cannot be saved: save the model before `cpu_offload` or `disk_offload`."
-            )
+        self._refuse_quantized_and_offloaded()
         if layers := find_adapters(self):
             logger.warning(
                 f"Saving a model with adapters ({layers[0]!r}, ...), so that `from_pretrained` cannot load it: merge them first (`merge_and_unload()` "
@@ -349,12 +356,16 @@ class FrozenBackboneModel(PartlyFrozenModel):
         super().save_pretrained(folder, **kwargs)
         _copy_mode(ADAPTER_CONFIG_NAME, folder)
 
-    def _refuse_quantized(self) -> None:
+    def _refuse_quantized_and_offloaded(self) -> None:
         """Raise ValueError if a saved model could not be loaded: files may not choose how weights are quantized."""
         if getattr(self, "hf_quantizer", None) is not None or any(map(is_quantized, self.parameters())):
             raise ValueError(
                 "A quantized model cannot be saved: save it before it is quantized, and pass `quantization_config` to "
                 "`from_pretrained` to quantize it whenever it is loaded."
+            )
+        if any(weight.is_meta for weight in self.parameters()) and not hasattr(self, "hf_device_map"):
+            raise ValueError(
+                "The weights are offloaded, so that they cannot be saved: save the model before `cpu_offload` or `disk_offload`."
             )
 
     def _refuse_local_sources(self) -> None:

@@ -16,6 +16,7 @@ from .config_limits import check_encoder_sizes
 from .json_files import name_file_in_errors, read_json_object
 from .weight_checks import LOADING, check_encoder_files, check_finite, is_quantized
 from .weight_files import NO_PICKLES, explained, limit_to_cache, locate_weights
+from .wrappers import without_wrappers
 
 BACKBONE_CLASSES: dict[str, type[PreTrainedModel]] = {"clip": CLIPVisionModel, "dinov2": Dinov2Model}
 
@@ -56,7 +57,7 @@ WeightSums = dict[str, WeightSum]
 def sum_weights(encoder: nn.Module) -> WeightSums:
     """Return the sum and norm of each weight of an encoder that is not quantized, for [`have_same_weights`]."""
     sums = {}
-    for name, value in getattr(encoder, "_orig_mod", encoder).state_dict().items():  # also of a compiled one
+    for name, value in without_wrappers(encoder).state_dict().items():
         if not value.is_floating_point() or is_quantized(value):
             continue
         rounded = value.numel() ** 0.5 * torch.finfo(torch.float16).tiny  # smaller values lose digits in float16

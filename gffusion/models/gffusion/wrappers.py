@@ -1,0 +1,30 @@
+"""Wrappers around a model and its parts, which add to the names of weights: `clip._orig_mod.embeddings`."""
+
+from typing import Any
+
+from torch import nn
+
+_PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+
+
+def without_wrappers(module: nn.Module) -> Any:
+    """Return a module without the wrappers of `torch.compile` and data parallelism around it and its parts, with the same weights.
+
+    The module itself stays as it is.
+
+    Examples:
+        >>> model = nn.Sequential(nn.DataParallel(nn.Linear(2, 3)))
+        >>> list(model.state_dict())
+        ['0.module.weight', '0.module.bias']
+        >>> list(without_wrappers(model).state_dict())
+        ['0.weight', '0.bias']
+    """
+    inner = module.module if isinstance(module, _PARALLEL) else module._modules.get("_orig_mod")
+    if isinstance(inner, nn.Module):
+        return without_wrappers(inner)
+    parts = {name: None if part is None else without_wrappers(part) for name, part in module._modules.items()}
+    if all(part is module._modules[name] for name, part in parts.items()):
+        return module
+    bare = object.__new__(type(module))
+    vars(bare).update(vars(module), _modules=parts)
+    return bare
