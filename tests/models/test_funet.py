@@ -1,6 +1,7 @@
 """FuNet: the gradient residual dense block written out with scipy, and what a convolutional network must keep."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,3 +144,24 @@ def test_compiled_at_any_size(tiny_model: Callable[..., GFFusionModel]) -> None:
         images = torch.rand(1, 3, height, width), torch.rand(1, 1, height, width)
         with torch.no_grad():
             torch.testing.assert_close(compiled(*images).fused_values, model(*images).fused_values)
+
+
+class Wrapper(nn.Module):
+    """A wrapper of a part that can only be called, as those of PEFT for `modules_to_save`."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.part(*args, **kwargs)
+
+
+def test_wrapped_parts(tiny_model: Callable[..., GFFusionModel]) -> None:
+    options: dict[str, Any] = {"pixel_unshuffle": 4, "context_channels": 3, "blend_sources": True}
+    model = tiny_model(paradigm="cascading", **options).eval()
+    images = torch.rand(1, 3, 33, 47), torch.rand(1, 1, 33, 47)
+    expected = model(*images).fused_values
+    for name, part in list(model.funet.named_children()):
+        setattr(model.funet, name, Wrapper(part))
+    assert torch.equal(model(*images).fused_values, expected)

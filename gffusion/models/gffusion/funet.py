@@ -77,6 +77,25 @@ class Context(nn.Module):
         return F.avg_pool2d(_pad(torch.cat([visible, infrared], dim=1), self.stride), self.stride)
 
 
+class Decoder(nn.Sequential):
+    """Decoder of FuNet, which adds the context after its first convolution.
+
+    All of it is in `forward`, so that the decoder can be wrapped, as by PEFT or `torch.compile`.
+    """
+
+    def forward(self, features: Tensor, context: Tensor | None = None, rows: slice = slice(None)) -> Tensor:
+        """Map z and the context of [`Context`] to maps (B, O, h, w); `rows` are the rows of z in the whole image."""
+        first, *others = self
+        hidden = first(features)
+        if context is not None:
+            height, width = (side * Context.factor for side in context.shape[-2:])
+            wide = upsample(context, (height, width), rows)
+            hidden = hidden + wide[..., : hidden.shape[-2], : hidden.shape[-1]]
+        for layer in others:
+            hidden = layer(hidden)
+        return hidden
+
+
 class FuNet(nn.Module):
     """Convolutional fusion network: spatial features of both modalities (Eq. 5), and I_fus from z (after Eq. 8).
 
@@ -97,7 +116,7 @@ class FuNet(nn.Module):
         for in_channels, out_channels in itertools.pairwise(widths):
             layers += [convolution(in_channels, out_channels), nn.BatchNorm2d(out_channels)]
             layers += [nn.LeakyReLU(config.leaky_relu_slope, inplace=True)]
-        self.decoder = nn.Sequential(*layers, convolution(widths[-1], maps))
+        self.decoder: nn.Sequential = Decoder(*layers, convolution(widths[-1], maps))
         # Radius of the receptive field in pixels: stem, two dense convolutions, and the decoder's convolutions.
         self.reach = self.factor * (3 + len(widths)) + self.factor - 1
 
@@ -125,12 +144,7 @@ class FuNet(nn.Module):
         `context` is that of [`Context`] for the whole image, `None` without one, and `rows` are the rows of z in it. With
         `blend_sources`, the decoder predicts the share of the visible image in every pixel, and an offset.
         """
-        hidden = self.decoder[0](features)
-        if context is not None:
-            height, width = (side * Context.factor for side in context.shape[-2:])
-            wide = upsample(context, (height, width), rows)
-            hidden = hidden + wide[..., : hidden.shape[-2], : hidden.shape[-1]]
-        return self.finish(self.decoder[1:](hidden), visible, infrared)
+        return self.finish(self.decoder(features, context, rows), visible, infrared)
 
     def finish(self, maps: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
         """Return I_fus from the decoder's maps (B, O, h, w) and the images -> (B, 1 or 3, H, W) in [0, 1], float32."""
