@@ -7,11 +7,10 @@ from typing import Any
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
+from gffusion.models.gffusion.weight_checks import find_quantized
 from gffusion.zoo.checks import check_can_be_saved
 
 from .arguments import FusionTrainingArguments
-
-_QUANTIZED = ("torch.ao.nn.quantized.", "torch.ao.nn.intrinsic.quantized.")  # modules whose weights have no gradients
 
 
 def check_argument_types(model: Any, args: Any, train_dataset: Any, eval_dataset: Any) -> None:
@@ -26,11 +25,10 @@ def check_argument_types(model: Any, args: Any, train_dataset: Any, eval_dataset
 
 
 def _check_not_quantized(model: nn.Module) -> None:
-    for name, module in model.named_modules():
-        if type(module).__module__.startswith(_QUANTIZED):
-            raise ValueError(
-                f"`model` is quantized ({name}), and cannot be trained: train it first, and quantize the result."
-            )
+    if layers := find_quantized(model):
+        raise ValueError(
+            f"`model` is quantized ({layers[0]}), and cannot be trained: train it first, and quantize the result."
+        )
 
 
 def _check_dataset(name: str, dataset: Any) -> None:

@@ -5,10 +5,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from gffusion.models.gffusion.weight_checks import is_quantized
 from gffusion.models.gffusion.wrappers import without_wrappers
 
 
@@ -30,8 +32,17 @@ def digest_weights(module: nn.Module, *settings: str) -> str:
         values = get_state_dict_offloaded_model(module)
     for name, value in sorted(values.items()):
         digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        for part in value if isinstance(value, tuple) else [value]:  # quantized layers pack weight and bias
+            digest.update(_to_bytes(part))
     return digest.hexdigest()
+
+
+def _to_bytes(value: Any) -> Any:
+    """Return the bytes of a value of a state dict. Quantized layers also have types and `None` there."""
+    if not isinstance(value, torch.Tensor):
+        return repr(value).encode()
+    plain = value.dequantize() if is_quantized(value) else value
+    return plain.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
 
 
 def hash_file(path: Path) -> str:

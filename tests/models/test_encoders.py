@@ -113,6 +113,19 @@ def test_quantized_encoders_are_not_saved(tiny_model: Callable, tmp_path: Path) 
     assert not (tmp_path / "quantized").exists()
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_models_quantized_by_torch(tiny_model: Callable, tmp_path: Path) -> None:
+    """They segment, but are not saved; their layers have no tensors as weights."""
+    model = tiny_model().eval()
+    images = torch.rand(1, 3, 32, 32), torch.rand(1, 1, 32, 32)
+    expected = model(*images, segment=True).logits
+    quantized = torch.ao.quantization.quantize_dynamic(model, {nn.Linear})
+    torch.testing.assert_close(quantized(*images, segment=True).logits, expected, rtol=0, atol=0.3)
+    assert quantized.find_unsourced() == ["clip", "dinov2"]
+    with pytest.raises(ValueError, match="quantized model cannot be saved"):
+        quantized.save_pretrained(tmp_path / "quantized")
+
+
 @pytest.mark.parametrize("argument", ["dtype", "torch_dtype"])
 def test_dtype(backbone_folders: dict[str, str], argument: str, caplog: pytest.LogCaptureFixture) -> None:
     """A new model has the type that is asked for, and a dict of types, which transformers ignores, is not ignored silently."""

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
@@ -17,6 +18,17 @@ def test_weights_and_their_names() -> None:
     assert digest_weights(compiled) == digest_weights(modules[0])
     parts = {name: torch.compile(part) for name, part in modules[0].items()}
     assert digest_weights(nn.ModuleDict(parts)) == digest_weights(modules[0])  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_quantized_weights() -> None:
+    module = nn.Sequential(nn.Linear(2, 3))
+    changed = nn.Sequential(nn.Linear(2, 3))
+    digests = [
+        digest_weights(torch.ao.quantization.quantize_dynamic(part, {nn.Linear})) for part in (module, module, changed)
+    ]
+    assert digests[0] == digests[1] != digests[2]
+    assert digests[0] != digest_weights(module)
 
 
 def test_sources_in_other_folders(tmp_path: Path) -> None:

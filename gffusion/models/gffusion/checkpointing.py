@@ -47,7 +47,7 @@ from .weight_checks import (
     check_loaded,
     describe_tensors,
     find_adapters,
-    is_quantized,
+    find_quantized,
     read_headers,
 )
 from .weight_files import (
@@ -358,7 +358,7 @@ class FrozenBackboneModel(PartlyFrozenModel):
 
     def _refuse_quantized_and_offloaded(self) -> None:
         """Raise ValueError if a saved model could not be loaded: files may not choose how weights are quantized."""
-        if getattr(self, "hf_quantizer", None) is not None or any(map(is_quantized, self.parameters())):
+        if getattr(self, "hf_quantizer", None) is not None or find_quantized(self):
             raise ValueError(
                 "A quantized model cannot be saved: save it before it is quantized, and pass `quantization_config` to "
                 "`from_pretrained` to quantize it whenever it is loaded."

@@ -58,7 +58,7 @@ def sum_weights(encoder: nn.Module) -> WeightSums:
     """Return the sum and norm of each weight of an encoder that is not quantized, for [`have_same_weights`]."""
     sums = {}
     for name, value in without_wrappers(encoder).state_dict().items():
-        if not value.is_floating_point() or is_quantized(value):
+        if is_quantized(value) or not value.is_floating_point():
             continue
         rounded = value.numel() ** 0.5 * torch.finfo(torch.float16).tiny  # smaller values lose digits in float16
         total = norm = float("nan")

@@ -308,7 +308,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
                 fused_values = replace_luma(visible_values.float(), fused_values)  # DINOv2 reads color images
             tokens = self._checkpointed(lambda image: self.encode_dinov2(image, [], scale)[1], fused_values)  # f_d
         grid = self._dinov2_geometry(scale)[1]
-        return self.ssnet(tokens.to(self.ssnet.classifier.weight.dtype), grid, fused_values.shape[-2:])
+        return self.ssnet(tokens.to(self.ssnet.dtype), grid, fused_values.shape[-2:])
 
     def _compute_losses(
         self, fused: Tensor, visible_values: Tensor, infrared: Tensor, logits: Tensor | None, labels: Tensor | None

@@ -1,5 +1,6 @@
 """SSNet, the segmentation network: a linear head on the patch tokens of a frozen DINOv2 (Eq. 9)."""
 
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
@@ -14,6 +15,12 @@ class SSNet(nn.Module):
     def __init__(self, hidden_size: int, num_labels: int) -> None:
         super().__init__()
         self.classifier = nn.Linear(hidden_size, num_labels)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of the tokens that the head reads: float32 if it is quantized by `torch.ao`, whose layers have no tensor as weight."""
+        weight = self.classifier.weight
+        return weight.dtype if isinstance(weight, Tensor) else torch.float32
 
     def forward(self, tokens: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
         """Map (B, N, D) -> (B, num_labels, h, w) -> (B, num_labels, H, W), where `grid` is (h, w) and `size` (H, W)."""

@@ -19,6 +19,7 @@ Model = TypeVar("Model", bound=nn.Module)
 # Their names in safetensors files.
 _FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _SHOWN = 3
+_QUANTIZED = ("torch.ao.nn.quantized.", "torch.ao.nn.intrinsic.quantized.")  # modules whose weights are no parameters
 
 # Names that PEFT gives to the layers that it wraps.
 _WRAPPED = re.compile(r"(.+)\.(base_layer|original_module)\.")
@@ -164,9 +165,21 @@ def check_loaded(lost: Collection[str]) -> None:
         raise OSError(f"weights are missing or have another shape: {_list(sorted(map(repr, lost)))}")
 
 
-def is_quantized(weight: Tensor) -> bool:
-    """Return whether a weight is a quantized tensor of torchao, quanto or alike, which lack operations such as sums."""
-    return type(weight).dequantize is not Tensor.dequantize
+def is_quantized(weight: Any) -> bool:
+    """Return whether a value of a state dict is a quantized tensor, as of torchao and quanto, or packed by `torch.ao`.
+
+    Such values lack operations such as sums.
+    """
+    return not isinstance(weight, Tensor) or type(weight).dequantize is not Tensor.dequantize or weight.is_quantized
+
+
+def find_quantized(model: nn.Module) -> list[str]:
+    """Return the names of quantized layers, whose weights cannot be trained or saved."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if type(module).__module__.startswith(_QUANTIZED) or any(map(is_quantized, module.parameters(recurse=False)))
+    ]
 
 
 def _compare(value: Tensor, found: Stored | None) -> str | None:
