@@ -5,7 +5,9 @@ python examples/run_onnx.py model.onnx visible.png infrared.png fused.png
 """
 
 import argparse
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -28,6 +30,33 @@ def pad(image: np.ndarray) -> np.ndarray:
     return np.pad(image, [(0, missing[0]), (0, missing[1])] + [(0, 0)] * (image.ndim - 2), mode="symmetric")
 
 
+def map_infrared(image: np.ndarray, options: dict[str, Any]) -> np.ndarray:
+    """Map a gray image (H, W), uint8, to [0, 1] by the options that are saved in the file -> float32."""
+    limits = options.get("infrared_range", "auto")
+    if limits == "percentile":
+        limits = np.percentile(image, (0.1, 99.9))
+    elif isinstance(limits, str):  # auto and type
+        limits = (0, 255)
+    low, high = sorted(limits)
+    is_inverted = options.get("invert", False) or low != limits[0]
+    distance = high - image.astype(np.float64) if is_inverted else image.astype(np.float64) - low
+    values = np.clip(distance / max(high - low, np.finfo(np.float32).tiny), 0, 1).astype(np.float32)
+    if options.get("agc") == "plateau":
+        return equalize_plateau(values, options.get("plateau_limit") or 1)
+    return values
+
+
+def equalize_plateau(values: np.ndarray, limit: float) -> np.ndarray:
+    """Equalize a histogram of which no bin counts more than `limit` times the mean of the bins that are not empty."""
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        return values
+    counts, edges = np.histogram(values.astype(np.float64), 512, (low, high))
+    clipped = np.minimum(counts, limit * counts[counts > 0].mean())
+    shares = np.concatenate([[0], clipped.cumsum()]) / clipped.sum()
+    return np.interp(values, edges, shares).astype(np.float32)
+
+
 def load(path: Path) -> onnxruntime.InferenceSession:
     """Start a session that runs a file of `gffusion export`."""
     if not path.is_file():
@@ -41,6 +70,20 @@ def load(path: Path) -> onnxruntime.InferenceSession:
     return session
 
 
+def load_options(session: onnxruntime.InferenceSession) -> dict[str, Any]:
+    """Return the options of the image processor that are saved in the file; refuse those that this program does not apply."""
+    options = json.loads(session.get_modelmeta().custom_metadata_map.get("gffusion.image_processor", "{}"))
+    refused = {
+        "infrared_range": options.get("infrared_range") == "folder",
+        "agc": options.get("agc") == "clahe",
+        "smooth_range": options.get("smooth_range", 0) > 0,
+        "size_divisor": options.get("size_divisor", 1) > 1,
+    }
+    for name in (name for name, is_refused in refused.items() if is_refused):
+        raise ValueError(f"the file has the option {name}={options[name]!r}, which needs gffusion fuse")
+    return options
+
+
 def fuse(session: onnxruntime.InferenceSession, visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
     """Fuse uint8 images (H, W, 3) and (H, W) of one size -> uint8 (H, W, 3)."""
     height, width = infrared.shape
@@ -49,12 +92,13 @@ def fuse(session: onnxruntime.InferenceSession, visible: np.ndarray, infrared: n
             f"the images must have one size: the visible one has {visible.shape[1]}x{visible.shape[0]} pixels, the infrared "
             f"one {width}x{height}"
         )
-    visible, infrared = pad(visible)[None], pad(infrared)[None]
+    visible, infrared = pad(visible)[None], pad(map_infrared(infrared, load_options(session)))[None]
     if session.get_inputs()[0].type == "tensor(uint8)":  # exported with --uint8
-        return session.run(["fused"], {"visible": visible, "infrared": infrared})[0][0, :height, :width]
+        inputs = {"visible": visible, "infrared": np.rint(infrared * 255).astype(np.uint8)}
+        return session.run(["fused"], inputs)[0][0, :height, :width]
     inputs = {
         "visible": np.moveaxis(visible, -1, 1).astype(np.float32) / 255,  # (1, 3, H, W)
-        "infrared": infrared[:, None].astype(np.float32) / 255,  # (1, 1, H, W)
+        "infrared": infrared[:, None],  # (1, 1, H, W)
     }
     fused = session.run(["fused"], inputs)[0][0]
     return np.rint(np.moveaxis(fused, 0, -1)[:height, :width] * 255).astype(np.uint8)

@@ -77,6 +77,7 @@ def export(
         import torch
 
         from gffusion.export.exporting import export_model
+        from gffusion.export.metadata import name_saved_options
         from gffusion.zoo import create_model, load_image_processor
 
         print_line(
@@ -84,9 +85,10 @@ def export(
         )
         options = {} if segment else {"use_segmenter": False}
         loaded = create_model(model, dtype=torch.float32, **options)  # --dtype is that of the file
+        image_processor = load_image_processor(model)
         parity = export_model(
             loaded,
-            load_image_processor(model),
+            image_processor,
             output,
             name=model,
             license=license,
@@ -99,6 +101,11 @@ def export(
         print_line(parity.describe(), err=as_json)
         if parity.largest > 1:
             print_note(f"--dtype {dtype} is more than one gray level from PyTorch")
+        if saved := name_saved_options(image_processor):
+            print_note(
+                f"the options of the model are saved in the file, but are not part of its graph: {saved}; gffusion fuse applies "
+                "them, and programs of your own must, too"
+            )
     print_line(f"{model} ({dtype}) -> {output} ({output.stat().st_size / 1e6:.1f} MB)", err=as_json)
     if as_json:
         print_json(

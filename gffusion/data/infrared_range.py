@@ -58,11 +58,10 @@ def format_options(options: InfraredOptions) -> str:
         >>> format_options(InfraredOptions([7200, 8500], invert=True, agc="clahe"))
         '--infrared-range 7200,8500 --invert --agc clahe'
     """
-    words = []
-    for name, value in options.to_dict().items():
-        if value != getattr(InfraredOptions(), name):
-            words.append(f"--{name.replace('_', '-')}" + f" {format_value(value)}" * (value is not True))
-    return " ".join(words)
+    return " ".join(
+        f"--{name.replace('_', '-')}" + f" {format_value(value)}" * (value is not True)
+        for name, value in options.to_diff_dict().items()
+    )
 
 
 def format_value(value: Any) -> str:

@@ -8,7 +8,6 @@ import re
 import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from gffusion.utils.atomic import replace_file
 from gffusion.zoo.checks import check_model_object
 
 from .graph import FusionGraph
+from .metadata import describe_file
 from .parity import Function, Parity, measure_parity, render_batches
 from .requirements import check_export
 
@@ -31,13 +31,6 @@ OPSET = 20
 _LIMITS = {"fp32": 1, "fp16": 2, "int8": 8}  # gray levels beyond which a file is refused
 METADATA_FILE = "gffusion.json"
 """Name of the metadata within a torch.export file."""
-
-_INPUTS = {
-    False: "visible: float32 (batch, 3, height, width), RGB in [0, 1]. infrared: float32 (batch, 1, height, width) in [0, 1]. "
-    "fused: float32 (batch, 3, height, width), RGB in [0, 1]; round(255 * fused), halves to even, is the image",
-    True: "visible: uint8 (batch, height, width, 3), RGB. infrared: uint8 (batch, height, width). fused: uint8 (batch, height, "
-    "width, 3), RGB",
-}
 
 
 def export_model(
@@ -90,7 +83,8 @@ def export_model(
     if not parity.largest <= _LIMITS[dtype]:  # NaN, too
         advice = "" if dtype == "fp32" else f"; {dtype} is too narrow for this model: use --dtype fp32"
         raise ValueError(f"{output} was not written: {parity.describe()}{advice}")
-    facts = _describe(model, image_processor, name, license, dtype, uint8, parity)
+    options: dict[str, Any] = {"name": name, "license": license, "dtype": dtype, "segment": segment, "uint8": uint8}
+    facts = describe_file(model.config, image_processor, parity, **options)
     replace_file(output, _save_program(program, facts) if content is None else _add_metadata(content, facts))
     return parity
 
@@ -194,32 +188,6 @@ def _call(program: torch.export.ExportedProgram) -> Function:
         ]
 
     return run
-
-
-def _describe(
-    model: GFFusionModel,
-    image_processor: GFFusionImageProcessor,
-    name: str,
-    license: str,
-    dtype: str,
-    uint8: bool,
-    parity: Parity,
-) -> dict[str, str]:
-    """Return the metadata of a file."""
-    labels = {str(index): label for index, label in model.config.id2label.items()}
-    return {
-        "gffusion.model": name,
-        "gffusion.version": __version__,
-        "gffusion.license": license,
-        "gffusion.dtype": dtype,
-        "gffusion.values": "uint8" if uint8 else "float32",
-        "gffusion.preprocessing": f"{_INPUTS[uint8]}. Height and width: at least {MIN_SIZE}, pad smaller images by mirroring. "
-        "A gray visible image is repeated to three channels. The fused image has the chroma of the visible one.",
-        "gffusion.labels": json.dumps(labels),
-        "gffusion.image_processor": json.dumps(image_processor.to_dict()),
-        "gffusion.config": json.dumps(model.config.to_diff_dict()),
-        "gffusion.parity": json.dumps(asdict(parity)),
-    }
 
 
 def _add_metadata(content: bytes, facts: dict[str, str]) -> bytes:

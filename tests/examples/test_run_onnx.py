@@ -1,14 +1,19 @@
-"""What the example for ONNX files refuses; tests/export/test_export.py compares its images."""
+"""What the example for ONNX files reads, maps and refuses; tests/export/test_export.py compares its images."""
 
+import json
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+
+from gffusion import GFFusionImageProcessor
+from gffusion.synthetic.rendering import render_scene
 
 pytest.importorskip("onnxruntime")
 
@@ -58,3 +63,37 @@ def test_images_are_upright_and_of_one_size(folder: Path) -> None:
     assert turned.shape == (40, 36)
     with pytest.raises(ValueError, match="the visible one has 40x36 pixels, the infrared one 36x40"):
         EXAMPLE["fuse"](None, EXAMPLE["read"](Path("visible.png"), "RGB"), turned)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"infrared_range": "type", "invert": True},
+        {"infrared_range": "percentile", "agc": "plateau"},
+        {"infrared_range": [40, 200], "invert": True, "agc": "plateau", "plateau_limit": 0.4},
+        {"infrared_range": [200, 40]},
+    ],
+)
+def test_saved_options_are_applied(options: dict[str, Any]) -> None:
+    scene, processor = render_scene(0, 64, 96), GFFusionImageProcessor(**options)
+    expected = processor((scene.visible, scene.infrared), return_tensors="np")["infrared_values"][0, 0]
+    mapped = EXAMPLE["map_infrared"](scene.infrared, json.loads(json.dumps(processor.to_dict())))
+    np.testing.assert_allclose(mapped, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"infrared_range": "folder"},
+        {"infrared_range": "percentile", "smooth_range": 8},
+        {"agc": "clahe"},
+        {"size_divisor": 8},
+    ],
+)
+def test_other_saved_options_are_refused(options: dict[str, Any]) -> None:
+    saved = {"gffusion.image_processor": json.dumps(GFFusionImageProcessor(**options).to_dict())}
+    session = SimpleNamespace(get_modelmeta=lambda: SimpleNamespace(custom_metadata_map=saved))
+    name, value = list(options.items())[-1]
+    with pytest.raises(ValueError, match=f"has the option {name}={value!r}, which needs gffusion fuse"):
+        EXAMPLE["fuse"](session, np.zeros((40, 36, 3), np.uint8), np.zeros((40, 36), np.uint8))

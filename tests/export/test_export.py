@@ -125,7 +125,8 @@ def test_equals_pytorch_at_other_sizes_and_batches(name: str, suffix: str, tmp_p
     if suffix == ".pt2":
         stored = {METADATA_FILE: ""}
         module = torch.export.load(path, extra_files=stored).module()
-        assert json.loads(stored[METADATA_FILE])["gffusion.model"] == name
+        facts = json.loads(stored[METADATA_FILE])
+        assert facts["gffusion.model"] == name and len(json.loads(facts["gffusion.labels"])) == 4
     else:
         session = onnxruntime.InferenceSession(path)
     for size in SIZES:
@@ -155,6 +156,7 @@ def test_narrow_types_stay_near(name: str, dtype: str, tolerance: float, tmp_pat
 
 
 def test_axes_and_metadata(funet_file: Path) -> None:
+    assert [(entry.domain, entry.version) for entry in onnx.load(funet_file).opset_import] == [("", 20)]
     session = onnxruntime.InferenceSession(funet_file)
     assert [value.shape for value in session.get_inputs()] == [
         ["batch", 3, "height", "width"],
@@ -162,19 +164,27 @@ def test_axes_and_metadata(funet_file: Path) -> None:
     ]
     facts = session.get_modelmeta().custom_metadata_map
     assert facts["gffusion.model"] == "gffusion-funet" and facts["gffusion.license"] == "Apache-2.0"
-    assert "RGB in [0, 1]" in facts["gffusion.preprocessing"] and "chroma" in facts["gffusion.preprocessing"]
+    text = facts["gffusion.preprocessing"]
+    assert all(word in text for word in ("RGB in [0, 1]", "chroma", "EXIF", "NaN", "on the right", "crop"))
+    assert "options" not in text and "gffusion.labels" not in facts
     assert json.loads(facts["gffusion.parity"])["largest"] < 0.01
     assert json.loads(facts["gffusion.image_processor"])["infrared_range"] == "auto"
 
 
 def test_bytes_are_those_of_the_image(tmp_path: Path) -> None:
+    """Also with saved options, which the metadata name."""
     path, scene = tmp_path / "bytes.onnx", render_scene(3, 64, 96)
-    model, processor = create_model("gffusion-funet"), load_image_processor("gffusion-funet")
+    model = create_model("gffusion-funet")
+    processor = load_image_processor("gffusion-funet", invert=True, agc="plateau", plateau_limit=2.0)
     export_model(model, processor, path, name="gffusion-funet", uint8=True)
-    inputs = {"visible": scene.visible[None], "infrared": scene.infrared[None]}
-    fused = onnxruntime.InferenceSession(path).run(None, inputs)[0][0]
+    mapped = processor((scene.visible, scene.infrared), return_tensors="np")["infrared_values"][:, 0]
+    inputs = {"visible": scene.visible[None], "infrared": np.rint(255 * mapped).astype(np.uint8)}
+    session = onnxruntime.InferenceSession(path)
+    fused = session.run(None, inputs)[0][0]
     expected = predict(model, processor, [(scene.visible, scene.infrared)])[0].fused
     assert np.abs(fused.astype(int) - expected).max() <= 1
+    text = session.get_modelmeta().custom_metadata_map["gffusion.preprocessing"]
+    assert 'invert true, agc "plateau", plateau_limit 2.0' in text
     example = runpy.run_path(str(EXAMPLE))
     assert np.array_equal(example["fuse"](example["load"](path), scene.visible, scene.infrared), fused)
     with pytest.raises(ValueError, match="takes bytes"):
@@ -196,7 +206,7 @@ def test_predict_and_pipeline_take_a_file(kind: str, funet_file: Path) -> None:
     expected = predict(model, processor, [(visible, infrared)])[0].fused
     fused = predict(exported, exported.load_image_processor(), [(visible, infrared)])[0].fused  # type: ignore[arg-type]
     assert fused.dtype == expected.dtype and fused.shape == expected.shape
-    assert np.abs(fused.astype(int) - expected).max() <= (257 if kind == "deep" else 1)
+    assert np.abs(fused.astype(int) - expected).max() <= 1  # also of 65535
     if kind == "color":
         fuse = ImageFusionPipeline(model=exported, image_processor=exported.load_image_processor())
         assert np.abs(np.asarray(fuse((visible, infrared)), int) - expected).max() <= 1

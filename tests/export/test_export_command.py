@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from gffusion import GFFusionModel
+from gffusion import GFFusionImageProcessor, GFFusionModel
 from gffusion.cli import main
+from gffusion.export.parity import Parity
 
 
 def test_half_precision_checkpoints_are_exported(
@@ -57,3 +58,24 @@ def test_license_of_a_card(
     assert f"the license is {license}!" in message
     is_damaged = front_matter in ("license: [mit", "- mit")
     assert ("README.md cannot be read, so no license is stated" in message) == is_damaged
+
+
+@pytest.mark.parametrize("options", [{}, {"infrared_range": [9500, 7000], "agc": "clahe"}])
+def test_saved_options_are_noted(
+    tiny_model: Callable[..., GFFusionModel],
+    options: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def export_model(model: Any, processor: Any, output: Path, **_: Any) -> Parity:
+        output.write_bytes(b"")
+        return Parity(0.0, 0.0, None, 4, "rendered")
+
+    monkeypatch.setattr("gffusion.export.exporting.export_model", export_model)  # takes seconds
+    tiny_model(paradigm="cascading", use_segmenter=False).save_pretrained(tmp_path)
+    GFFusionImageProcessor(**options).save_pretrained(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["export", str(tmp_path), "-o", str(tmp_path / "m.pt2")])
+    message = capsys.readouterr().err
+    assert ('not part of its graph: infrared_range [9500, 7000], agc "clahe";' in message) == bool(options), message

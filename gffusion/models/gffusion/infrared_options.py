@@ -140,6 +140,15 @@ class InfraredOptions:
         """Return the options by name."""
         return asdict(self)
 
+    def to_diff_dict(self) -> dict[str, Any]:
+        """Return the options that are not the defaults by name.
+
+        Examples:
+            >>> InfraredOptions("percentile", invert=True).to_diff_dict()
+            {'infrared_range': 'percentile', 'invert': True}
+        """
+        return {name: value for name, value in asdict(self).items() if value != getattr(InfraredOptions, name)}
+
 
 OPTION_NAMES = tuple(field.name for field in fields(InfraredOptions))
 
