@@ -1,20 +1,26 @@
 """`gffusion export`: write a model as an ONNX or a torch.export file."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gffusion.export.requirements import DTYPES
 
+from . import infrared_options as mapping
+from . import read_options as reading
 from .choices import show_choices
 from .errors import user_errors
+from .fuse_plans import check_pairs
 from .library_logging import quiet_libraries
 from .messages import print_note
 from .models import locate_model
 from .options import JsonOption, OverwriteFileOption
 from .outputs import check_writable, new_output
 from .printing import print_json, print_line
+
+if TYPE_CHECKING:
+    from gffusion.data import PairImages, ReadOptions
 
 # Pairs that a comparison reads at most.
 _MAX_PAIRS = 10
@@ -55,12 +61,26 @@ def export(
         Path | None,
         typer.Option(metavar="DIR", help="Folder of infrared images for the comparison. [default: rendered images]"),
     ] = None,
+    infrared_range: mapping.InfraredRangeOption = None,
+    invert: mapping.InvertOption = None,
+    agc: mapping.AgcOption = None,
+    plateau_limit: mapping.PlateauLimitOption = None,
+    smooth_range: mapping.SmoothRangeOption = None,
+    infrared_luma: reading.InfraredLumaOption = False,
+    keep_borders: reading.KeepBordersOption = False,
+    visible_range: reading.VisibleRangeOption = None,
+    max_pixels: reading.MaxPixelsOption = reading.MAX_PIXELS,
+    truncated: reading.TruncatedOption = "refuse",
+    raw_frame: reading.RawFrameOption = None,
+    align: reading.AlignOption = "none",
     overwrite: OverwriteFileOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Export a model for ONNX Runtime or torch.export, and compare the file with PyTorch.
 
     Height, width and batch size stay free. Normalization, resizing for the encoders and colors are part of the file.
+    The mapping of infrared values (--infrared-range to --smooth-range) is not, but its options are saved in the file, and
+    `gffusion fuse` applies them. The other options for reading images need --visible and --infrared.
     Exit code: 0 if the file was written, 2 if not.
     """
     with user_errors(), new_output(output):
@@ -68,10 +88,11 @@ def export(
 
         check_export(output, dtype, overwrite)
         check_writable(output)
-        if (visible is None) != (infrared is None):
-            raise ValueError("--visible and --infrared must be given together")
+        infrared_options = mapping.parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
+        flags: dict[str, Any] = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
+        read_options = reading.parse_reading(raw_frame, truncated, visible_range, align, **flags)
         folder = locate_model(model)
-        pairs = _read_pairs(visible, infrared) if visible is not None and infrared is not None else None
+        pairs = _read_pairs(visible, infrared, read_options)
         license = _find_license(model, folder)
         quiet_libraries()
         import torch
@@ -85,7 +106,7 @@ def export(
         )
         options = {} if segment else {"use_segmenter": False}
         loaded = create_model(model, dtype=torch.float32, **options)  # --dtype is that of the file
-        image_processor = load_image_processor(model)
+        image_processor = load_image_processor(model, **infrared_options)
         parity = export_model(
             loaded,
             image_processor,
@@ -103,8 +124,8 @@ def export(
             print_note(f"--dtype {dtype} is more than one gray level from PyTorch")
         if saved := name_saved_options(image_processor):
             print_note(
-                f"the options of the model are saved in the file, but are not part of its graph: {saved}; gffusion fuse applies "
-                "them, and programs of your own must, too"
+                f"options that are saved in the file, but are not part of its graph: {saved}; gffusion fuse applies them, and "
+                "programs of your own must, too"
             )
     print_line(f"{model} ({dtype}) -> {output} ({output.stat().st_size / 1e6:.1f} MB)", err=as_json)
     if as_json:
@@ -119,11 +140,24 @@ def export(
         )
 
 
-def _read_pairs(visible: Path, infrared: Path) -> list[Any]:
-    from gffusion.data import ReadOptions, match_pairs, read_pair
+def _read_pairs(visible: Path | None, infrared: Path | None, read_options: "ReadOptions") -> "list[PairImages] | None":
+    """Return the pairs for the comparison; None for rendered ones."""
+    from gffusion.data import ReadOptions, match_pairs, read_pair  # saves start-up time
+    from gffusion.data.rigs import find_rig
 
-    pairs = match_pairs(visible, infrared).pairs[:_MAX_PAIRS]
-    return [read_pair(pair.visible, pair.infrared, ReadOptions())[:2] for pair in pairs]
+    if (visible is None) != (infrared is None):
+        raise ValueError("--visible and --infrared must be given together")
+    if visible is None or infrared is None:
+        if read_options != ReadOptions():
+            raise ValueError("options for reading images, such as --align, need --visible and --infrared")
+        return None
+    match = match_pairs(visible, infrared, infrared_suffixes=read_options.raw_suffixes)
+    pairs = match.pairs[:_MAX_PAIRS]
+    check_pairs(pairs, read_options)
+    read_options, found = find_rig(pairs, read_options)
+    if found is not None:
+        print_line(found, err=True)
+    return [read_pair(pair.visible, pair.infrared, read_options) for pair in pairs]
 
 
 def _find_license(name: str, folder: str) -> str:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from gffusion._version import __version__
+from gffusion.data.reading import PairImages
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.image_sizes import MIN_SIZE
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
@@ -43,7 +44,7 @@ def export_model(
     segment: bool = False,
     dtype: str = "fp32",
     uint8: bool = False,
-    pairs: Sequence[tuple[Any, Any]] | None = None,
+    pairs: Sequence[tuple[Any, Any] | PairImages] | None = None,
     overwrite: bool = False,
 ) -> Parity:
     """Export a float32 model in evaluation mode, and return how far the file is from PyTorch.
@@ -58,7 +59,7 @@ def export_model(
         dtype: "fp32"; "fp16" for half precision inside; "int8" for encoders with 8-bit weights. Inputs and outputs stay
             the same.
         uint8: Whether inputs and outputs are bytes with channels last.
-        pairs: Pairs of images for the comparison, instead of rendered ones.
+        pairs: Pairs for the comparison, as [`predict`] takes them, instead of rendered ones.
         overwrite: Whether to replace an existing file.
 
     Raises:

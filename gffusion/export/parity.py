@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gffusion.inference.pair_arrays import adapt_options, to_arrays
 from gffusion.inference.predict import predict_labels, run_model
 from gffusion.models.gffusion.image_ops import restore_color
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
@@ -58,15 +59,15 @@ def measure_parity(
     function: Function,
     model: GFFusionModel,
     image_processor: GFFusionImageProcessor,
-    batches: Iterable[Sequence[tuple[Any, Any]]],
+    batches: Iterable[Sequence[Any]],
     segment: bool,
     uint8: bool,
     source: str = "rendered",
 ) -> Parity:
-    """Compare a function of the exported inputs and outputs with the model on batches of pairs of one size."""
+    """Compare a function of the exported inputs and outputs with the model on batches of pairs of one size, as `predict` takes them."""
     maxima, means, equal, count = [], [], [], 0
     for pairs in batches:
-        inputs = image_processor(pairs, return_tensors="pt")
+        inputs = _prepare(image_processor, pairs, source)
         if uint8:  # the model gets what the bytes hold
             inputs = {name: (values * 255).round() / 255 for name, values in inputs.items()}
         expected, labels = _run_reference(model, inputs["visible_values"], inputs["infrared_values"], segment)
@@ -83,6 +84,19 @@ def measure_parity(
             equal.append(float((labels == outputs[1]).mean()))
     labels_equal = float(np.mean(equal)) if equal else None
     return Parity(float(np.max(maxima)), float(np.mean(means)), labels_equal, count, source)  # NaN if one value is
+
+
+def _prepare(image_processor: GFFusionImageProcessor, pairs: Sequence[Any], source: str) -> dict[str, Tensor]:
+    """Return the tensors of pairs, without ranges that rendered images or single pairs do not have."""
+    options = image_processor.infrared_options
+    if source == "rendered":
+        options = options.override(infrared_range="type", invert=options.is_inverted)
+    elif options.needs_measuring:  # the range of each image serves a comparison as well
+        options = options.override(infrared_range="percentile", smooth_range=0)
+    adapted = adapt_options([options] * len(pairs), image_processor, pairs)
+    images, masks = to_arrays(pairs, None, infrared_luma=True)
+    inputs = image_processor(images, infrared_options=adapted, missing=masks, infrared_luma=True, return_tensors="pt")
+    return dict(inputs)
 
 
 def _run_reference(

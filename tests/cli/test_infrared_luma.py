@@ -26,13 +26,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-@pytest.mark.parametrize("command", ["fuse", "evaluate", "masks"])
+@pytest.mark.parametrize("command", ["fuse", "evaluate", "masks", "export"])
 def test_commands(gffusion: Callable[..., Any], folder: Path, tmp_path: Path, command: str) -> None:
     sources = folder / "visible", folder / "infrared"
     words: list[object] = {
         "fuse": [*sources, "-o", tmp_path / "out", "-m", "gffusion-funet"],
         "evaluate": ["--visible", sources[0], "--infrared", sources[1], "-o", tmp_path / "out"],
         "masks": [folder, "-o", tmp_path / "out", "--method", "threshold"],
+        "export": ["gffusion-funet", "-o", tmp_path / "m.pt2", "--visible", sources[0], "--infrared", sources[1]],
     }[command]
     refused = gffusion(command, *words)
     assert refused.exit_code != 0

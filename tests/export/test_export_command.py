@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gffusion import GFFusionImageProcessor, GFFusionModel
 from gffusion.cli import main
+from gffusion.data import write_image
 from gffusion.export.parity import Parity
 
 
@@ -79,3 +81,39 @@ def test_saved_options_are_noted(
         main(["export", str(tmp_path), "-o", str(tmp_path / "m.pt2")])
     message = capsys.readouterr().err
     assert ('not part of its graph: infrared_range [9500, 7000], agc "clahe";' in message) == bool(options), message
+
+
+def test_pairs_are_read_as_by_fuse(
+    tiny_model: Callable[..., GFFusionModel],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The options that messages advise exist, and those of infrared values are saved in the file."""
+    given: dict[str, Any] = {}
+
+    def export_model(model: Any, processor: Any, output: Path, *, pairs: Any, **_: Any) -> Parity:
+        given.update(pairs=pairs, options=processor.infrared_options)
+        output.write_bytes(b"")
+        return Parity(0.0, 0.0, None, 1, "given")
+
+    def run(*words: str) -> str:
+        with pytest.raises(SystemExit):
+            main(["export", ".", "-o", "m.pt2", "--overwrite", *words])
+        return capsys.readouterr().err
+
+    monkeypatch.setattr("gffusion.export.exporting.export_model", export_model)  # takes seconds
+    monkeypatch.chdir(tmp_path)
+    tiny_model(paradigm="cascading", use_segmenter=False).save_pretrained(".")
+    rng = np.random.default_rng(0)
+    for kind, image in (
+        ("visible", rng.integers(0, 256, (48, 64, 3), np.uint8)),
+        ("raw", rng.integers(7000, 9000, (36, 48), np.uint16)),
+    ):
+        Path(kind).mkdir()
+        write_image(Path(kind, "a.png"), image)
+    folders = ["--visible", "visible", "--infrared", "raw"]
+    assert "--align resize" in run(*folders)
+    assert "such as --align, need --visible" in run("--align", "resize") and not given
+    run(*folders, "--align", "resize", "--infrared-range", "9000,7000")
+    assert given["pairs"][0].infrared.shape == (48, 64) and given["options"].infrared_range == [9000, 7000]
