@@ -10,7 +10,7 @@ from torch.nn.modules import module as torch_module
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from gffusion.models.gffusion.finet import FINet
-from gffusion.models.gffusion.funet import Context, FuNet, GradientResidualDenseBlock, ModalityEncoder
+from gffusion.models.gffusion.funet import Context, Decoder, FuNet, GradientResidualDenseBlock, ModalityEncoder
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 SOBEL = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
@@ -23,7 +23,7 @@ _PARTS = {
     GradientResidualDenseBlock: {"dense1", "dense2", "dense_align", "gradient_align", "activation"},
     Context: {"layers"},
 }
-_LAYERS = (nn.Sequential, nn.Conv2d, nn.BatchNorm2d, nn.LeakyReLU)
+_LAYERS = (nn.Sequential, Decoder, nn.Conv2d, nn.BatchNorm2d, nn.LeakyReLU)
 # Packages whose modules compute what their weights and settings say. Those of others can have flags of their own.
 _PACKAGES = ("torch.nn.modules.", "transformers.", FuNet.__module__.rpartition(".")[0])
 # Methods of a model that row bands or graphs replace.

@@ -144,7 +144,8 @@ class FuNet(nn.Module):
         `context` is that of [`Context`] for the whole image, `None` without one, and `rows` are the rows of z in it. With
         `blend_sources`, the decoder predicts the share of the visible image in every pixel, and an offset.
         """
-        return self.finish(self.decoder(features, context, rows), visible, infrared)
+        maps = self.decoder(features) if context is None else self.decoder(features, context, rows)
+        return self.finish(maps, visible, infrared)
 
     def finish(self, maps: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
         """Return I_fus from the decoder's maps (B, O, h, w) and the images -> (B, 1 or 3, H, W) in [0, 1], float32."""
