@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from gffusion.utils.atomic import replacing
 
 from .formats import OUTPUT_FORMATS, OutputFormat
-from .opening import import_av, open_media
+from .opening import import_av, open_media, read_metadata
 from .reading import VideoFile
 from .segments import explain_write_error
+from .timing import to_fraction
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -97,7 +98,7 @@ def join_segments(
     options = dict(output.container_options)
     if "movflags" in options:  # by default, .mp4 and .mov round the start to milliseconds
         with open_media(segments[0]) as first:
-            options["movie_timescale"] = str(Fraction(first.streams.video[0].time_base or 1).denominator)
+            options["movie_timescale"] = str(to_fraction(first.streams.video[0].time_base, 1).denominator)
     try:
         with (
             replacing(path) as temporary,
@@ -130,7 +131,7 @@ def _copy(
     with open_media(visible.path) as container:
         copies = {stream.index: _add_audio(target, stream) for stream in container.streams.audio}
         for stream in container.streams.audio:
-            copies[stream.index].metadata.update(stream.metadata)
+            copies[stream.index].metadata.update(read_metadata(stream))
         if copies:
             span = (start if is_cut[0] else None, end if is_cut[1] else None)
             earliest = Fraction(0) if target.format.name in _WITHOUT_NEGATIVE_TIMES else None
@@ -186,7 +187,7 @@ def _read_audio(
 
 def _read_stamped(container: "InputContainer", streams: "list[AudioStream]") -> Iterator[Any]:
     for packet in container.demux(streams):
-        if packet.pts is not None and packet.dts is not None and packet.time_base is not None:
+        if packet.pts is not None and packet.dts is not None and packet.time_base:
             yield packet
 
 

@@ -4,8 +4,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from packaging.version import Version
+
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.stream import Stream
 
 # Formats of FFmpeg that are lists of files or addresses, or scripts, or find more files by the name of the first one.
 _NAMING_OTHERS = frozenset(
@@ -46,7 +49,17 @@ def open_media(path: Path) -> "InputContainer":
     """
     av = import_av()
     limits = {"format_whitelist": ",".join(sorted(av.formats_available - _NAMING_OTHERS)), "protocol_whitelist": "file"}
-    return av.open(str(path.absolute()), metadata_errors="replace", container_options=limits)
+    errors = {"metadata_errors": "surrogateescape"} if Version(av.__version__).major < 19 else {}  # what 19 always does
+    return av.open(str(path.absolute()), container_options=limits, **errors)
+
+
+def read_metadata(source: "InputContainer | Stream") -> dict[str, str]:
+    """Return the metadata of an opened file or of one of its streams, with U+FFFD for bytes that are no UTF-8."""
+    return {_replace_surrogates(key): _replace_surrogates(value) for key, value in source.metadata.items()}
+
+
+def _replace_surrogates(text: str) -> str:
+    return text.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def find_playlist(path: Path) -> str | None:

@@ -14,9 +14,9 @@ from gffusion.utils.regular_files import check_regular
 from .cut_off import lacks_index
 from .filled_frames import FilledFrames, prepare_decoder
 from .formats import HD_HEIGHT
-from .opening import find_playlist, import_av, open_media
+from .opening import find_playlist, import_av, open_media, read_metadata
 from .skipped_start import SkippedStart
-from .timing import SPARE_FRAMES, WITHOUT_PTS, find_rate, find_spare, measure_seconds
+from .timing import SPARE_FRAMES, WITHOUT_PTS, find_rate, find_spare, measure_seconds, to_fraction
 
 if TYPE_CHECKING:
     import av
@@ -82,7 +82,7 @@ class VideoFile:
             stream = self._find_stream(container)
             self.notes = self._describe_streams(container, stream)
             self._has_no_pts = container.format.name in WITHOUT_PTS
-            self.time_base = stream.time_base or Fraction(1, 1000)
+            self.time_base = to_fraction(stream.time_base, Fraction(1, 1000))
             self.rate = find_rate(container, stream)
             self.seconds = measure_seconds(container, stream)
             self.spare = find_spare(container, stream, self.rate)
@@ -90,8 +90,10 @@ class VideoFile:
             if container.format.name in _FREE_CLOCKS and container.start_time is not None:
                 self.shift = Fraction(container.start_time, 1_000_000)
             self.start = max(Fraction(0), (stream.start_time or 0) * self.time_base - self.shift)
-            self.sample_aspect_ratio = Fraction(stream.sample_aspect_ratio or 1)
-            self.metadata = {key: value for key, value in container.metadata.items() if key not in _TECHNICAL_METADATA}
+            self.sample_aspect_ratio = to_fraction(stream.sample_aspect_ratio, 1)
+            self.metadata = {
+                key: value for key, value in read_metadata(container).items() if key not in _TECHNICAL_METADATA
+            }
             codec = stream.codec_context
             if codec is None:
                 raise ValueError(f"cannot read the video {path}: its codec is unknown")
@@ -158,7 +160,7 @@ class VideoFile:
             if start is not None and not self._seek(container, stream, start):
                 return
             for frame in self._decode(container, stream):
-                unit = Fraction(frame.time_base or self.time_base)
+                unit = to_fraction(frame.time_base, self.time_base)
                 stamp = frame.dts if frame.pts is None and last is None else frame.pts
                 if stamp is not None:
                     time = stamp * unit - self.shift

@@ -4,7 +4,7 @@ import re
 from contextlib import suppress
 from fractions import Fraction
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,14 +33,20 @@ _LARGEST_RATE, _CHECKED_FRAMES = 240, 25
 _CLOCK = re.compile(r"([0-9]{1,4}):([0-9]{2}):([0-9]{2}(?:\.[0-9]{1,9})?)")
 
 
+def to_fraction(value: Any, default: Fraction | int = 0) -> Fraction:
+    """Return a time base, rate or aspect ratio of PyAV, `default` if it is unset. From version 19 on, PyAV has a class for them."""
+    return Fraction(value.numerator, value.denominator) if value else Fraction(default)
+
+
 def measure_seconds(container: "InputContainer", stream: "VideoStream") -> Fraction:
     """Return the duration of a video, 0 if the file has none."""
-    if stream.duration and stream.time_base:
-        return stream.duration * stream.time_base
+    unit = to_fraction(stream.time_base)
+    if stream.duration and unit:
+        return stream.duration * unit
     seconds = Fraction(container.duration or 0, 1_000_000)
     if container.format.name in _END_AS_DURATION:
         end = _read_clock(stream)
-        seconds = min(seconds, end or seconds) - (stream.start_time or 0) * Fraction(stream.time_base or 0)
+        seconds = min(seconds, end or seconds) - (stream.start_time or 0) * unit
     return max(Fraction(0), seconds)
 
 
@@ -62,11 +68,11 @@ def _read_clock(stream: "VideoStream") -> Fraction:
 def find_rate(container: "InputContainer", stream: "VideoStream") -> Fraction:
     """Return the mean number of frames per second, of some files by their first frames, whose packets are read."""
     has_no_pts = container.format.name in WITHOUT_PTS
-    named = None if has_no_pts else stream.average_rate
+    named = Fraction(0) if has_no_pts else to_fraction(stream.average_rate)
     if named and (named <= _LARGEST_RATE or container.format.name in _WITH_COUNT):
-        return Fraction(named)
+        return named
     measured = _measure_rate(container, stream, has_no_pts, _CHECKED_FRAMES if named else _MEASURED_FRAMES)
-    return Fraction(measured or named or stream.guessed_rate or 25)
+    return measured or named or to_fraction(stream.guessed_rate, 25)
 
 
 def _measure_rate(container: "InputContainer", stream: "VideoStream", has_no_pts: bool, count: int) -> Fraction:
@@ -76,4 +82,4 @@ def _measure_rate(container: "InputContainer", stream: "VideoStream", has_no_pts
         packets = islice(container.demux(stream), count)
         stamps = {packet.dts if has_no_pts or packet.pts is None else packet.pts for packet in packets}
     steps = sorted(np.diff(sorted(stamp for stamp in stamps if stamp is not None)))
-    return 1 / (int(steps[len(steps) // 2]) * Fraction(stream.time_base or 0)) if len(steps) else Fraction(0)
+    return 1 / (int(steps[len(steps) // 2]) * to_fraction(stream.time_base)) if len(steps) else Fraction(0)

@@ -20,6 +20,7 @@ def write_pcm(path: Path, layout: str, title: str = "") -> Path:
     with av.open(str(path), "w") as container:
         container.metadata["title"] = title
         video, sound = container.add_stream("mpeg4", rate=RATE), container.add_stream("pcm_s16le", 16000, layout=layout)
+        sound.metadata["handler_name"] = title
         video.pix_fmt, video.height, video.width = "yuv420p", 48, 64
         for index in range(10):
             image = av.VideoFrame.from_ndarray(visible_frame(index), "rgb24").reformat(format="yuv420p")
@@ -58,11 +59,11 @@ def test_places_of_speakers_that_are_not_named(tmp_path: Path, fuse: Callable, s
 
 
 def test_metadata_that_is_no_utf_8(tmp_path: Path, fuse: Callable) -> None:
-    visible = write_pcm(tmp_path / "visible.avi", "mono", "m_tro")
+    visible = write_pcm(tmp_path / "visible.mov", "mono", "m_tro")
     visible.write_bytes(visible.read_bytes().replace(b"m_tro", b"m\xe9tro"))
     infrared = write_video(tmp_path / "infrared.mp4", map(infrared_frame, range(10)))
     with av.open(str(fuse(visible, infrared)[0])) as container:
-        assert container.metadata["title"] == "m\ufffdtro"
+        assert container.metadata["title"] == container.streams.audio[0].metadata["handler_name"] == "m\ufffdtro"
 
 
 def test_audio_of_every_output_is_checked_first(tmp_path: Path, funet: Any) -> None:
