@@ -136,7 +136,7 @@ def test_both_bars_are_found_at_a_dark_sky(infrared: np.ndarray, turns: int) -> 
 
 def test_saturated_and_flat_parts_along_an_edge_are_no_frames(infrared):
     rows = np.arange(240)[:, None]
-    ground = ndimage.gaussian_filter(np.where(rows < 180, infrared, 400).astype(float), (5, 0)).clip(0, 255)
+    ground = ndimage.gaussian_filter(np.where(rows < 180, infrared, 400.0), (5, 0)).clip(0, 255)
     horizon = np.where(rows < 100, 0, 6 + infrared // 16)  # of more than a quarter
     wall = np.round(np.linspace(0, 20, 240)[:, None].repeat(320, 1)) + 7000
     for scene, dtype in ((ground, np.uint8), (horizon, np.uint8), (wall, np.uint16)):

@@ -207,13 +207,13 @@ def test_unused_images_are_listed_once_for_all_missing_ones(
     folder = pairs / ("flat" if kind == "fused image" else "predicted")
     for name in NAMES[1:]:
         (folder / f"{name}.png").rename(folder / f"{2 * name}.png")
-    listdir, listed = os.listdir, []
+    listed: list[Path] = []
 
-    def list_and_count(path: Path) -> list[str]:
-        listed.append(path)
-        return listdir(path)
+    def count(function: Callable) -> Callable:
+        return lambda path=".": listed.append(Path(path)) or function(path)
 
-    monkeypatch.setattr(os, "listdir", list_and_count)
+    monkeypatch.setattr(os, "listdir", count(os.listdir))
+    monkeypatch.setattr(os, "scandir", count(os.scandir))  # which lists files in `Path.iterdir` from Python 3.13 on
     maps = {
         "labels": pairs / "labels",
         "predicted_labels": {"flat": pairs / "predicted"},
