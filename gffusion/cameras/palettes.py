@@ -89,8 +89,8 @@ def recognize_palette(image: NDArray[np.uint8]) -> Intensity | None:
     luma, chroma = _split(image)
     is_colored = np.abs(chroma).max(axis=-1) > _NOISE
     if is_colored.mean() <= 1 - _GRAY_SHARE:
-        has_overlay = np.mean(np.abs(chroma).max(axis=-1) > _TINT) >= _OVERLAY_SHARE
-        return Intensity(_to_uint8(luma), GRAY, bool(has_overlay))
+        has_overlay = bool(np.mean(np.abs(chroma).max(axis=-1) > _TINT) >= _OVERLAY_SHARE)
+        return Intensity(_to_uint8(luma), GRAY, has_overlay)
     is_tinted, is_iron = _describe_chroma(luma, chroma)
     if is_tinted:
         return Intensity(_to_uint8(luma), GRAY)
@@ -207,12 +207,12 @@ def _choose_palette(image: NDArray[np.uint8], chroma: NDArray[np.float32], is_ir
     neutral = (image.max(axis=-1) < 12) | (image.min(axis=-1) > 243)
     used = ~neutral if neutral.mean() < 0.95 else np.ones_like(neutral)
     roughness = _measure_roughness(chroma)[used]
-    smooth = _count_colors(image[used][roughness <= max(np.quantile(roughness, _SMOOTH_SHARE), _SMOOTH)])
+    smooth = _count_colors(image[used][roughness <= np.maximum(np.quantile(roughness, _SMOOTH_SHARE), _SMOOTH)])
     common = np.argsort(-smooth[1])[:_COMMON_COLORS]
     screened = {name: _measure_distance(tree, smooth[0][common], smooth[1][common]) for name, tree in _trees().items()}
     candidates = sorted(screened, key=screened.__getitem__)[:_CANDIDATES]
     colors, shares = _count_colors(image[used])
-    to_gray = shares @ np.minimum(np.linalg.norm(colors - colors.mean(axis=1, keepdims=True), axis=1), _CAP)
+    to_gray = float(shares @ np.minimum(np.linalg.norm(colors - colors.mean(axis=1, keepdims=True), axis=1), _CAP))
     scores, found = {}, {}
     for name in candidates:
         tree = _trees()[name]
@@ -220,7 +220,7 @@ def _choose_palette(image: NDArray[np.uint8], chroma: NDArray[np.float32], is_ir
         limit = _MAX_DARK_DISTANCE if is_iron and _is_dark_hot(name) else _MAX_SMOOTH_DISTANCE
         if distance <= min(_MAX_DISTANCE, _MAX_RATIO_TO_GRAY * to_gray) and smooth_distance <= limit:
             # Palettes share parts: the one that the image uses completely is the likelier one.
-            found[name] = tree.query(colors)[1].astype(float)
+            found[name] = np.asarray(tree.query(colors)[1], float)
             order = np.argsort(found[name])
             low, high = np.interp((0.01, 0.99), np.cumsum(shares[order]), found[name][order])
             unexplained = smooth[1][tree.query(smooth[0])[0] > _UNEXPLAINED].sum()
