@@ -192,8 +192,8 @@ def write_image(
     """Write an image atomically: an existing file is replaced only after the new content is complete.
 
     The suffix determines the format. JPEG is written with quality 95 and without chroma subsampling. The other formats
-    are lossless, but uint16 images are rounded to 8 bits in JPEG, WebP and BMP. WebP stores gray as RGB. Equal arrays
-    give equal bytes.
+    are lossless, but uint16 images are rounded to 8 bits in JPEG, WebP and BMP. WebP stores gray as RGB. On one
+    machine, equal arrays give equal bytes.
 
     Args:
         path: File to write, with a suffix in `IMAGE_SUFFIXES`. Its folder must exist.

@@ -23,7 +23,8 @@ _PARTS = {
     GradientResidualDenseBlock: {"dense1", "dense2", "dense_align", "gradient_align", "activation"},
     Context: {"layers"},
 }
-_LAYERS = (nn.Sequential, Decoder, nn.Conv2d, nn.BatchNorm2d, nn.LeakyReLU)
+_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)  # the same in evaluation mode
+_LAYERS = (nn.Sequential, Decoder, nn.Conv2d, *_NORMS, nn.LeakyReLU)
 # Packages whose modules compute what their weights and settings say. Those of others can have flags of their own.
 _PACKAGES = ("torch.nn.modules.", "transformers.", FuNet.__module__.rpartition(".")[0])
 # Methods of a model that row bands or graphs replace.
@@ -60,7 +61,7 @@ def _is_known(module: nn.Module) -> bool:
         return False
     if kind in _PARTS:
         return {name for name, _ in module.named_children()} - {"context"} == _PARTS[kind]
-    if isinstance(module, nn.BatchNorm2d) and (module.running_mean is None or module.running_var is None):
+    if isinstance(module, _NORMS) and (module.running_mean is None or module.running_var is None):
         return False
     return kind in _LAYERS and (not isinstance(module, nn.Conv2d) or _is_known_convolution(module))
 
@@ -116,7 +117,7 @@ def fold_batch_norms(layers: Iterable[nn.Module]) -> list[nn.Module]:
     """
     folded: list[nn.Module] = []
     for layer in layers:
-        if isinstance(layer, nn.BatchNorm2d):
+        if isinstance(layer, _NORMS):
             folded[-1] = fuse_conv_bn_eval(folded[-1], layer)  # type: ignore[type-var]
         else:
             folded.append(layer)

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from gffusion.models.gffusion.json_files import read_json_object
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_checks import check_finite, find_new_parts, read_headers
+from gffusion.models.gffusion.wrappers import without_wrappers
 from gffusion.utils.atomic import describe_error, synchronize, synchronize_entries
 from gffusion.utils.memory import describe_memory_error
 
@@ -48,7 +49,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, accelerator: Accelerator, model: GFFusionModel) -> None:
         self.folder, self._accelerator = folder, accelerator
-        self._model: Any = getattr(model, "_orig_mod", model)  # of a compiled one
+        self._model = without_wrappers(model)
         accelerator.register_save_state_pre_hook(self._save_weights)
         accelerator.register_load_state_pre_hook(self._load_weights)
 

@@ -207,3 +207,10 @@ def test_only_what_is_known_is_folded(tiny_model: TinyModel) -> None:
     del model.funet.detail
     model.funet.decoder[0].stride = (2, 2)
     assert not can_fold(model)
+
+
+def test_synchronized_batch_norms_are_folded(tiny_model: TinyModel) -> None:
+    """They are those of a training with several processes."""
+    model = nn.SyncBatchNorm.convert_sync_batchnorm(tiny_model(paradigm="cascading")).eval()
+    with torch.no_grad():
+        assert get_cpu_funet(model) is not None

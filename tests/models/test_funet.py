@@ -165,3 +165,13 @@ def test_wrapped_parts(tiny_model: Callable[..., GFFusionModel]) -> None:
     for name, part in list(model.funet.named_children()):
         setattr(model.funet, name, Wrapper(part))
     assert torch.equal(model(*images).fused_values, expected)
+
+
+@pytest.mark.parametrize("channels", [0, 3])
+def test_decoder_of_your_own(tiny_model: Callable[..., GFFusionModel], channels: int) -> None:
+    """Other sequences of layers, as in models that were saved whole before FuNet had a class for its decoder."""
+    model = tiny_model(paradigm="cascading", context_channels=channels).eval()
+    images = torch.rand(1, 3, 32, 40), torch.rand(1, 1, 32, 40)
+    expected = model(*images).fused_values
+    model.funet.decoder = torch.nn.Sequential(*model.funet.decoder)
+    torch.testing.assert_close(model(*images).fused_values, expected, atol=0, rtol=0)

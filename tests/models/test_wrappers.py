@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.distributed.checkpoint.state_dict import get_model_state_dict
 
 from gffusion import GFFusionModel
 
@@ -19,7 +20,7 @@ WRAPPED: dict[str, tuple[Callable[[nn.Module], Any], list[str]]] = {
     "encoder": (compile_part, ["clip"]),
     "networks": (compile_part, ["funet", "finet", "ssnet"]),
     "nested": (compile_part, ["clip.encoder", "clip", "funet.visible_encoder", "funet"]),
-    "parallel": (nn.DataParallel, ["clip.encoder", "funet.visible_encoder"]),
+    "parallel": (nn.DataParallel, ["clip.encoder", "clip", "funet.visible_encoder"]),
 }
 
 
@@ -38,13 +39,17 @@ def wrap(request: pytest.FixtureRequest) -> Callable[[GFFusionModel], GFFusionMo
     return change
 
 
-@pytest.mark.parametrize("kind", ["slim", "full"])
+@pytest.mark.parametrize(("kind", "gives_weights"), [("slim", False), ("full", False), ("full", True)])
 def test_saved_as_the_same_files(
-    wrap: Callable[[GFFusionModel], GFFusionModel], kind: str, tiny_model: Callable[..., GFFusionModel], tmp_path: Path
+    wrap: Callable[[GFFusionModel], GFFusionModel],
+    kind: str,
+    gives_weights: bool,
+    tiny_model: Callable[..., GFFusionModel],
+    tmp_path: Path,
 ) -> None:
     tiny_model().save_pretrained(tmp_path / "plain", include_backbones=kind == "full")
     model = GFFusionModel.from_pretrained(tmp_path / "plain")
-    wrap(model).save_pretrained(tmp_path / "wrapped")
+    wrap(model).save_pretrained(tmp_path / "wrapped", state_dict=model.state_dict() if gives_weights else None)
     files = [
         {path.name: path.read_bytes() for path in (tmp_path / name).iterdir() if "config" not in path.name}
         for name in ("plain", "wrapped")
@@ -62,7 +67,21 @@ def test_state_dicts(wrap: Callable[[GFFusionModel], GFFusionModel], tiny_model:
                 value += 1
         prefix = "0." if isinstance(model, nn.ModuleList) else ""
         model.load_state_dict({f"{prefix}{name}": value for name, value in saved.items()})
-        found = model.state_dict()
-        assert [name.removeprefix(prefix) for name in found] == list(saved)
-        assert all(torch.equal(found[f"{prefix}{name}"], value) for name, value in saved.items())
-    tiny_model().load_state_dict(wrap(tiny_model()).state_dict())
+        found = model.state_dict().values()
+        assert all(torch.equal(value, expected) for value, expected in zip(found, saved.values(), strict=True))
+
+
+def test_weights_have_the_names_of_torch(
+    wrap: Callable[[GFFusionModel], GFFusionModel], tiny_model: Callable[..., GFFusionModel]
+) -> None:
+    """Names are those of `named_parameters`, as distributed checkpoints need, also with a part of TorchScript."""
+    model = wrap(tiny_model())
+    assert dict(model.named_parameters()).keys() <= model.state_dict().keys()
+    assert len(get_model_state_dict(model)) == len(tiny_model().state_dict())
+
+
+def test_part_of_torchscript(tiny_model: Callable[..., GFFusionModel]) -> None:
+    model, saved = tiny_model(), tiny_model().state_dict()
+    model.ssnet.classifier = torch.jit.script(model.ssnet.classifier)
+    model.load_state_dict(saved)
+    assert list(model.state_dict()) == list(saved)

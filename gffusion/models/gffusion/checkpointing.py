@@ -60,7 +60,7 @@ from .weight_files import (
     replaced_weights,
     warn_about_adapter,
 )
-from .wrappers import without_wrappers
+from .wrappers import map_names, rename_weights, without_wrappers
 
 logger = logging.get_logger(__name__)
 
@@ -88,16 +88,12 @@ class FrozenBackboneModel(PartlyFrozenModel):
         used = (getattr(hook, "execution_device", None) for hook in hooks)
         return next((torch.device(place) for place in used if place is not None), device)
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the weights by their names in an unwrapped model, also if parts are wrapped, as by `torch.compile(model.clip)`."""
-        return super(FrozenBackboneModel, without_wrappers(self)).state_dict(*args, **kwargs)
-
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         """Let `load_state_dict`, with which the Trainer of transformers resumes, take the weights of a saved file."""
         for name, backbone in self.backbones.items():
             restore_names(without_wrappers(backbone), state_dict, f"{prefix}{name}.")
-        for name, wrapped in zip(self.state_dict(), super().state_dict(), strict=True):
-            if name != wrapped and f"{prefix}{name}" in state_dict:
+        for wrapped, name in map_names(self).items():
+            if f"{prefix}{name}" in state_dict:
                 state_dict[f"{prefix}{wrapped}"] = state_dict.pop(f"{prefix}{name}")
         super()._load_from_state_dict(state_dict, prefix, *args)
 
@@ -241,8 +237,8 @@ class FrozenBackboneModel(PartlyFrozenModel):
             weights = {name: value for name, value in stored.items() if name not in new}
             check_finite(weights)
         warn_about_parts(repr(os.fspath(source)), config, in_file, new, asked_by)
-        if may_differ:
-            warn_about_trained_fields(source, config, hub_arguments | location)
+        if may_differ and given is None:
+            warn_about_trained_fields(source, config, hub_arguments | location, new)
         backbones = load_external_backbones(config, source, included, other_encoders, hub_arguments)
         # Pass a state dict: given a path, transformers would also load adapters and convert pickles.
         state_dict = {**weights, **collect_weights(backbones)}
@@ -282,6 +278,7 @@ class FrozenBackboneModel(PartlyFrozenModel):
             OSError: If `save_directory` is a file, or a file cannot be written.
         """
         if (plain := without_wrappers(self)) is not self:
+            kwargs["state_dict"] = rename_weights(self, kwargs.get("state_dict"))
             FrozenBackboneModel.save_pretrained(plain, save_directory, include_backbones, **kwargs)
             return
         self._check_config()

@@ -144,7 +144,12 @@ class FuNet(nn.Module):
         `context` is that of [`Context`] for the whole image, `None` without one, and `rows` are the rows of z in it. With
         `blend_sources`, the decoder predicts the share of the visible image in every pixel, and an offset.
         """
-        maps = self.decoder(features) if context is None else self.decoder(features, context, rows)
+        if context is None:
+            maps = self.decoder(features)
+        elif type(self.decoder) is nn.Sequential:  # of your own
+            maps = Decoder.forward(self.decoder, features, context, rows)  # type: ignore[arg-type]
+        else:
+            maps = self.decoder(features, context, rows)
         return self.finish(maps, visible, infrared)
 
     def finish(self, maps: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:

@@ -127,13 +127,19 @@ def warn_about_parts(
         )
 
 
-def warn_about_trained_fields(source: str | os.PathLike[str], config: Any, request: dict[str, Any]) -> None:
-    """Warn if the saved weights were trained with other values of [`TRAINED_FIELDS`] than those of a configuration."""
+def warn_about_trained_fields(
+    source: str | os.PathLike[str], config: Any, request: dict[str, Any], new: Collection[str]
+) -> None:
+    """Warn if the saved weights were trained with other values of [`TRAINED_FIELDS`] than those of a configuration.
+
+    `new` has the names of the weights that were not saved.
+    """
     if (os.environ.get("RANK") or "0") != "0":
         return
     saved = _read_saved_config(config, source, request) or {}
     is_other_finet = config.semantic_config is None or saved.get("paradigm", type(config).paradigm) != config.paradigm
-    for name in sorted(TRAINED_FIELDS - ({"semantic_layers"} if is_other_finet else set())):
+    is_new_finet = any(name.startswith(_FINET) for name in new)
+    for name in sorted(TRAINED_FIELDS - ({"semantic_layers"} if is_other_finet or is_new_finet else set())):
         before, now = saved.get(name), getattr(config, name)
         if before not in (None, now):
             logger.warning(

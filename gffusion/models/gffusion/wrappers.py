@@ -1,8 +1,9 @@
 """Wrappers around a model and its parts, which add to the names of weights: `clip._orig_mod.embeddings`."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
@@ -19,7 +20,7 @@ def without_wrappers(module: nn.Module) -> Any:
         >>> list(without_wrappers(model).state_dict())
         ['0.weight', '0.bias']
     """
-    inner = module.module if isinstance(module, _PARALLEL) else module._modules.get("_orig_mod")
+    inner = module.module if isinstance(module, _PARALLEL) else getattr(module, "_orig_mod", None)
     if isinstance(inner, nn.Module):
         return without_wrappers(inner)
     parts = {name: None if part is None else without_wrappers(part) for name, part in module._modules.items()}
@@ -28,3 +29,23 @@ def without_wrappers(module: nn.Module) -> Any:
     bare = object.__new__(type(module))
     vars(bare).update(vars(module), _modules=parts)
     return bare
+
+
+def map_names(module: nn.Module) -> dict[str, str]:
+    """Return the names of weights in a module with wrapped parts, and their names without the wrappers. Equal ones are left out.
+
+    Examples:
+        >>> map_names(nn.Sequential(nn.DataParallel(nn.Linear(2, 3, bias=False))))
+        {'0.module.weight': '0.weight'}
+    """
+    plain = without_wrappers(module)
+    if plain is module:
+        return {}
+    names = zip(module.state_dict(), plain.state_dict(), strict=True)
+    return {wrapped: name for wrapped, name in names if wrapped != name}
+
+
+def rename_weights(module: nn.Module, weights: Mapping[str, Tensor] | None) -> dict[str, Tensor] | None:
+    """Return weights of a module with wrapped parts by their names without the wrappers; `None` for `None`."""
+    names = map_names(module)
+    return None if weights is None else {names.get(name, name): value for name, value in weights.items()}
