@@ -38,23 +38,11 @@ def map_infrared(image: np.ndarray, options: dict[str, Any]) -> np.ndarray:
     elif isinstance(limits, str):  # auto and type
         limits = (0, 255)
     low, high = sorted(limits)
+    if np.mean((image < low) | (image > high)) > 0.5:
+        raise ValueError(f"most infrared values are outside the saved range {low:g} to {high:g}: use gffusion fuse")
     is_inverted = options.get("invert", False) or low != limits[0]
     distance = high - image.astype(np.float64) if is_inverted else image.astype(np.float64) - low
-    values = np.clip(distance / max(high - low, np.finfo(np.float32).tiny), 0, 1).astype(np.float32)
-    if options.get("agc") == "plateau":
-        return equalize_plateau(values, options.get("plateau_limit") or 1)
-    return values
-
-
-def equalize_plateau(values: np.ndarray, limit: float) -> np.ndarray:
-    """Equalize a histogram of which no bin counts more than `limit` times the mean of the bins that are not empty."""
-    low, high = float(values.min()), float(values.max())
-    if low == high:
-        return values
-    counts, edges = np.histogram(values.astype(np.float64), 512, (low, high))
-    clipped = np.minimum(counts, limit * counts[counts > 0].mean())
-    shares = np.concatenate([[0], clipped.cumsum()]) / clipped.sum()
-    return np.interp(values, edges, shares).astype(np.float32)
+    return np.clip(distance / max(high - low, np.finfo(np.float32).tiny), 0, 1).astype(np.float32)
 
 
 def load(path: Path) -> onnxruntime.InferenceSession:
@@ -75,12 +63,13 @@ def load_options(session: onnxruntime.InferenceSession) -> dict[str, Any]:
     options = json.loads(session.get_modelmeta().custom_metadata_map.get("gffusion.image_processor", "{}"))
     refused = {
         "infrared_range": options.get("infrared_range") == "folder",
-        "agc": options.get("agc") == "clahe",
+        "agc": options.get("agc", "linear") != "linear",
         "smooth_range": options.get("smooth_range", 0) > 0,
         "size_divisor": options.get("size_divisor", 1) > 1,
     }
-    for name in (name for name, is_refused in refused.items() if is_refused):
-        raise ValueError(f"the file has the option {name}={options[name]!r}, which needs gffusion fuse")
+    for name, is_refused in refused.items():
+        if is_refused:
+            raise ValueError(f"the file has the option {name}={options[name]!r}, which needs gffusion fuse")
     return options
 
 

@@ -70,8 +70,8 @@ def test_images_are_upright_and_of_one_size(folder: Path) -> None:
     [
         {},
         {"infrared_range": "type", "invert": True},
-        {"infrared_range": "percentile", "agc": "plateau"},
-        {"infrared_range": [40, 200], "invert": True, "agc": "plateau", "plateau_limit": 0.4},
+        {"infrared_range": "percentile"},
+        {"infrared_range": [40, 200], "invert": True},
         {"infrared_range": [200, 40]},
     ],
 )
@@ -82,12 +82,24 @@ def test_saved_options_are_applied(options: dict[str, Any]) -> None:
     np.testing.assert_allclose(mapped, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("limits", [[7000, 9000], [9000, 7000], [-20, -5]])
+def test_ranges_of_other_units_are_refused(limits: list[float]) -> None:
+    """As gffusion refuses them; otherwise, the image would be uniform."""
+    scene = render_scene(0, 64, 96)
+    with pytest.raises(ValueError, match="outside the range"):
+        GFFusionImageProcessor(infrared_range=limits)((scene.visible, scene.infrared))
+    message = f"most infrared values are outside the saved range {min(limits)} to {max(limits)}: use gffusion fuse"
+    with pytest.raises(ValueError, match=message):
+        EXAMPLE["map_infrared"](scene.infrared, {"infrared_range": limits})
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {"infrared_range": "folder"},
         {"infrared_range": "percentile", "smooth_range": 8},
         {"agc": "clahe"},
+        {"agc": "plateau"},
         {"size_divisor": 8},
     ],
 )

@@ -175,7 +175,7 @@ def test_bytes_are_those_of_the_image(tmp_path: Path) -> None:
     """Also with saved options, which the metadata name."""
     path, scene = tmp_path / "bytes.onnx", render_scene(3, 64, 96)
     model = create_model("gffusion-funet")
-    processor = load_image_processor("gffusion-funet", invert=True, agc="plateau", plateau_limit=2.0)
+    processor = load_image_processor("gffusion-funet", infrared_range=[40, 200], invert=True)
     export_model(model, processor, path, name="gffusion-funet", uint8=True)
     mapped = processor((scene.visible, scene.infrared), return_tensors="np")["infrared_values"][:, 0]
     inputs = {"visible": scene.visible[None], "infrared": np.rint(255 * mapped).astype(np.uint8)}
@@ -184,7 +184,7 @@ def test_bytes_are_those_of_the_image(tmp_path: Path) -> None:
     expected = predict(model, processor, [(scene.visible, scene.infrared)])[0].fused
     assert np.abs(fused.astype(int) - expected).max() <= 1
     text = session.get_modelmeta().custom_metadata_map["gffusion.preprocessing"]
-    assert 'invert true, agc "plateau", plateau_limit 2.0' in text
+    assert "infrared_range [40, 200], invert true" in text
     example = runpy.run_path(str(EXAMPLE))
     assert np.array_equal(example["fuse"](example["load"](path), scene.visible, scene.infrared), fused)
     with pytest.raises(ValueError, match="takes bytes"):
