@@ -79,8 +79,9 @@ def export(
     """Export a model for ONNX Runtime or torch.export, and compare the file with PyTorch.
 
     Height, width and batch size stay free. Normalization, resizing for the encoders and colors are part of the file.
-    The mapping of infrared values (--infrared-range to --smooth-range) is not, but its options are saved in the file, and
-    `gffusion fuse` applies them. The other options for reading images need --visible and --infrared.
+    The mapping of infrared values (--infrared-range to --smooth-range) is not, but its options are saved in the file:
+    `gffusion fuse` applies them with an .onnx file without --uint8, and programs of your own must. The other options for
+    reading images need --visible and --infrared.
     Exit code: 0 if the file was written, 2 if not.
     """
     with user_errors(), new_output(output):
@@ -123,10 +124,10 @@ def export(
         if parity.largest > 1:
             print_note(f"--dtype {dtype} is more than one gray level from PyTorch")
         if saved := name_saved_options(image_processor):
-            print_note(
-                f"options that are saved in the file, but are not part of its graph: {saved}; gffusion fuse applies them, and "
-                "programs of your own must, too"
-            )
+            advice = "your program must apply them"
+            if output.suffix.lower() == ".onnx" and not uint8:
+                advice = "gffusion fuse applies them, and programs of your own must, too"
+            print_note(f"options that are saved in the file, but are not part of its graph: {saved}; {advice}")
     print_line(f"{model} ({dtype}) -> {output} ({output.stat().st_size / 1e6:.1f} MB)", err=as_json)
     if as_json:
         print_json(

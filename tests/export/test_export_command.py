@@ -13,6 +13,8 @@ from gffusion.cli import main
 from gffusion.data import write_image
 from gffusion.export.parity import Parity
 
+COUNTS = {"infrared_range": [9500, 7000], "agc": "clahe"}
+
 
 def test_half_precision_checkpoints_are_exported(
     tiny_model: Callable[..., GFFusionModel],
@@ -62,10 +64,20 @@ def test_license_of_a_card(
     assert ("README.md cannot be read, so no license is stated" in message) == is_damaged
 
 
-@pytest.mark.parametrize("options", [{}, {"infrared_range": [9500, 7000], "agc": "clahe"}])
+@pytest.mark.parametrize(
+    ("options", "words", "advice"),
+    [
+        ({}, "m.onnx", ""),
+        (COUNTS, "m.onnx", "gffusion fuse applies them, and programs of your own must, too"),
+        (COUNTS, "m.onnx --uint8", "your program must apply them"),
+        (COUNTS, "m.pt2", "your program must apply them"),
+    ],
+)
 def test_saved_options_are_noted(
     tiny_model: Callable[..., GFFusionModel],
     options: dict[str, Any],
+    words: str,
+    advice: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -77,10 +89,12 @@ def test_saved_options_are_noted(
     monkeypatch.setattr("gffusion.export.exporting.export_model", export_model)  # takes seconds
     tiny_model(paradigm="cascading", use_segmenter=False).save_pretrained(tmp_path)
     GFFusionImageProcessor(**options).save_pretrained(tmp_path)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
-        main(["export", str(tmp_path), "-o", str(tmp_path / "m.pt2")])
-    message = capsys.readouterr().err
-    assert ('not part of its graph: infrared_range [9500, 7000], agc "clahe";' in message) == bool(options), message
+        main(["export", ".", "-o", *words.split()])
+    message = " ".join(capsys.readouterr().err.split())
+    note = f'not part of its graph: infrared_range [9500, 7000], agc "clahe"; {advice}'
+    assert note in message if options else "its graph" not in message, message
 
 
 def test_pairs_are_read_as_by_fuse(
