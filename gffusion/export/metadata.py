@@ -1,7 +1,9 @@
 """What exported files say about themselves."""
 
 import json
+import os
 from dataclasses import asdict
+from pathlib import Path
 
 from gffusion._version import __version__
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
@@ -29,10 +31,12 @@ def describe_file(
     segment: bool,
     uint8: bool,
 ) -> dict[str, str]:
-    """Return the metadata of a file."""
+    """Return the metadata of a file. Folders of this machine are reduced to their names."""
+    encoders = {"clip_name_or_path": config.clip_name_or_path, "dinov2_name_or_path": config.dinov2_name_or_path}
+    sources = {field: _drop_folders(source) for field, source in encoders.items() if source}
     labels = {str(index): label for index, label in config.id2label.items()}
     return {
-        "gffusion.model": name,
+        "gffusion.model": _drop_folders(name),
         "gffusion.version": __version__,
         "gffusion.license": license,
         "gffusion.dtype": dtype,
@@ -40,7 +44,7 @@ def describe_file(
         "gffusion.preprocessing": _describe_preprocessing(image_processor, uint8),
         **({"gffusion.labels": json.dumps(labels)} if segment else {}),
         "gffusion.image_processor": json.dumps(image_processor.to_dict()),
-        "gffusion.config": json.dumps(config.to_diff_dict()),
+        "gffusion.config": json.dumps(config.to_diff_dict() | sources),
         "gffusion.parity": json.dumps(asdict(parity)),
     }
 
@@ -56,6 +60,10 @@ def name_saved_options(image_processor: GFFusionImageProcessor) -> str:
     if image_processor.size_divisor != 1:
         options["size_divisor"] = image_processor.size_divisor
     return ", ".join(f"{name} {json.dumps(value)}" for name, value in options.items())
+
+
+def _drop_folders(source: str) -> str:
+    return Path(source).resolve().name if os.path.isabs(source) or os.path.isdir(source) else source
 
 
 def _describe_preprocessing(image_processor: GFFusionImageProcessor, uint8: bool) -> str:
