@@ -23,7 +23,7 @@ from gffusion.models.gffusion.new_parts import NEW_PART_FIELDS
 from gffusion.utils.progress import hidden_progress
 from gffusion.zoo import create_model, list_models, load_image_processor, locate
 from gffusion.zoo.digest import hash_file
-from gffusion.zoo.registry import find_entry, find_revision, is_hub_id, is_on_hub
+from gffusion.zoo.registry import find_entry, find_revision, is_on_hub
 
 from .recipe import DataArguments, ModelArguments, Recipe
 from .segmentation_head import load_head
@@ -118,7 +118,7 @@ def _describe_start(start: str, model: GFFusionModel) -> dict[str, Any]:
             for name in ("clip", "dinov2")
             if getattr(model.config, f"needs_{name}") and not getattr(model.config, f"{name}_name_or_path")
         }
-    source = start if start in list_models() or is_hub_id(start) else "weights of its own"
+    source = start if start in list_models() or is_on_hub(start) else "weights of its own"
     text = f"Training started from {source}, whose training data and license apply to these weights as well."
     return facts | {"description": text}
 

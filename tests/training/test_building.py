@@ -102,19 +102,25 @@ def test_recipe_of_a_run_repeats_it(
 
 
 def test_cards_name_files_without_their_folders(
-    train: Callable[..., Path], tiny_model: Callable, published_head: Callable, tmp_path: Path
+    train: Callable[..., Path],
+    tiny_model: Callable,
+    published_head: Callable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """And with the digest that `sha256sum` prints."""
+    """And with the digest that `sha256sum` prints; also the folder of a model that looks like a Hub id."""
+    monkeypatch.chdir(tmp_path)
     files = {"head_path": tmp_path / "ade20k.safetensors", "align": tmp_path / "rig.json"}
     convert_ade20k_head(published_head(32)[0], files["head_path"], hidden_size=32)
     Rig(np.eye(3)).save(files["align"])
-    tiny_model(paradigm="cascading").save_pretrained(tmp_path / "start")
+    tiny_model(paradigm="cascading").save_pretrained("secret/start")
     words = [word for name, file in files.items() for word in (f"--{name}", file)]
-    folder = train("--model_name_or_path", tmp_path / "start", *words, "--flip", 0, model_config=None)
+    folder = train("--model_name_or_path", "secret/start", *words, "--flip", 0, model_config=None)
     text = (folder / "best" / "README.md").read_text(encoding="utf-8")
     for name, file in files.items():
         assert f"| `{name}` | `{file.name}, SHA-256 {hashlib.sha256(file.read_bytes()).hexdigest()}` |" in text
     assert "| `flip` | `0.0` |" in text and str(tmp_path) not in text
+    assert "Training started from weights of its own" in text and "secret" not in text
 
 
 def test_recipe_belongs_to_the_run_in_the_folder(
