@@ -135,9 +135,9 @@ def draw_funet() -> Diagram:
     boxes = (
         ("z_f\nB, 96, H, W", "data", 90),
         ("injection\nof FINet", "ours", 80),
-        ("decoder\nconv, norm,\nLeakyReLU", "ours", 90),
+        ("decoder\nconv, norm,\nLeakyReLU;\nlast: sigmoid", "ours", 100),
     )
-    d.chain(500, 70, 60, *boxes, ("fused\nin [0, 1]", "data", 70), gap=32)
+    d.chain(500, 60, 80, *boxes, ("fused\nin [0, 1]", "data", 70), gap=28)
     d.line((20, 205), (920, 205), dashed=True)
     d.text(20, 230, "GRDB: gradient residual dense block", "start", bold=True)
     d.box(20, 290, 80, 50, "features\n16", "data")
@@ -152,6 +152,7 @@ def draw_funet() -> Diagram:
     d.arrow((100, 325), (125, 325), (125, 362), (150, 362))
     d.arrow((270, 272), (310, 272))
     d.arrow((430, 272), (500, 272))
+    d.arrow((290, 240), (290, 262), (310, 262))
     d.arrow((125, 305), (125, 240), (470, 240), (470, 262), (500, 262))
     d.arrow((290, 272), (290, 306), (470, 306), (470, 282), (500, 282))
     d.arrow((350, 362), (500, 362))
