@@ -226,6 +226,8 @@ class VideoFile:
                 except (av.error.InvalidDataError, av.error.ArgumentError):
                     self.damaged += 1
                     first, is_lost = None if first is None else first + 1, True
+                    if not stream.codec_context.is_open:  # no packet can be decoded, and PyAV 19 would crash
+                        return
         except av.error.FFmpegError as error:
             raise OSError(f"cannot read the video {self.path}: {error.strerror}") from error
 
