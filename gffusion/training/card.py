@@ -48,7 +48,7 @@ def write_card(
         {"seed": arguments.seed} | settings | dict(facts.get("settings", {})) | non_default_settings(infrared_options)
     )
     facts = {**facts, "settings": settings}
-    options = format_options(infrared_options)
+    options = " ".join(filter(None, [_format_reading(settings), format_options(infrared_options)]))
     FusionCard(
         model_name=arguments.hub_model_id or folder.parent.name,
         source=arguments.hub_model_id or _shorten_path(folder),
@@ -71,6 +71,17 @@ def _shorten_path(folder: Path) -> str:
     """Return a path without the parent directories, so that local paths do not leak."""
     path, here = folder.absolute(), Path.cwd()
     return (path.relative_to(here) if path.is_relative_to(here) else Path(path.parent.name, path.name)).as_posix()
+
+
+def _format_reading(settings: Mapping[str, Any]) -> str:
+    """Return the options for reading images as `gffusion evaluate` takes them."""
+    options = []
+    if align := settings.get("align"):
+        options.append(f"--align {align if align in ('resize', 'auto') else 'RIG.json'}")
+    options += [f"--{name.replace('_', '-')}" for name in ("infrared_luma", "keep_borders") if settings.get(name)]
+    if limits := settings.get("visible_range"):
+        options.append(f"--visible-range {','.join(map(str, limits))}")
+    return " ".join(options)
 
 
 def _evaluations(log: Sequence[Mapping[str, Any]], step: int, images: int, options: str) -> list[Evaluation]:

@@ -55,12 +55,12 @@ class TestWriteCard:
         log: Any = LOG,
         step: int = 4,
         infrared_range: Any = "auto",
+        settings: Any = None,
         **options: Any,
     ) -> str:
         arguments = FusionTrainingArguments(str(folder.parent), **options)
-        write_card(
-            folder, model, arguments, {}, log, step, 3, InfraredOptions(infrared_range, invert=infrared_range != "auto")
-        )
+        infrared_options = InfraredOptions(infrared_range, invert=infrared_range != "auto")
+        write_card(folder, model, arguments, {"settings": settings or {}}, log, step, 3, infrared_options)
         return (folder / "README.md").read_text()
 
     @pytest.mark.parametrize(("step", "score"), [(4, 0.75), (6, 0.5), (8, None)])
@@ -116,6 +116,19 @@ class TestWriteCard:
         assert "--metrics EN,SSIM --infrared-range 7200,8500.5 --invert\n" in card
         assert "| `infrared_range` | `[7200, 8500.5]` |" in card
         assert "infrared_range" not in self.write(tmp_path / "last", model)
+
+    @pytest.mark.parametrize(
+        ("settings", "options"),
+        [
+            ({"align": "resize", "keep_borders": True}, "--align resize --keep-borders"),
+            ({"align": "r.json, SHA-256 1f", "infrared_luma": True}, "--align RIG.json --infrared-luma"),
+            ({"visible_range": ["0", "4095"]}, "--visible-range 0,4095"),
+        ],
+    )
+    def test_command_reads_images_as_the_training_did(
+        self, settings: dict[str, Any], options: str, model: GFFusionModel, tmp_path: Path
+    ) -> None:
+        assert f"--metrics EN,SSIM {options}\n" in self.write(tmp_path / "best", model, settings=settings)
 
     def test_card_that_a_person_has_edited_stays(self, model: GFFusionModel, tmp_path: Path) -> None:
         self.write(tmp_path / "last", model)
