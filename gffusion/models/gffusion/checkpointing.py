@@ -310,9 +310,8 @@ class FrozenBackboneModel(PartlyFrozenModel):
             prefixes = tuple(f"{name}." for name in self.backbones)
             self._keys_to_ignore_on_save = {key for key in self.state_dict() if key.startswith(prefixes)}
         try:
-            is_writer = kwargs.get("is_main_process", True)
             replaced = replaced_weights(Path(save_directory), kwargs.get("variant"))
-            with replaced if is_writer else contextlib.nullcontext():
+            with replaced if kwargs.get("is_main_process", True) else contextlib.nullcontext():
                 super().save_pretrained(save_directory, **kwargs)
         except SafetensorError as error:
             raise OSError(f"Cannot write the weights to {os.fspath(save_directory)}: {error}") from error
