@@ -98,13 +98,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("model", "visible", "infrared", "output"):
         parser.add_argument(name, type=Path)
-    options = parser.parse_args()
-    if options.output.resolve() in (options.visible.resolve(), options.infrared.resolve()):
-        parser.error(f"{options.output} is an input: choose another output")
+    arguments = parser.parse_args()
+    if arguments.output.resolve() in (arguments.visible.resolve(), arguments.infrared.resolve()):
+        parser.error(f"{arguments.output} is an input: choose another output")
     try:
-        session = load(options.model)
-        fused = fuse(session, read(options.visible, "RGB"), read(options.infrared, "L"))
-        Image.fromarray(fused).save(options.output)
+        session = load(arguments.model)
+        fused = fuse(session, read(arguments.visible, "RGB"), read(arguments.infrared, "L"))
+        Image.fromarray(fused).save(arguments.output)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise SystemExit(f"run_onnx.py: error: {error}") from None
 

@@ -52,7 +52,7 @@ def test_copies_are_complete(module: ModuleType, name: str, original: Iterable[o
         ("masks", {**SHARED, "--method": METHODS, "--source": SOURCES, "--layout": LAYOUTS, "--fallback": FALLBACKS}),
         ("evaluate", {**IN_FRAME, "--protocol": PROTOCOLS}),
         ("show", IN_FRAME),
-        ("export", {"--dtype": DTYPES}),
+        ("export", {**SHARED, "--dtype": DTYPES}),
         ("models", {"--status": get_args(Status)}),
     ],
 )  # fmt: skip
@@ -66,7 +66,7 @@ def test_help_shows_the_values_of_options(
 @pytest.mark.parametrize(
     ("command", "option", "expected"),
     [
-        *((command, "--infrared-range", NAMED_RANGES) for command in ("fuse", "masks", "evaluate", "show")),
+        *((command, "--infrared-range", NAMED_RANGES) for command in ("fuse", "masks", "evaluate", "show", "export")),
         ("evaluate", "--metrics", list_metrics()),
         ("evaluate", "--baselines", BASELINES),
         ("train", "--layout", LAYOUTS),
