@@ -131,3 +131,13 @@ def test_pairs_are_read_as_by_fuse(
     assert "such as --align, need --visible" in run("--align", "resize") and not given
     run(*folders, "--align", "resize", "--infrared-range", "9000,7000")
     assert given["pairs"][0].infrared.shape == (48, 64) and given["options"].infrared_range == [9000, 7000]
+    Path("framed").mkdir()
+    framed = rng.integers(90, 160, (48, 64), np.uint8)
+    framed[:, :16] = 0
+    write_image(Path("framed", "a.png"), framed)
+    write_image(Path("visible", "a.png"), rng.integers(0, 4096, (48, 64, 3), np.uint16))
+    folders = ["--visible", "visible", "--infrared", "framed", "--visible-range", "0,4095"]
+    for options in ([], ["--keep-borders"]):
+        run(*folders, *options)
+        (pair,) = given["pairs"]
+        assert (pair.missing is None) == bool(options) and pair.visible.max() > 60000
