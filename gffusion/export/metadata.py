@@ -71,7 +71,8 @@ def _describe_preprocessing(image_processor: GFFusionImageProcessor, uint8: bool
     saved = f" `gffusion.image_processor` has options that programs must apply: {options}." if options else ""
     return (
         f"{_INPUTS[uint8]}. Before: turn both images upright by their EXIF orientation, and align them to one size; replace "
-        "NaN, infinite and no-data values, and leave them out of percentiles and histograms. A gray visible image is repeated to three "
+        "NaN, infinite and no-data values, and leave them out of percentiles and histograms; divide values by 255 or 65535, and map "
+        "infrared counts of radiometric files to [0, 1] by their 0.1st and 99.9th percentile. A gray visible image is repeated to three "
         f"channels.{saved} Height and width: at least {MIN_SIZE}; pad smaller images at the bottom and on the right by "
         "mirroring with the edge repeated, and crop the fused image. The fused image has the chroma of the visible one."
     )

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gffusion import GFFusionModel
+from gffusion.data import write_image
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -45,6 +47,18 @@ def test_forward_reports_the_passes_that_it_timed(
     run(script, monkeypatch, "--device", device, "--repeats", repeats, "--json", tmp_path / "forward.json")
     assert json.loads((tmp_path / "forward.json").read_text())["repeats"] == timed < len(found)
     assert f"medians of {timed}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("script", ["png"], indirect=True)
+def test_png_compares_with_libpng(script: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By a flat image, which libpng makes smaller, and a smooth one, which it makes larger."""
+    smooth = np.add.outer(np.arange(256), np.arange(300)).astype(np.uint16) * 90
+    write_image(tmp_path / "flat.png", np.zeros((256, 300), np.uint8))
+    write_image(tmp_path / "smooth.png", smooth)
+    run(script, monkeypatch, tmp_path / "flat.png", tmp_path / "smooth.png", "--json", tmp_path / "png.json")
+    result = json.loads((tmp_path / "png.json").read_text())
+    assert result["images"] == 2 and result["times_as_fast"] > 0
+    assert result["size"]["smallest"] < 1 < result["size"]["largest"]
 
 
 @pytest.mark.parametrize("script", ["large"], indirect=True)
