@@ -1,7 +1,7 @@
 """Train GFFusion on pairs in folders: `accelerate launch examples/train.py --config funet --train_data DIR`.
 
 Options override the recipe, such as `--num_train_epochs 10 --output_dir /tmp/run`; `--help` lists them. `gffusion train`
-does the same on one device.
+does the same, and `accelerate launch -m gffusion train` on several devices.
 """
 
 import sys

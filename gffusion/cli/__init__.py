@@ -23,7 +23,7 @@ from .masks import masks
 from .match import match
 from .messages import printed_warnings, use_options
 from .models import models
-from .option_values import join_list_words, read_paths
+from .option_values import check_lists, join_list_words, read_paths
 from .printing import checked_output, expect_json, prepare_output
 from .pull import pull
 from .push import push
@@ -127,6 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if command is not None:
         try:
             words = read_paths(words, command.params)
+            check_lists(words, command.params)
         except ValueError as error:
             exit_with_usage_error(error)
         words = join_list_words(words, command.params)

@@ -47,7 +47,7 @@ def evaluate(
         typer.Option(
             "--metrics",
             metavar="EN,SCD,...",
-            help=f"Metrics of the mean rank, or all: {', '.join(METRICS)}. [default: EN,SCD,VIF,Qabf,SSIM]",
+            help=f"Metrics of the mean rank, or all: {', '.join(METRICS)}. [default: those of EN,SCD,VIF,Qabf,SSIM that the protocol has]",
         ),
     ] = None,
     protocol: Annotated[

@@ -15,14 +15,14 @@ InfraredRangeOption = Annotated[
         metavar="RANGE",
         help='Infrared values that become black and white: "type" (0 and 255, or 65535 for 16 bits), "percentile" (the 0.1st and '
         '99.9th percentile of each image), "auto" (percentile for radiometric files, else type), "folder" (the percentiles of all '
-        "images together), or LOW,HIGH in the unit of the file; HIGH,LOW inverts. [default: as saved with the fusion model, if any, else auto]",
+        "images together), or LOW,HIGH in the unit of the file; HIGH,LOW inverts. [default: as saved with the model that fuses, if any, else auto]",
     ),
 ]
 InvertOption = Annotated[
     bool | None,
     typer.Option(
         "--invert/--no-invert",
-        help="Invert infrared images in which cold objects are bright. [default: as saved with the fusion model, if any, else no-invert]",
+        help="Invert infrared images in which cold objects are bright. [default: as saved with the model that fuses, if any, else no-invert]",
     ),
 ]
 AgcOption = Annotated[
@@ -31,7 +31,7 @@ AgcOption = Annotated[
         "--agc",
         metavar=show_choices(AGCS),
         help="Automatic gain control within the range: none (linear), plateau histogram equalization, or contrast-limited "
-        "adaptive histogram equalization (clahe). [default: as saved with the fusion model, if any, else linear]",
+        "adaptive histogram equalization (clahe). [default: as saved with the model that fuses, if any, else linear]",
     ),
 ]
 PlateauLimitOption = Annotated[
@@ -40,7 +40,7 @@ PlateauLimitOption = Annotated[
         "--plateau-limit",
         metavar="LIMIT",
         help="For --agc plateau: the largest count of a histogram bin, as a multiple of the mean; smaller is closer to linear. "
-        "[default: as saved with the fusion model, if any, else 1]",
+        "[default: as saved with the model that fuses, if any, else 1]",
     ),
 ]
 SmoothRangeOption = Annotated[
@@ -49,7 +49,7 @@ SmoothRangeOption = Annotated[
         "--smooth-range",
         metavar="FRAMES",
         help="For frames of a video with --infrared-range percentile: average the range over about FRAMES frames, against "
-        "flicker; 0 turns it off. [default: as saved with the fusion model, if any, else 0]",
+        "flicker; 0 turns it off. [default: as saved with the model that fuses, if any, else 0]",
     ),
 ]
 

@@ -152,12 +152,23 @@ def parse_zoom(text: str | None) -> tuple[int, int, int, int] | None:
     return left, top, left + width, top + height
 
 
+def check_lists(words: Sequence[str], parameters: Iterable[Any]) -> None:
+    """Raise ValueError if a list option is given several times, of which typer would take the last one alone."""
+    lists = {name for parameter in parameters if str(parameter.metavar).endswith(",...") for name in parameter.opts}
+    given = [word.partition("=")[0] for word in words]
+    for name in given:
+        if name in lists and given.count(name) > 1:
+            raise ValueError(
+                f"{name} is given {given.count(name)} times: give all its values after one {name}, separated by commas"
+            )
+
+
 def join_list_words(words: Sequence[str], parameters: Iterable[Any]) -> list[str]:
     """Join the words of list options for typer, whose options take one value: `--metrics EN SCD` becomes `--metrics EN,SCD`.
 
     An option takes a list if its metavar ends in `,...`; the list ends at the next option. Options that can be given
-    several times are repeated before each word. `--baselines` without a value becomes `--baselines=all`. Commands with positional arguments are returned unchanged, because
-    positional arguments and values of a list look the same. The parameters are those of the command in typer.
+    several times are repeated before each word. `--baselines` without a value becomes `--baselines=all`. Commands with
+    positional arguments are returned unchanged, because positional arguments and values of a list look the same. The parameters are those of the command in typer.
     """
     parameters = list(parameters)
     if any(parameter.param_type_name == "argument" for parameter in parameters):

@@ -25,7 +25,7 @@ class OptionParser(argparse.ArgumentParser):
     """Parser with an option for each field of some dataclasses, described by their docstrings.
 
     An option is spelled like its field, with underscores or dashes, and cannot be abbreviated. Lists take several words, or
-    one word with commas.
+    one word with commas; those of a list that is given several times are joined.
 
     Args:
         kinds: Title of a group in the help -> dataclass. Field names must be unique.
@@ -139,7 +139,7 @@ def _argparse_options(annotation: Any) -> dict[str, Any]:
     if kind is bool:
         return {"nargs": "?", "const": True, "metavar": "BOOL|PATH" if str in others else "BOOL"}
     if get_origin(kind) is list:
-        return {"nargs": "+", "metavar": _alternatives(get_args(kind)[0])[0].__name__.upper()}
+        return {"action": "extend", "nargs": "+", "metavar": _alternatives(get_args(kind)[0])[0].__name__.upper()}
     if get_origin(kind) is Literal:
         return {"metavar": f"{{{','.join(get_args(kind))}}}"}
     return {"metavar": "JSON" if get_origin(kind) is dict else kind.__name__.upper()}

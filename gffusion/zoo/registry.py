@@ -24,7 +24,7 @@ _WEIGHT_SUFFIXES = (*PICKLE_SUFFIXES, ".safetensors", ".onnx", ".pt2")
 _PICKLES = ": pickled weights (.pth, .pt, .ckpt, .bin) can run code and are not read; convert them to safetensors"
 
 _EXPORTED = {
-    ".onnx": "; exported files are for `gffusion fuse` and `gffusion evaluate`",
+    ".onnx": "; exported files are for `gffusion fuse`, `gffusion evaluate` and `gffusion show fused`",
     ".pt2": "; a .pt2 file is for `torch.export.load`: give the model that it was exported from, or, to fuse and evaluate, an .onnx file",
 }
 

@@ -176,6 +176,8 @@ def test_version(gffusion: Callable) -> None:
         ("fuse visible.png infrared.png -o out.png --over", "--over"),  # options have no abbreviations
         ("fuse visible.png infrared.png -o out.png --suffix", "--suffix"),
         ("fuse visible.png infrared.png extra.png -o out.png", "extra.png"),
+        ("evaluate --metrics EN --metrics=SCD", "--metrics is given 2 times"),
+        ("masks data --class-names car --class-names person", "--class-names is given 2 times"),
     ],
 )
 def test_wrong_usage_is_one_line(gffusion: Callable, command: str, named: str) -> None:

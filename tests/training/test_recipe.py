@@ -27,8 +27,19 @@ class TestParse:
             ["--train_data", "a", "b", "--infrared_range", "7000", "9500", "--image_size", "48", "64", "--bf16"],
             ["--train_data", "a,b", "--infrared_range", "7000,9500", "--image_size", "48,64", "--bf16", "true"],
             ["--train-data", "a,", "b", "--infrared-range=7000,9500", "--image-size=48,64", "--bf16=yes"],
+            [
+                "--train_data",
+                "a",
+                "--infrared_range",
+                "7000",
+                "9500",
+                "--image_size",
+                "48,64",
+                "--bf16",
+                "--train-data=b",
+            ],
         ],
-        ids=["spaces", "commas", "dashes"],
+        ids=["spaces", "commas", "dashes", "repeated"],
     )
     def test_lists_and_spellings(self, words: list[str]) -> None:
         recipe = Recipe.parse(["--output_dir", "run", *words])
