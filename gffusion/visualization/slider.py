@@ -6,7 +6,6 @@ from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -93,9 +92,4 @@ def to_data_address(image: Image.Image, largest_side: int) -> str:
 
 
 def _to_pil(image: NDArray[Any] | Image.Image, name: str) -> Image.Image:
-    array = to_array(image, name)
-    if np.issubdtype(array.dtype, np.floating) and not (array.min() >= 0 and array.max() <= 1):  # also NaN
-        raise ValueError(
-            f"The {name} image has values from {array.min():g} to {array.max():g}, but floating point must be in [0, 1]: scale it."
-        )
-    return Image.fromarray(to_uint8(array)).convert("RGB")
+    return Image.fromarray(to_uint8(to_array(image, name), name)).convert("RGB")

@@ -6,7 +6,7 @@ import torch
 from random_images import random_image, sobel
 from skimage.color import rgb2ycbcr, ycbcr2rgb
 
-from gffusion.models.gffusion.image_ops import replace_luma, rgb_to_luma, sobel_magnitude
+from gffusion.models.gffusion.image_ops import replace_luma, rgb_to_luma, sobel_magnitude, to_uint8
 
 
 def channels_last(image: torch.Tensor) -> np.ndarray:
@@ -96,3 +96,25 @@ class TestSobelMagnitude:
 
     def test_keeps_dtype(self) -> None:
         assert sobel_magnitude(torch.zeros(1, 1, 4, 4, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+class TestToUint8:
+    LEVELS = np.arange(256, dtype=np.uint8).reshape(16, 16)
+
+    @pytest.mark.parametrize("dtype", ["uint8", "<u2", ">u2", "<f4", ">f4", "float16", "float64"])
+    def test_every_level_of_any_type_and_byte_order(self, dtype: str) -> None:
+        scale = {"uint8": 1, "<u2": 257, ">u2": 257}.get(dtype, 1 / 255)
+        assert (to_uint8((self.LEVELS * np.float64(scale)).astype(dtype)) == self.LEVELS).all()
+
+    def test_rounding_errors_are_no_overflow(self) -> None:
+        assert to_uint8(np.array([-1e-6, 1 + 1e-6])).tolist() == [0, 255]
+
+    @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.uint32, np.int64])
+    def test_integers_of_unknown_range_are_refused(self, dtype: type) -> None:
+        with pytest.raises(ValueError, match=f"must be uint8, uint16 or floating point, got {np.dtype(dtype)}"):
+            to_uint8(self.LEVELS.astype(dtype))
+
+    @pytest.mark.parametrize("value", [-0.1, 1.1, 200, np.nan, np.inf])
+    def test_values_outside_0_to_1_are_refused(self, value: float) -> None:
+        with pytest.raises(ValueError, match=r"The fused image has values from .* floating point must be in \[0, 1\]"):
+            to_uint8(np.array([[0.5, value]]), "fused")

@@ -15,6 +15,9 @@ LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 DINOV2_MEAN, DINOV2_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
+# By which computed values can exceed 1; less than a level of 16 bits.
+ROUNDING = 1e-5
+
 
 def rgb_to_luma(image: Tensor) -> Tensor:
     """Return the luma (Y of YCbCr, ITU-R BT.601, full range) of an RGB image: (..., 3, H, W) -> (..., 1, H, W).
@@ -81,11 +84,34 @@ def gaussian_matrix(size: int, window: int, sigma: float, like: Tensor) -> Tenso
     return weights / weights[0].sum()
 
 
-def to_uint8(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """Round an image to uint8, halves to even: uint16 is divided by 257, floating point in [0, 1] multiplied by 255."""
+def to_uint8(image: NDArray[Any], name: str = "given") -> NDArray[np.uint8]:
+    """Round an image to uint8, halves to even: uint16 is divided by 257, floating point in [0, 1] multiplied by 255.
+
+    Args:
+        image: The image, of any shape and byte order.
+        name: Name of the image in errors.
+
+    Raises:
+        ValueError: If the image has another type, or values outside [0, 1], except for rounding, or NaN.
+    """
     if image.dtype == np.uint8:
         return image
-    return np.rint(image / 257 if image.dtype == np.uint16 else image * 255).astype(np.uint8)
+    if image.dtype.newbyteorder("=") == np.uint16:
+        return np.rint(image / 257).astype(np.uint8)
+    check_unit_range(image, name)
+    return np.rint(image * 255).astype(np.uint8)
+
+
+def check_unit_range(image: NDArray[Any], name: str) -> None:
+    """Raise ValueError if an image is not floating point in [0, 1], except for rounding, or NaN; the message has the name."""
+    if image.dtype.kind not in "fb":
+        raise ValueError(f"The {name} image must be uint8, uint16 or floating point, got {image.dtype}.")
+    low, high = (image.min(), image.max()) if image.size else (0, 1)
+    if not (low >= -ROUNDING and high <= 1 + ROUNDING):  # also NaN
+        raise ValueError(
+            f"The {name} image has values from {low:g} to {high:g}, but floating point must be in [0, 1]: scale it, or convert "
+            "0 to 255 to uint8."
+        )
 
 
 def prepare_images(

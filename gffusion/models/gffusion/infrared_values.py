@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from transformers.utils import logging
 
-from .image_ops import rgb_to_luma
+from .image_ops import ROUNDING, rgb_to_luma
 from .infrared_options import DEFAULT_PLATEAU_LIMIT, InfraredOptions, Limits
 
 logger = logging.get_logger(__name__)
@@ -28,8 +28,6 @@ MOST = 0.5
 _HISTOGRAM_BINS = 512
 _PARTS = 8  # in which CLAHE divides each side
 _MASK = ", or give `predict` or the image processor a mask of them: missing=[np.isnan(infrared)]."
-# By which computed values can exceed 1; less than a level of 16 bits.
-_ROUNDING = 1e-5
 
 
 def scale_by_type(array: NDArray[Any], name: str) -> NDArray[np.float32]:
@@ -48,7 +46,7 @@ def scale_by_type(array: NDArray[Any], name: str) -> NDArray[np.float32]:
         values /= np.float32(np.iinfo(array.dtype).max)
         return values
     low, high = float(array.min()), float(array.max())
-    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # also rejects NaN
+    if not (low >= -ROUNDING and high <= 1 + ROUNDING):  # also rejects NaN
         hint = "Scale it first, for example -1 to 1 by (image + 1) / 2."
         if name == "visible":
             hint = "Scale it first, or give files with visible_range=(low, high) (--visible-range LOW,HIGH)."
