@@ -22,7 +22,7 @@ from gffusion.utils.atomic import describe_error, is_written, prevents_writing
 from gffusion.utils.cores import count_cores
 from gffusion.utils.memory import memory_errors
 from gffusion.utils.notes import NOT_COMPARED
-from gffusion.visualization.overlay import overlay
+from gffusion.visualization.overlay import mix_colors
 
 MAX_WORKERS = 16
 
@@ -181,7 +181,7 @@ def _write(item: WriteJob) -> tuple[str, ...]:
     if labels is not None and job.labels in written:
         write_image(job.labels, labels, replace_special=job.overwrite)
     if labels is not None and job.overlay in written:
-        write_image(job.overlay, overlay(fused, labels), replace_special=job.overwrite)
+        write_image(job.overlay, mix_colors(fused, labels), replace_special=job.overwrite)
     if thermal is not None and job.thermal != job.fused and job.thermal in written:
         write_image(job.thermal, thermal, replace_special=job.overwrite)
     if job.fused not in written:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from .drawing import BASELINE, LEARNED
 from .plotting import break_text, count_lines, make_figure, measure_text
@@ -20,7 +20,7 @@ _BAND = "whitesmoke"
 
 
 def draw_box_plots(
-    values: NDArray[np.float64],
+    values: ArrayLike,
     methods: Sequence[str],
     metrics: Sequence[str],
     higher_is_better: Sequence[bool],
@@ -34,12 +34,21 @@ def draw_box_plots(
 
     Raises:
         ImportError: If matplotlib is not installed.
+        ValueError: If there is no method or no metric, or `values` or a sequence does not fit their numbers.
 
     Examples:
         >>> figure = draw_box_plots(np.zeros((1, 5, 2)), ["average"], ["EN", "MSE"], [True, False], [True])
         >>> [panel.get_title(loc="right") for panel in figure.axes]
         ['higher is better', 'lower is better']
     """
+    array = np.asarray(values, np.float64)
+    expected = (len(methods), *array.shape[1:2], len(metrics))
+    counts = len(is_baseline), len(higher_is_better)
+    if array.shape != expected or counts != expected[::2] or 0 in counts:
+        raise ValueError(
+            f"`values` must be (methods, images, metrics), with one `is_baseline` per method and one `higher_is_better` per metric; got "
+            f"{array.shape} for {len(methods)} methods, {len(metrics)} metrics, {counts[0]} `is_baseline` and {counts[1]} `higher_is_better`"
+        )
     columns = min(_COLUMNS, len(metrics))
     rows = -(-len(metrics) // columns)
     names = [break_text(name, _MAX_NAME_LENGTH, _NAME_SIZE) for name in methods]
@@ -52,7 +61,7 @@ def draw_box_plots(
     colors = [np.array(BASELINE if baseline else LEARNED) / 255 for baseline in is_baseline]
     for index, (panel, metric) in enumerate(zip(panels, metrics, strict=False)):
         artists = panel.boxplot(
-            values[:, :, index].T,
+            array[:, :, index].T,
             positions=range(len(methods)),
             orientation="horizontal",
             manage_ticks=False,

@@ -1,7 +1,6 @@
 """PNG sheets of one scene, drawn with Pillow: images side by side, with a part of each enlarged."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,9 +8,23 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from gffusion.metrics import to_luma8
+from gffusion.models.gffusion.image_arrays import Image as AnyImage
+from gffusion.models.gffusion.image_arrays import to_array
 from gffusion.models.gffusion.image_ops import to_uint8
 
-from .drawing import ACCENT, FAINT, GAP, INK, PAPER, Color, arrange_tiles, break_lines, line_height, write_text
+from .drawing import (
+    ACCENT,
+    FAINT,
+    GAP,
+    INK,
+    PAPER,
+    Color,
+    arrange_tiles,
+    break_lines,
+    check_sizes,
+    line_height,
+    write_text,
+)
 
 _TILE_WIDTH = 380
 _CAPTION, _CAPTION_SIZE = 26, 17
@@ -23,17 +36,18 @@ Box = tuple[int, int, int, int]  # left, top, right and bottom in pixels
 
 def draw_comparison(
     heading: str,
-    sources: Mapping[str, NDArray[Any]],
-    fused: Mapping[str, NDArray[Any]],
+    sources: Mapping[str, AnyImage],
+    fused: Mapping[str, AnyImage],
     baselines: Collection[str] = (),
-    labels: Mapping[str, NDArray[Any]] | None = None,
+    labels: Mapping[str, AnyImage] | None = None,
     zoom: Box | None = None,
 ) -> Image.Image:
     """Draw the images of a scene side by side, each above an enlarged part.
 
     Args:
         heading: Name of the scene.
-        sources: Sources by name. All images are of one size, (H, W) or (H, W, 3), uint8, uint16 or floating point in [0, 1].
+        sources: Sources by name. All images are of one size, (H, W) or (H, W, 3), uint8, uint16 or floating point in [0, 1]; or
+            PIL images.
         fused: Fused images by method, at least one.
         baselines: Methods whose captions are gray.
         labels: Further images, such as label maps drawn over images.
@@ -41,16 +55,18 @@ def draw_comparison(
             the images differ most.
 
     Raises:
-        ValueError: If the part does not lie in the images.
+        ValueError: If there is no fused image, sizes differ, values are out of range, or the part does not lie in the images.
 
     Examples:
         >>> scene = np.eye(64)
         >>> draw_comparison("scene", {"visible": scene, "infrared": 1 - scene}, {"average": scene / 2}).size
         (1188, 858)
     """
-    box = zoom or find_differing_part([to_luma8(image).numpy() for image in (*sources.values(), *fused.values())])
-    check_box(box, next(iter(fused.values())).shape, heading)
-    images = {**sources, **fused, **(labels or {})}
+    if not fused:
+        raise ValueError(f"there is no fused image of {heading} to compare")
+    images = to_bytes({**sources, **fused, **(labels or {})})
+    compared = [to_luma8(images[name]).numpy() for name in (*sources, *fused)]
+    box = check_box(find_differing_part(compared) if zoom is None else zoom, compared[0].shape, heading)
     measure = ImageFont.load_default(_CAPTION_SIZE).getlength
     captions = {name: break_lines(name, _TILE_WIDTH, measure) for name in images}
     height = _CAPTION + (max(map(len, captions.values())) - 1) * line_height(_CAPTION_SIZE)
@@ -59,6 +75,20 @@ def draw_comparison(
         for name, image in images.items()
     ]
     return arrange_tiles(heading, tiles, choose_columns(len(tiles)))
+
+
+def to_bytes(images: Mapping[str, AnyImage]) -> dict[str, NDArray[np.uint8]]:
+    """Return images by name as uint8 (H, W) or (H, W, 3).
+
+    Raises:
+        ValueError: If there is no image, sizes differ, or an image has an unknown type or values outside [0, 1]; the message has
+            its name.
+    """
+    if not images:
+        raise ValueError("there is no image to draw")
+    converted = {name: to_uint8(to_array(image, name), name) for name, image in images.items()}
+    check_sizes({name: image.shape[:2] for name, image in converted.items()})
+    return converted
 
 
 def choose_columns(count: int) -> int:
@@ -91,23 +121,31 @@ def find_differing_part(lumas: Sequence[NDArray[np.float64]]) -> Box:
     return int(left), int(top), int(left) + size[1], int(top) + size[0]
 
 
-def check_box(box: Box, shape: Sequence[int], heading: str) -> None:
-    """Check that a part (left, top, right, bottom) lies in an image of a shape (height, width, ...).
+def check_box(box: Sequence[float], shape: Sequence[int], heading: str) -> Box:
+    """Return a part (left, top, right, bottom) that lies in an image of a shape (height, width, ...).
 
     Raises:
-        ValueError: If it does not; the message has the heading.
+        ValueError: If it does not, or is anything else than four numbers; the message has the heading.
     """
-    left, top, right, bottom = box
+    sides = np.asarray(box)
+    if sides.shape != (4,) or sides.dtype.kind not in "iuf":
+        raise ValueError(
+            f"the enlarged part (zoom) of {heading} must be four numbers, left, top, right and bottom in pixels, got {box!r}"
+        )
+    left, top, right, bottom = sides.tolist()
     if not (0 <= left < right <= shape[1] and 0 <= top < bottom <= shape[0]):
         raise ValueError(
             f"the enlarged part (zoom) from {left}, {top} to {right}, {bottom} does not lie in {heading}, which has "
             f"{shape[1]} x {shape[0]} pixels"
         )
+    return left, top, right, bottom
 
 
-def _draw_tile(caption: Sequence[str], caption_height: int, image: NDArray[Any], box: Box, color: Color) -> Image.Image:
+def _draw_tile(
+    caption: Sequence[str], caption_height: int, image: NDArray[np.uint8], box: Box, color: Color
+) -> Image.Image:
     """Draw the lines of a caption, the image with a frame around the part, and the enlarged part."""
-    original = Image.fromarray(to_uint8(image)).convert("RGB")
+    original = Image.fromarray(image).convert("RGB")
     scale = _TILE_WIDTH / original.width
     size = _TILE_WIDTH, max(1, round(original.height * scale))
     overview = original.resize(size, Image.Resampling.LANCZOS)

@@ -9,11 +9,11 @@ from PIL import Image
 from scipy import ndimage
 
 from gffusion.metrics import to_luma8
-from gffusion.models.gffusion.image_ops import to_uint8
+from gffusion.models.gffusion.image_arrays import Image as AnyImage
 
-from .comparison import Box, check_box, choose_columns, find_differing_part
-from .drawing import ACCENT, check_sizes
-from .overlay import overlay
+from .comparison import Box, check_box, choose_columns, find_differing_part, to_bytes
+from .drawing import ACCENT
+from .overlay import check_label_map, overlay
 from .palette import color_classes
 from .plotting import break_text, count_lines, make_figure, measure_text
 
@@ -33,26 +33,28 @@ _MAX_CLASSES = 12  # of a legend that also shows classes without pixels
 
 
 def draw_side_by_side(
-    images: Mapping[str, NDArray[Any]],
+    images: Mapping[str, AnyImage],
     zoom: Box | None = None,
     *,
     enlarge: bool = True,
-    labels: Mapping[str, NDArray[Any]] | None = None,
-    class_names: Sequence[str] = (),
+    labels: Mapping[str, Any] | None = None,
+    class_names: Sequence[str] | Mapping[int, str] = (),
 ) -> "Figure":
     """Draw images of a scene side by side, each above an enlarged part, and label maps with a legend (Figs. 8 to 10).
 
     Args:
-        images: Images by name, of one size, (H, W) or (H, W, 3), uint8, uint16 or floating point in [0, 1].
+        images: Images by name, at least one, of one size: (H, W) or (H, W, 3), uint8, uint16 or floating point in [0, 1]; or PIL
+            images.
         zoom: The enlarged part: left, top, right and bottom in pixels. By default, a quarter of each side, where the details of
             the images differ most.
         enlarge: Whether to show the part.
         labels: Label maps (H, W) by the name of the image over which they are drawn.
-        class_names: Names of the classes by id, the background first.
+        class_names: Names of the classes by id, the background first: a sequence, or a dict such as `model.config.id2label`.
 
     Raises:
         ImportError: If matplotlib is not installed.
-        ValueError: If sizes differ, or the part does not lie in the images.
+        ValueError: If there is no image, sizes differ, values are out of range, the part does not lie in the images, or a label
+            map has no image or other values than class ids.
 
     Examples:
         >>> scene = np.eye(48, 64)
@@ -60,19 +62,22 @@ def draw_side_by_side(
         >>> [axes.get_title() for axes in figure.axes]
         ['visible', 'infrared', 'fused', '', '', '']
     """
-    labels = labels or {}
-    check_sizes({name: image.shape[:2] for name, image in images.items()})
-    height, width = next(iter(images.values())).shape[:2]
+    shown, names = to_bytes(images), _name_by_id(class_names)
+    label_maps = _check_labels(labels or {}, shown)
+    height, width = next(iter(shown.values())).shape[:2]
     box = None
     if enlarge:
-        box = zoom or find_differing_part([to_luma8(image).numpy() for image in images.values()])
-        check_box(box, (height, width), "the image")
-    tiles: list[tuple[str, NDArray[Any], NDArray[Any] | None]]
-    tiles = [(name, image, None) for name, image in images.items()]
-    tiles += [(f"{name}: segmentation", images[name], label_map) for name, label_map in labels.items()]
+        if zoom is None:
+            zoom = find_differing_part([to_luma8(image).numpy() for image in shown.values()])
+        box = check_box(zoom, (height, width), "the image")
+    tiles: list[tuple[str, NDArray[np.uint8], NDArray[Any] | None]]
+    tiles = [(name, image, None) for name, image in shown.items()]
+    tiles += [
+        (f"{name}: segmentation", overlay(images[name], label_map), label_map) for name, label_map in label_maps.items()
+    ]
     titles = [break_text(name, 72 * TILE_WIDTH, _NAME_SIZE) for name, *_ in tiles]
     title_height = _NAME_HEIGHT + (count_lines(titles) - 1) * _LINE_HEIGHT
-    legend = _list_classes(labels, class_names)
+    legend = _list_classes(label_maps, names)
     legend_height = _LEGEND_HEIGHT + (count_lines(str(entry.get_label()) for entry in legend) - 1) * _LINE_HEIGHT
     columns = choose_columns(len(tiles))
     longest = max((measure_text(str(entry.get_label()), _NAME_SIZE) for entry in legend), default=0)
@@ -87,17 +92,16 @@ def draw_side_by_side(
     axes = figure.subplots(rows * parts, columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
-    for index, (_, image, label_map) in enumerate(tiles):
+    for index, (_, tile, label_map) in enumerate(tiles):
         row, column = divmod(index, columns)
         axis = axes[row * parts, column]
-        shown = to_uint8(image) if label_map is None else overlay(image, label_map)
-        _show(axis, shown)
+        _show(axis, tile)
         axis.set_title(titles[index], fontsize=_NAME_SIZE, pad=3)
         if label_map is not None:
-            _name_regions(axis, label_map, class_names)
+            _name_regions(axis, label_map, names)
         if box:
             _frame(axis, (box[0] - 0.5, box[1] - 0.5, box[2] - 0.5, box[3] - 0.5))
-            part = _enlarge(shown, box)
+            part = _enlarge(tile, box)
             _show(axes[row * parts + 1, column], part)
             _frame(axes[row * parts + 1, column], (-0.5, -0.5, part.shape[1] - 0.5, part.shape[0] - 0.5))
     for index in range(len(tiles), rows * columns):
@@ -113,6 +117,22 @@ def draw_side_by_side(
             borderpad=0,
         )
     return figure
+
+
+def _name_by_id(class_names: Sequence[str] | Mapping[int, str]) -> dict[int, str]:
+    """Return the names of classes by their ids."""
+    items = class_names.items() if isinstance(class_names, Mapping) else enumerate(class_names)
+    return {int(label): name for label, name in items}
+
+
+def _check_labels(labels: Mapping[str, Any], images: Mapping[str, NDArray[np.uint8]]) -> dict[str, NDArray[Any]]:
+    """Return label maps by the names of their images as arrays; raise ValueError if one has no image, or does not fit it."""
+    for name in labels:
+        if name not in images:
+            raise ValueError(
+                f"`labels` has {name!r}, but there is no image of this name; choose from {', '.join(images)}"
+            )
+    return {name: check_label_map(label_map, images[name].shape[:2]) for name, label_map in labels.items()}
 
 
 def _show(axis: "Axes", image: NDArray[np.uint8]) -> None:
@@ -134,14 +154,14 @@ def _enlarge(image: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC, box=box))
 
 
-def _list_classes(labels: Mapping[str, NDArray[Any]], class_names: Sequence[str]) -> list["Patch"]:
+def _list_classes(labels: Mapping[str, NDArray[Any]], class_names: Mapping[int, str]) -> list["Patch"]:
     """Return the entries of the legend: all classes, or those that occur if there are many."""
     from matplotlib.patches import Patch  # optional dependency: the extra `plots`
 
     occurring = {int(label) for label_map in labels.values() for label in np.unique(label_map)}
     shown = [
         (label, name)
-        for label, name in enumerate(class_names)
+        for label, name in class_names.items()
         if labels and label and (len(class_names) <= _MAX_CLASSES or label in occurring)
     ]
     return [
@@ -150,11 +170,13 @@ def _list_classes(labels: Mapping[str, NDArray[Any]], class_names: Sequence[str]
     ]
 
 
-def _name_regions(axis: "Axes", label_map: NDArray[Any], class_names: Sequence[str]) -> None:
+def _name_regions(axis: "Axes", label_map: NDArray[Any], class_names: Mapping[int, str]) -> None:
     """Write the name of each class into its largest region, for readers who do not distinguish the colors."""
     from matplotlib.patheffects import withStroke  # optional dependency: the extra `plots`
 
-    for label, name in list(enumerate(class_names))[1:]:
+    for label, name in class_names.items():
+        if label == 0:
+            continue
         regions, count = ndimage.label(label_map == label)
         if not count:
             continue

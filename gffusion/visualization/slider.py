@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 from PIL import Image
 
-from gffusion.models.gffusion.image_arrays import to_array
-from gffusion.models.gffusion.image_ops import to_uint8
-
-from .drawing import check_sizes
+from .comparison import to_bytes
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -43,8 +40,7 @@ class ImageSlider:
     ) -> None:
         if len(images) < 2:
             raise ValueError(f"a slider compares two or more images, got {', '.join(images) or 'none'}")
-        self.images = {name: _to_pil(image, name) for name, image in images.items()}
-        check_sizes({name: (image.height, image.width) for name, image in self.images.items()})
+        self.images = {name: Image.fromarray(array).convert("RGB") for name, array in to_bytes(images).items()}
         first, *_, last = images
         self.left, self.right = left or first, right or last
         for name in (self.left, self.right):
@@ -89,7 +85,3 @@ def to_data_address(image: Image.Image, largest_side: int) -> str:
     content = BytesIO()
     shrink(image, largest_side).save(content, "JPEG", quality=92, subsampling=0)
     return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
-
-
-def _to_pil(image: NDArray[Any] | Image.Image, name: str) -> Image.Image:
-    return Image.fromarray(to_uint8(to_array(image, name), name)).convert("RGB")

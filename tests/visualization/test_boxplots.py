@@ -69,3 +69,16 @@ def test_names_and_ticks_do_not_overlap() -> None:
         assert all(left.x1 < right.x0 for left, right in itertools.pairwise(extents))
     names_left = min(label.get_window_extent().x0 for label in figure.axes[0].get_yticklabels())
     assert names_left >= 0
+
+
+def test_values_must_fit_the_names() -> None:
+    values = [[[1.0, 2.0], [3.0, 4.0]]]
+    assert len(draw_box_plots(values, ["mine"], ["EN", "SD"], [True, True], [False]).axes) == 2
+    for methods, metrics, higher, baselines in (
+        (["mine", "other"], ["EN", "SD"], [True, True], [False, False]),
+        (["mine"], ["EN"], [True], [False]),
+        (["mine"], ["EN", "SD"], [True], [False]),
+        (["mine"], ["EN", "SD"], [True, True], []),
+    ):
+        with pytest.raises(ValueError, match=r"`values` must be \(methods, images, metrics\).*; got \(1, 2, 2\) for"):
+            draw_box_plots(values, methods, metrics, higher, baselines)

@@ -1,7 +1,10 @@
 """Images side by side: all are shown, and the enlarged part is where their details differ."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from gffusion.visualization.comparison import draw_comparison, find_differing_part
 
@@ -24,12 +27,25 @@ def test_part_lies_inside_the_image_where_details_differ_not_brightness(corner: 
         (np.full((40, 60), 128 * 257, np.uint16), 128),
         (np.full((40, 60), 0.4, np.float32), 102),
         (np.full((40, 60, 3), 90, np.uint8), 90),
+        (np.full((40, 60, 1), 90, np.uint8), 90),
+        (np.full((40, 60), 128 * 257, ">u2"), 128),
+        (Image.new("L", (60, 40), 90), 90),
     ],
 )
-def test_any_format_and_more_methods_than_a_row_holds(image: np.ndarray, level: int) -> None:
+def test_any_format_and_more_methods_than_a_row_holds(image: np.ndarray | Image.Image, level: int) -> None:
     fused = {f"method {number}": image for number in range(7)}
     page = np.asarray(draw_comparison("scene", {"visible": image, "infrared": image}, fused))
     assert (page == level).all(axis=-1).mean() > 0.6
+
+
+def test_images_that_do_not_fit_are_named() -> None:
+    image = np.zeros((40, 60))
+    with pytest.raises(ValueError, match=r"one size, got \(width x height\) visible 60x40, mine 60x30"):
+        draw_comparison("scene", {"visible": image}, {"mine": image[:30]})
+    with pytest.raises(ValueError, match="The mine image has values from 255 to 255"):
+        draw_comparison("scene", {"visible": image}, {"mine": image + 255}, zoom=(0, 0, 9, 9))
+    with pytest.raises(ValueError, match="no fused image of scene"):
+        draw_comparison("scene", {"visible": image}, {})
 
 
 def test_long_names_that_differ_at_the_end_are_shown_in_full() -> None:
@@ -72,6 +88,18 @@ class TestEnlargedPart:
     def test_must_lie_in_the_image(self, zoom: tuple[int, int, int, int]) -> None:
         with pytest.raises(ValueError, match="does not lie in scene, which has 120 x 80 pixels"):
             draw_comparison("scene", {}, {"mine": self.SCENE}, zoom=zoom)
+
+    @pytest.mark.parametrize("zoom", [(0, 0, 9), "0,0,9,9", (0, 0, 9, None), np.zeros((2, 2))])
+    def test_must_be_four_numbers(self, zoom: Any) -> None:
+        with pytest.raises(ValueError, match=r"\(zoom\) of scene must be four numbers, left, top, right and bottom"):
+            draw_comparison("scene", {}, {"mine": self.SCENE}, zoom=zoom)
+
+    def test_can_be_an_array(self) -> None:
+        pages = [
+            draw_comparison("scene", {}, {"mine": self.marked(9, 9)}, zoom=zoom)
+            for zoom in ((5, 6, 30, 20), np.array([5, 6, 30, 20]))
+        ]
+        assert pages[0].tobytes() == pages[1].tobytes()
 
     @pytest.mark.parametrize("zoom", [(0, 0, 120, 10), (0, 0, 5, 80)])
     def test_keeps_its_proportions(self, zoom: tuple[int, int, int, int]) -> None:

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from gffusion.visualization.overlay import overlay
 from gffusion.visualization.palette import PALETTE
@@ -35,3 +37,36 @@ def test_first_classes_have_distinct_colors() -> None:
     colors = overlay(np.full((1, 12), 127, np.uint8), labels)[0].astype(int)
     distances = np.abs(colors[:, None] - colors[None]).sum(-1) + 1000 * np.eye(12, dtype=int)
     assert distances.min() > 15
+
+
+def test_images_of_other_libraries() -> None:
+    rng = np.random.default_rng(0)
+    color, labels = rng.integers(0, 256, (8, 9, 3), np.uint8), rng.integers(0, 3, (8, 9), np.uint8)
+    expected = overlay(color, labels)
+    assert (overlay(Image.fromarray(color), Image.fromarray(labels)) == expected).all()
+    assert (overlay(torch.from_numpy(color).movedim(-1, 0), torch.from_numpy(labels)) == expected).all()
+    assert (overlay(np.dstack([color, labels]), labels) == expected).all()  # alpha
+    assert (overlay((color * np.uint16(257)).astype(">u2"), labels) == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("image", "labels", "message"),
+    [
+        (
+            np.full((4, 6), 200.0),
+            np.ones((4, 6), int),
+            r"values from 200 to 200, but floating point must be in \[0, 1\]",
+        ),
+        (np.full((4, 6), 200, np.int32), np.ones((4, 6), int), "convert it to uint8 if 255 is white"),
+        (
+            np.zeros((4, 6)),
+            np.ones((1, 6), int),
+            r"integers of shape \(4, 6\) as its image, got int64 of shape \(1, 6\)",
+        ),
+        (np.zeros((4, 6)), np.full((4, 6), 0.5), "got float64"),
+        (np.zeros((4, 6)), np.full((4, 6), -1), "class ids from 0 on, got -1"),
+    ],
+)
+def test_what_would_be_drawn_wrong_is_refused(image: np.ndarray, labels: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        overlay(image, labels)

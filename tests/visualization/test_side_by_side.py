@@ -61,6 +61,8 @@ def test_classes_have_a_legend_and_their_name_in_the_image() -> None:
     [name] = shown.texts
     assert name.get_text() == "person"
     assert labels[round(name.get_position()[1]), round(name.get_position()[0])] == 1
+    figure = draw(1, enlarge=False, labels={"infrared": labels}, class_names=dict(enumerate(NAMES)))  # as `id2label`
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["person", "car"]
     many = [f"class {index}" for index in range(30)]
     figure = draw(1, enlarge=False, labels={"infrared": labels}, class_names=many)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["class 1", "class 2"]
@@ -84,6 +86,17 @@ def test_files_embed_their_fonts_and_keep_the_pixels() -> None:
 def test_sizes_must_be_equal() -> None:
     with pytest.raises(ValueError, match=r"one size, got \(width x height\) visible 64x48, other 64x40"):
         draw_side_by_side({"visible": SCENE, "other": SCENE[:40]})
+
+
+def test_images_and_label_maps_that_do_not_fit_are_named() -> None:
+    with pytest.raises(ValueError, match="The visible image has values from 0 to 255"):
+        draw_side_by_side({"visible": SCENE * 255}, enlarge=False)
+    with pytest.raises(
+        ValueError, match="`labels` has 'fused', but there is no image of this name; choose from visible"
+    ):
+        draw_side_by_side({"visible": SCENE}, labels={"fused": np.zeros((48, 64), np.uint8)})
+    with pytest.raises(ValueError, match="no image to draw"):
+        draw_side_by_side({})
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
