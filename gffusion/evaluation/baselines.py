@@ -1,14 +1,15 @@
 """Classical baselines: image fusion by fixed formulas on 8-bit luma."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from gffusion.models.gffusion.image_arrays import Image, to_array
 from gffusion.models.gffusion.image_ops import replace_luma, to_uint8
+from gffusion.models.gffusion.infrared_values import to_visible_values
 
 Luma = NDArray[np.float64]
 
@@ -66,11 +67,12 @@ BASELINES: Mapping[str, Callable[[Luma, Luma], Luma]] = {
 """The baselines by name. They take and return gray levels of shape (H, W) from 0 to 255, neither rounded nor clipped."""
 
 
-def fuse_luma(name: str, visible: Luma, infrared: Luma) -> NDArray[np.uint8]:
+def fuse_luma(name: str, visible: ArrayLike, infrared: ArrayLike) -> NDArray[np.uint8]:
     """Fuse two images (H, W) of gray levels from 0 to 255 with a baseline of `BASELINES` -> (H, W) uint8.
 
     Raises:
-        ValueError: If the name is unknown.
+        ValueError: If the name is unknown, the images are not gray or differ in size, or they have NaN or other values than gray
+            levels, such as those from 0 to 1.
 
     Examples:
         >>> fuse_luma("average", np.array([[10.0, 200.0]]), np.array([[21.0, 100.0]])).tolist()
@@ -78,25 +80,51 @@ def fuse_luma(name: str, visible: Luma, infrared: Luma) -> NDArray[np.uint8]:
     """
     if name not in BASELINES:
         raise ValueError(f"There is no baseline {name!r}. Allowed are {', '.join(BASELINES)}.")
+    levels = _to_levels(visible, "visible"), _to_levels(infrared, "infrared")
+    if levels[0].shape != levels[1].shape:
+        raise ValueError(
+            f"The images must have one size, got visible {levels[0].shape} and infrared {levels[1].shape}."
+        )
     # Halves are rounded up, as in `to_luma8`; `to_uint8` rounds them to even.
-    return np.floor(BASELINES[name](visible, infrared) + 0.5).clip(0, 255).astype(np.uint8)
+    return np.floor(BASELINES[name](*levels) + 0.5).clip(0, 255).astype(np.uint8)
 
 
-def add_chroma(visible: NDArray[Any], fused: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def add_chroma(visible: Image, fused: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the gray image (H, W) with the chroma of the color image (H, W, 3), as (H, W, 3) uint8.
 
-    A gray image `visible` (H, W) has no chroma: the result is `fused`. Rounding can change the luma of single pixels by one
-    gray level.
+    The color image is uint8, uint16 or floating point in [0, 1], or a PIL image. A gray image `visible` (H, W) has no chroma: the
+    result is `fused`. Rounding can change the luma of single pixels by one gray level.
+
+    Raises:
+        ValueError: If the color image has another type or values outside [0, 1], or the gray image has another size or type.
 
     Examples:
         >>> add_chroma(np.array([[[200, 100, 100]]], np.uint8), np.array([[90]], np.uint8)).tolist()
         [[[160, 60, 60]]]
     """
-    if visible.ndim == 2:
+    color = to_array(visible, "visible")
+    if fused.dtype != np.uint8 or fused.shape != color.shape[:2]:
+        raise ValueError(f"`fused` must be uint8 of shape {color.shape[:2]}, got {fused.dtype} of shape {fused.shape}.")
+    if color.ndim == 2:
         return fused
-    scale = np.iinfo(visible.dtype).max if np.issubdtype(visible.dtype, np.integer) else 1
-    color = torch.from_numpy(visible / scale).movedim(-1, 0)  # (H, W, 3) -> (3, H, W)
-    return to_uint8(replace_luma(color, torch.from_numpy(fused / 255)[None]).movedim(0, -1).numpy())
+    luma = torch.from_numpy(fused[None] / np.float32(255))
+    return to_uint8(replace_luma(torch.from_numpy(to_visible_values(color)), luma).movedim(0, -1).numpy())
+
+
+def _to_levels(image: ArrayLike, name: str) -> Luma:
+    """Return gray levels (H, W) from 0 to 255 in float64, in which sums of 8-bit levels do not overflow."""
+    levels = np.asarray(image)
+    if levels.ndim != 2 or not levels.size or levels.dtype.kind not in "uif":
+        raise ValueError(
+            f"The {name} image must be gray levels of shape (H, W), got {levels.dtype} of shape {levels.shape}."
+        )
+    levels = levels.astype(np.float64)
+    low, high = levels.min(), levels.max()
+    if not (low >= 0 and high <= 255) or (high <= 1 and (levels % 1).any()):  # also NaN
+        raise ValueError(
+            f"The {name} image must have gray levels from 0 to 255, got {low:g} to {high:g}: `gffusion.metrics.to_luma8` converts images."
+        )
+    return levels
 
 
 def _blur(image: Luma) -> Luma:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy import ndimage
 
 from gffusion.evaluation.baseline_names import BASELINE_NAMES
@@ -26,6 +27,33 @@ def test_formula(name: str, expected: list[list[int]]) -> None:
     fused = fuse_luma(name, VISIBLE, INFRARED)
     assert fused.dtype == np.uint8
     assert fused.tolist() == expected
+
+
+@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("dtype", ["uint8", "int16", ">u2", ">f4"])
+def test_types_of_gray_levels_do_not_matter(name: str, dtype: str) -> None:
+    visible, infrared = np.random.default_rng(0).integers(0, 256, (2, 33, 47))
+    expected = fuse_luma(name, visible.astype(float), infrared.astype(float))
+    assert np.array_equal(fuse_luma(name, visible.astype(dtype), infrared.astype(dtype)), expected)
+
+
+@pytest.mark.parametrize(
+    ("visible", "infrared", "message"),
+    [
+        (
+            VISIBLE / 255,
+            INFRARED / 255,
+            "visible image must have gray levels from 0 to 255, got .* to 1: `gffusion.metrics.to_luma8`",
+        ),
+        (VISIBLE, INFRARED * 257, "infrared image must have gray levels"),
+        (VISIBLE, INFRARED * np.nan, "infrared image must have gray levels"),
+        (np.dstack([VISIBLE] * 3), INFRARED, r"shape \(H, W\), got float64 of shape \(2, 2, 3\)"),
+        (VISIBLE, INFRARED[:1], r"one size, got visible \(2, 2\) and infrared \(1, 2\)"),
+    ],
+)
+def test_other_images_are_refused(visible: np.ndarray, infrared: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fuse_luma("average", visible, infrared)
 
 
 def test_average_stretched_spans_all_but_the_ends() -> None:
@@ -57,7 +85,7 @@ class TestLaplacianPyramid:
         noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(2, 64, 128)), (0, 1, 1)) * 60
         visible, infrared = np.full((64, 128), 120.0), np.full((64, 128), 60.0)
         visible[:, :64] += noise[0, :, :64]
-        infrared[:, 64:] += noise[1, :, 64:]
+        infrared[:, 64:] += noise[1, :, 64:].clip(-60)
         fused = fuse_luma("laplacian_pyramid", visible, infrared).astype(float)
         for source, part in ((visible, np.s_[8:-8, 8:56]), (infrared, np.s_[8:-8, 72:120])):
             assert np.corrcoef(fused[part].ravel(), source[part].ravel())[0, 1] > 0.99
@@ -92,6 +120,24 @@ class TestColor:
         # A change of luma adds the same to red, green and blue: their differences stay.
         differences = [np.diff(image, axis=-1) for image in (fused.astype(float), 255 * unit)]
         assert abs(differences[0] - differences[1]).max() <= 2
+
+    def test_types_of_the_color_image_do_not_matter(self) -> None:
+        visible, fused = (
+            np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8),
+            np.full((16, 24), 90, np.uint8),
+        )
+        expected = add_chroma(visible, fused)
+        deep = visible.astype(np.int64) * 257
+        for same in (deep, deep.astype(">u2"), Image.fromarray(visible)):
+            assert np.array_equal(add_chroma(same, fused), expected)
+
+    def test_values_outside_0_to_1_and_a_luma_of_another_kind_are_refused(self) -> None:
+        fused = np.zeros((2, 2), np.uint8)
+        with pytest.raises(ValueError, match=r"visible image must have values in \[0, 1\]"):
+            add_chroma(np.full((2, 2, 3), 200.0), fused)
+        for wrong in (fused / 255, fused[:1]):
+            with pytest.raises(ValueError, match=r"`fused` must be uint8 of shape \(2, 2\), got"):
+                add_chroma(np.zeros((2, 2, 3), np.uint8), wrong)
 
     def test_gray_images_stay_gray(self) -> None:
         fused = np.array([[7, 200]], np.uint8)
