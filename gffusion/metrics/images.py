@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import PIL.Image
+import PIL.ImageOps
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
@@ -16,13 +18,15 @@ from .memoization import memoized
 _LUMA_THOUSANDTHS = (299.0, 587.0, 114.0)
 # By which computed values can exceed 1, as the image processor accepts them.
 _ROUNDING = 1e-5
+# Modes of PIL images that hold no gray levels or RGB, and those that they become, as in `read_image`.
+_CONVERTED = {"1": "L"} | dict.fromkeys(("P", "PA", "CMYK", "YCbCr", "HSV", "LAB", "RGBX"), "RGB")
 # By which images of networks without a bounded output exceed 0 to 1; those of tanh, -1 to 1, exceed it by more.
 _OVERSHOOT = 0.1
 # Gray level that more than this share of a source's pixels must reach before a fused image of 0 and 1 is odd.
 _BRIGHT, _SHARE = 16, 0.001
 
 
-def to_luma8(image: ArrayLike | Tensor) -> Tensor:
+def to_luma8(image: ArrayLike | Tensor | PIL.Image.Image) -> Tensor:
     """Convert an image to 8-bit luma, the input of fusion metrics.
 
     The image is rounded to 8 bits per channel, as saving it would do. Color then becomes the BT.601 luma
@@ -32,14 +36,15 @@ def to_luma8(image: ArrayLike | Tensor) -> Tensor:
 
     Args:
         image: Array of shape (H, W), (H, W, 1) or (H, W, 3), or tensor of shape (H, W), (1, H, W), (3, H, W),
-            (B, 1, H, W) or (B, 3, H, W): `uint8` from 0 to 255, `uint16` from 0 to 65535, or floating point from 0 to 1.
+            (B, 1, H, W) or (B, 3, H, W): `uint8` from 0 to 255, `uint16` from 0 to 65535, or floating point from 0 to 1. Or a
+            PIL image without alpha, whose EXIF orientation is applied.
 
     Returns:
         Integer gray levels from 0 to 255 as `torch.float64`, of shape (B, 1, H, W) for a batch and (H, W) otherwise.
 
     Raises:
         ValueError: If the image is empty, the shape or the data type is not supported, a floating-point value is NaN or
-            outside 0 to 1, or a value is masked.
+            outside 0 to 1, a value is masked, or a tensor is sparse or without values.
 
     Examples:
         >>> to_luma8(np.array([[[255, 0, 0], [10, 10, 10]]], dtype=np.uint8))
@@ -47,19 +52,40 @@ def to_luma8(image: ArrayLike | Tensor) -> Tensor:
     """
     if np.ma.is_masked(image):
         raise ValueError("Got a masked array. Metrics are defined on whole images only: pass its values, image.data.")
-    tensor = image.detach() if isinstance(image, Tensor) else _channel_first(np.asarray(image))
+    given = _check_dense(image.detach(), "The image") if isinstance(image, Tensor) else _to_array(image)
+    tensor = given if isinstance(given, Tensor) else _channel_first(given)
     if tensor.dim() not in (2, 3, 4) or (tensor.dim() > 2 and tensor.shape[-3] not in (1, 3)):
         raise ValueError(
-            f"Got an image of shape {tuple(np.shape(image))}. Allowed are arrays (H, W), (H, W, 1) and (H, W, 3), and "
+            f"Got an image of shape {tuple(given.shape)}. Allowed are arrays (H, W), (H, W, 1) and (H, W, 3), and "
             "tensors (H, W), (C, H, W) and (B, C, H, W) with C = 1 or 3; drop an alpha channel first."
         )
     if tensor.numel() == 0:
-        raise ValueError(f"The image is empty: its shape is {tuple(np.shape(image))}.")
+        raise ValueError(f"The image is empty: its shape is {tuple(given.shape)}.")
     levels = _to_8_bits(tensor)
     if tensor.dim() > 2 and tensor.shape[-3] == 3:
         red, green, blue = (levels.select(-3, c) * weight for c, weight in enumerate(_LUMA_THOUSANDTHS))
         levels = ((red + green + blue) / 1000 + 0.5).floor().unsqueeze(-3)
     return levels.squeeze(0) if tensor.dim() == 3 else levels
+
+
+def _to_array(image: ArrayLike | PIL.Image.Image) -> NDArray[Any]:
+    if isinstance(image, PIL.Image.Image):
+        upright = PIL.ImageOps.exif_transpose(image)
+        return np.asarray(upright.convert(_CONVERTED.get(upright.mode, upright.mode)))
+    try:
+        return np.asarray(image)
+    except ValueError as error:
+        raise ValueError(f"Got a {type(image).__name__} that is no array: its rows differ in length.") from error
+
+
+def _check_dense(image: Tensor, name: str) -> Tensor:
+    """Return a tensor; raise ValueError if it is sparse or on the meta device."""
+    if image.layout != torch.strided or image.is_meta:
+        kind = "on the meta device, without values" if image.is_meta else f"of layout {image.layout}"
+        raise ValueError(
+            f"{name} is a tensor {kind}. Metrics take dense tensors with values: call `to_dense()` on a sparse one."
+        )
+    return image
 
 
 def _channel_first(array: NDArray[Any]) -> Tensor:
@@ -68,7 +94,8 @@ def _channel_first(array: NDArray[Any]) -> Tensor:
             f"Got an array of {array.dtype} with shape {array.shape}. Allowed are numbers of shape (H, W), (H, W, 1) "
             "or (H, W, 3)."
         )
-    tensor = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+    dtype = np.float64 if array.dtype.itemsize > 8 else array.dtype.newbyteorder("=")  # torch has no longdouble
+    tensor = torch.from_numpy(array.astype(dtype))
     return tensor.movedim(-1, 0) if array.ndim == 3 else tensor
 
 
@@ -109,7 +136,7 @@ def check_aligned(**images: Tensor | None) -> list[Tensor]:
     """Check that images, (B, 1, H, W) or (H, W) by name, are gray and of one size, and return views of shape (B, H, W).
 
     Raises:
-        ValueError: If an image is missing, empty, boolean, complex, in color, or differs in shape from the others.
+        ValueError: If an image is missing, empty, sparse, boolean, complex, in color, or differs in shape from the others.
 
     Examples:
         >>> [image.shape for image in check_aligned(fused=torch.zeros(2, 3), visible=torch.zeros(2, 3))]
@@ -129,7 +156,7 @@ def gray_levels(minimum_size: int, **images: Tensor | None) -> list[Tensor]:
     """Check the images of one metric, (B, 1, H, W) or (H, W) by name, and return integer `torch.float64` (B, H, W).
 
     Raises:
-        ValueError: If an image is missing, empty, boolean, complex, too small, in color, or in the range 0 to 1, differs
+        ValueError: If an image is missing, empty, sparse, boolean, complex, too small, in color, or in the range 0 to 1, differs
             in shape from the others, or has NaN or values outside 0 to 255.
 
     Warns:
@@ -172,6 +199,7 @@ def warn_about_range(fused: Tensor, *sources: Tensor) -> None:
 def _batch(image: Tensor | None, name: str) -> Tensor:
     if not isinstance(image, Tensor):
         raise ValueError(f"{name} must be a tensor, got {type(image).__name__}. `to_luma8` turns images into tensors.")
+    _check_dense(image, name)
     if image.dtype == torch.bool or image.is_complex():
         raise ValueError(f"{name} is {image.dtype}. Metrics take gray levels from 0 to 255: convert it first.")
     if image.numel() == 0:

@@ -89,6 +89,8 @@ def test_says_what_is_wrong(pair: Images) -> None:
         get_metric(["EN"])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="`metrics` must be a name or a list of names, got 3"):
         compute_metrics(*pair, [3])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match=r"^visible is a tensor of layout torch\.sparse_coo"):
+        compute_metrics(pair[0], pair[1].to_sparse(), pair[2])
     with pytest.raises(ValueError, match=r"protocol 'tang2022' has no fusion metric 'SSIM'. Allowed are EN"):
         compute_metrics(*pair, ["SSIM"], protocol="tang2022")
     with pytest.raises(ValueError, match="Allowed are standard, tang2022, tang2023, cddfuse"):

@@ -1,9 +1,12 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import ExifTags, Image
 
+from gffusion.data import read_image
 from gffusion.metrics import to_luma8
 
 
@@ -47,6 +50,7 @@ def test_an_image_in_memory_equals_its_file() -> None:
         (np.full((2, 3), 77 * 257, np.uint16), 77),
         (np.full((2, 3), 77 * 257, ">u2"), 77),
         (np.full((2, 3, 1), 77 / 255, np.float32), 77),
+        (np.full((2, 3), 77 / 255, np.longdouble), 77),
         (torch.full((2, 3), 77 / 255, dtype=torch.float16), 77),
         (torch.full((1, 2, 3), 77, dtype=torch.uint8), 77),
         (torch.full((3, 2, 3), 77, dtype=torch.uint8), 77),
@@ -56,6 +60,27 @@ def test_range_follows_from_the_data_type(image: Any, level: int) -> None:
     luma = to_luma8(image)
     assert luma.dtype == torch.float64
     assert luma.tolist() == [[level] * 3] * 2
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "YCbCr", "HSV", "RGBX"])
+def test_pil_images_have_the_luma_of_their_colors(mode: str) -> None:
+    """The indices of palette images were taken for gray levels, and the channels of other color spaces for RGB."""
+    color = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    image = Image.fromarray(color).convert(mode)
+    assert torch.equal(to_luma8(image), to_luma8(np.asarray(image.convert("RGB"))))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_pil_image_equals_its_file(tmp_path: Path, suffix: str) -> None:
+    color = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    image = Image.fromarray(color).convert("P" if suffix == ".png" else "RGB")
+    exif = image.getexif()
+    exif[ExifTags.Base.Orientation] = 6
+    path = tmp_path / f"turned{suffix}"
+    image.save(path, exif=exif)
+    with Image.open(path) as opened:
+        assert to_luma8(opened).shape == (50, 40)
+        assert torch.equal(to_luma8(opened), to_luma8(read_image(path)))
 
 
 def test_floats_may_exceed_1_by_rounding() -> None:
@@ -105,6 +130,9 @@ def test_batches_keep_their_channel_axis(channels: int) -> None:
         (torch.zeros(4, 4, dtype=torch.bool), "range is unknown"),
         (torch.zeros(4, 4, dtype=torch.complex64), "range is unknown"),
         (np.ma.masked_equal(np.eye(4, dtype=np.uint8), 0), "masked array"),
+        ([[1, 2], [3]], "Got a list that is no array: its rows differ in length"),
+        (torch.eye(4).to_sparse(), r"The image is a tensor of layout torch.sparse_coo.*`to_dense\(\)`"),
+        (torch.empty(4, 4, device="meta"), "The image is a tensor on the meta device, without values"),
     ],
 )
 def test_says_what_is_wrong(image: Any, message: str) -> None:
