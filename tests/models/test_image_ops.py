@@ -98,6 +98,16 @@ class TestSobelMagnitude:
         assert sobel_magnitude(torch.zeros(1, 1, 4, 4, dtype=torch.bfloat16)).dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16])
+def test_integers_which_would_overflow_or_be_clipped_are_refused(dtype: torch.dtype) -> None:
+    levels, values = torch.full((1, 3, 4, 4), 120, dtype=dtype), torch.full((1, 1, 4, 4), 0.5)
+    for call in (lambda: sobel_magnitude(levels), lambda: replace_luma(levels, values)):
+        with pytest.raises(ValueError, match=rf"floating point in \[0, 1\], got {dtype}: divide 8-bit levels by 255"):
+            call()
+    with pytest.raises(ValueError, match="must be floating point"):
+        replace_luma(levels / 255, levels[:, :1])
+
+
 class TestToUint8:
     LEVELS = np.arange(256, dtype=np.uint8).reshape(16, 16)
 

@@ -104,6 +104,10 @@ class TestStructure:
         expected = np.abs(fused.numpy() - np.maximum(visible.numpy(), infrared.numpy())).mean()
         np.testing.assert_allclose(intensity_loss(fused, visible, infrared), expected)
 
+    def test_unknown_targets_are_refused(self) -> None:
+        with pytest.raises(ValueError, match='`target` must be "maximum" or "two_scale", got \'two-scale\''):
+            intensity_loss(*torch.rand(3, 1, 1, 5, 6), target="two-scale")
+
     @pytest.mark.parametrize(
         ("contrast", "floor", "undershoot"), [(0.5, 0.0, 1.0), (1.0, 0.0, 1.0), (1.0, 1.02, 1.0), (1.0, 0.0, 0.05)]
     )

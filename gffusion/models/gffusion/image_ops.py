@@ -42,8 +42,12 @@ def replace_luma(image: Tensor, luma: Tensor) -> Tensor:
     YCbCr is linear in RGB, so replacing Y adds the same difference to all three channels. Where the result would leave [0, 1],
     chroma is scaled down instead of clipping single channels, which keeps the hue and the requested luma exact.
 
-    (..., 3, H, W) and luma (..., 1, H, W) -> (..., 3, H, W), all in [0, 1].
+    (..., 3, H, W) and luma (..., 1, H, W) -> (..., 3, H, W), all floating point in [0, 1].
+
+    Raises:
+        ValueError: If the image or the luma is not floating point.
     """
+    _check_floating(image, luma)
     chroma = image - rgb_to_luma(image)  # (..., 3, H, W), weighted sum over the channels is zero
     red, green, blue = chroma.chunk(3, dim=-3)
     above, below = torch.maximum(torch.maximum(red, green), blue), -torch.minimum(torch.minimum(red, green), blue)
@@ -61,11 +65,23 @@ def sobel_magnitude(image: Tensor) -> Tensor:
 
     The separable kernel is written as sums of shifted views, which is several times faster on a CPU than a depthwise
     convolution and needs no buffer in checkpoints. The border is reflected.
+
+    Raises:
+        ValueError: If the image is not floating point: sums of 8-bit levels would overflow.
     """
+    _check_floating(image)
     padded = F.pad(image, (1, 1, 1, 1), mode="reflect")
     rows = padded[..., :-2, :] + 2 * padded[..., 1:-1, :] + padded[..., 2:, :]  # (B, C, H, W + 2)
     columns = padded[..., :, :-2] + 2 * padded[..., :, 1:-1] + padded[..., :, 2:]  # (B, C, H + 2, W)
     return (rows[..., :, 2:] - rows[..., :, :-2]).abs() + (columns[..., 2:, :] - columns[..., :-2, :]).abs()
+
+
+def _check_floating(*images: Tensor) -> None:
+    for image in images:
+        if not image.is_floating_point():
+            raise ValueError(
+                f"The image must be floating point in [0, 1], got {image.dtype}: divide 8-bit levels by 255."
+            )
 
 
 def gaussian_matrix(size: int, window: int, sigma: float, like: Tensor) -> Tensor:

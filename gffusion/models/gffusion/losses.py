@@ -74,7 +74,12 @@ def intensity_loss(
 
     The target is the element-wise `"maximum"` of both sources, or `"two_scale"`, see [`two_scale_target`]. Images are in
     [0, 1], (B, C, H, W), and (B, 1, H, W) for infrared -> ().
+
+    Raises:
+        ValueError: If the target is unknown.
     """
+    if target not in ("maximum", "two_scale"):
+        raise ValueError(f'`target` must be "maximum" or "two_scale", got {target!r}.')
     if target == "two_scale":
         return F.l1_loss(fused, two_scale_target(visible, infrared, contrast, floor, undershoot))
     return F.l1_loss(fused, torch.maximum(visible, infrared))
