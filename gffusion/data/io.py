@@ -197,7 +197,7 @@ def write_image(
 
     Args:
         path: File to write, with a suffix in `IMAGE_SUFFIXES`. Its folder must exist.
-        image: (H, W) gray or (H, W, 3) RGB, as uint8, uint16 or, in TIFF only, float32.
+        image: (H, W) gray or (H, W, 3) RGB, as uint8, uint16 or, in TIFF only, float32, of any byte order.
         thermal: Infrared values, stored unchanged in a second page of a TIFF file, which [`read_image`] skips.
         metadata: Metadata to write, as far as the format can hold it. Orientation and sizes in it are corrected.
         replace_special: Whether to replace pipes, devices and the like, which are otherwise refused.
@@ -244,6 +244,7 @@ def _encode_with_metadata(
     if np.ma.is_masked(image):
         raise ValueError(f"cannot write {path}: the image is a masked array; write image.filled(value)")
     image = np.asarray(image)
+    image = image.astype(image.dtype.newbyteorder("="), copy=False)
     image_format = _FORMATS.get(path.suffix.lower())
     if image_format is None:
         raise ValueError(f"cannot write {path}: the suffix must be one of {', '.join(IMAGE_SUFFIXES)}")

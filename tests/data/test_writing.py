@@ -67,6 +67,15 @@ def test_any_memory_layout(tmp_path: Path, suffix: str) -> None:
     assert (tmp_path / f"view{suffix}").read_bytes() == (tmp_path / f"copy{suffix}").read_bytes()
 
 
+@pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
+def test_any_byte_order(tmp_path: Path, suffix: str) -> None:
+    floats = [COLOR / np.float32(255)] if suffix.startswith(".tif") else []
+    for image in (DEEP_GRAY, DEEP_COLOR, *floats):
+        for name, same in (("native", image), ("swapped", image.astype(image.dtype.newbyteorder()))):
+            write_image(tmp_path / f"{name}{suffix}", same)
+        assert (tmp_path / f"native{suffix}").read_bytes() == (tmp_path / f"swapped{suffix}").read_bytes()
+
+
 def test_same_bytes_in_another_process(tmp_path: Path, run_script: Callable) -> None:
     program = (
         "import sys, numpy; from gffusion.data import write_image\n"
