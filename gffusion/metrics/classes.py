@@ -13,7 +13,7 @@ from gffusion.utils.notes import name_in_errors
 
 from .catalog import MetricInfo, get_info
 from .options import check_options
-from .segmentation import check_labels, check_num_classes, drop_ignored
+from .segmentation import check_labels, check_settings, drop_ignored
 
 _MARK = "only_"  # start of the names of states that tell settings apart
 
@@ -122,7 +122,7 @@ class SegmentationMetric(_CatalogMetric):
         kwargs: Options of `torchmetrics.Metric`.
 
     Raises:
-        ValueError: If `num_classes` is no integer, or there is only one class.
+        ValueError: If `num_classes` or `ignore_index` is no integer, or there is only one class.
 
     Examples:
         >>> metric = MeanIoU(num_classes=3)
@@ -136,9 +136,9 @@ class SegmentationMetric(_CatalogMetric):
     ignore_index: Any
 
     def __init__(self, num_classes: int, ignore_index: int = 255, **kwargs: Any) -> None:
-        check_num_classes(num_classes)
+        num_classes, ignore_index = check_settings(num_classes, ignore_index)
         super().__init__(num_classes, ignore_index=ignore_index, **self.defaults, **kwargs)
-        self._add_mark(f"without_{ignore_index}")
+        self._add_mark(f"{num_classes}_without_{ignore_index}")
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Add one batch: logits (B, C, H, W) or integer predicted labels (B, H, W), and integer labels (B, H, W).

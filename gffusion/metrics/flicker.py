@@ -1,6 +1,7 @@
 """Flicker of fused videos: changes of brightness from frame to frame that the inputs do not have."""
 
 from collections.abc import Iterable
+from itertools import zip_longest
 
 import torch
 from torch import Tensor
@@ -92,6 +93,12 @@ def flicker(fused: Iterable[Tensor], visible: Iterable[Tensor], infrared: Iterab
         6.0
     """
     metric = Flicker()
-    for frames in zip(fused, visible, infrared, strict=True):
+    for count, frames in enumerate(zip_longest(fused, visible, infrared)):
+        if any(frame is None for frame in frames):
+            counts = ", ".join(
+                f"{name} {f'{count} frames' if frame is None else 'more'}"
+                for name, frame in zip(("fused", "visible", "infrared"), frames, strict=True)
+            )
+            raise ValueError(f"The numbers of frames differ: {counts}. Give as many frames of each video.")
         metric.update(*frames)
     return metric.compute()

@@ -1,29 +1,45 @@
 """Metrics of label maps, computed by torchmetrics: mIoU, IoU of each class and pixel accuracy."""
 
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
 
 
-def check_num_classes(num_classes: Any) -> None:
-    """Raise ValueError unless there are two classes or more, because no mean says anything about fewer."""
-    if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 2:
+def check_settings(num_classes: Any, ignore_index: Any) -> tuple[int, int]:
+    """Return the settings of a metric as int.
+
+    Raises:
+        ValueError: If there are fewer than two classes, about which no mean says anything, or one is no whole number.
+
+    Examples:
+        >>> check_settings(3, 255)
+        (3, 255)
+    """
+    if not _is_whole(num_classes) or num_classes < 2:
         raise ValueError(f"`num_classes` must be an int of at least 2, the background included, got {num_classes!r}.")
+    if not _is_whole(ignore_index):
+        raise ValueError(
+            f"`ignore_index` must be an int, the label of ignored pixels, such as 255 or -1, got {ignore_index!r}."
+        )
+    return int(num_classes), int(ignore_index)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def check_labels(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:
     """Check a batch and return the predicted labels, the argmax of logits, and the labels: (B, H, W), `torch.int64`.
 
     Raises:
-        ValueError: If an argument is no tensor or complex, the shapes do not match, a label is out of range, logits hold NaN,
-            or there is only one class.
+        ValueError: If an argument is no tensor or complex, the shapes do not match, a label is out of range, or logits hold NaN.
 
     Examples:
         >>> check_labels(torch.tensor([[[[0.2]], [[0.7]]]]), torch.tensor([[[1]]]), num_classes=2, ignore_index=255)
         (tensor([[[1]]]), tensor([[[1]]]))
     """
-    check_num_classes(num_classes)
     for what, values in (("logits", logits), ("labels", labels)):
         if not isinstance(values, Tensor) or values.is_complex():
             raise ValueError(
@@ -65,7 +81,8 @@ def mean_iou(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: int
         ignore_index: Label of ignored pixels.
 
     Raises:
-        ValueError: If the shapes do not match, a label is out of range, logits hold NaN, or there is only one class.
+        ValueError: If the shapes do not match, a label is out of range, logits hold NaN, there is only one class, or
+            `ignore_index` is no int.
 
     Source: Everingham et al. 2010, doi:10.1007/s11263-009-0275-4.
 
@@ -76,6 +93,7 @@ def mean_iou(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: int
     # torchmetrics is imported in each function, because importing it takes seconds.
     from torchmetrics.functional.classification import multiclass_jaccard_index
 
+    num_classes, ignore_index = check_settings(num_classes, ignore_index)
     predicted, labels = check_labels(logits, labels, num_classes, ignore_index)
     return multiclass_jaccard_index(predicted, labels, num_classes, ignore_index=ignore_index)
 
@@ -92,6 +110,7 @@ def class_iou(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: in
     """
     from torchmetrics.functional.classification import multiclass_jaccard_index
 
+    num_classes, ignore_index = check_settings(num_classes, ignore_index)
     predicted, labels = check_labels(logits, labels, num_classes, ignore_index)
     scores = multiclass_jaccard_index(
         predicted, labels, num_classes, average="none", ignore_index=ignore_index, zero_division=torch.nan
@@ -115,6 +134,7 @@ def pixel_accuracy(logits: Tensor, labels: Tensor, num_classes: int, ignore_inde
     """
     from torchmetrics.functional.classification import multiclass_accuracy
 
+    num_classes, ignore_index = check_settings(num_classes, ignore_index)
     predicted, labels = check_labels(logits, labels, num_classes, ignore_index)
     accuracy = multiclass_accuracy(predicted, labels, num_classes, average="micro", ignore_index=ignore_index)
     return accuracy.where((labels != ignore_index).any(), torch.nan)

@@ -35,8 +35,10 @@ def test_changes_of_an_input_do_not_count() -> None:
 
 def test_wrong_inputs() -> None:
     fused, visible, infrared = videos()
-    with pytest.raises(ValueError, match=r"shorter|longer"):
+    with pytest.raises(ValueError, match="numbers of frames differ: fused more, visible 4 frames, infrared more"):
         flicker(fused, visible[:-1], infrared)
+    with pytest.raises(ValueError, match="fused 4 frames, visible more, infrared 4 frames"):
+        flicker(iter(fused[:4]), visible, infrared[:4])
     metric = Flicker()
     metric.update(fused[0], visible[0], infrared[0])
     with pytest.raises(ValueError, match="changes from 8x9 to 4x9"):

@@ -58,3 +58,37 @@ def test_types_of_integers_and_ignored_pixels(name: str) -> None:
     metric, ignored = get_metric(name, num_classes=3), torch.full_like(labels, 255)
     metric.update(predicted, ignored)
     assert metric.compute().isnan().all() and function(predicted, ignored, num_classes=3).isnan().all()
+
+
+@pytest.mark.parametrize("name", ["mIoU", "IoU", "Acc"])
+class TestSettings:
+    LABELS = torch.tensor([[[0, 0, 1, 255]]])
+
+    def test_integers_of_numpy(self, name: str) -> None:
+        predicted, settings = (
+            torch.tensor([[[0, 1, 1, 1]]]),
+            {"num_classes": np.int64(3), "ignore_index": np.uint8(255)},
+        )
+        metric = get_metric(name, **settings)
+        metric.update(predicted, self.LABELS)
+        expected = METRICS[name].functional(predicted, self.LABELS, num_classes=3, ignore_index=255)
+        found = metric.compute(), METRICS[name].functional(predicted, self.LABELS, **settings)
+        torch.testing.assert_close(found, (expected,) * 2, equal_nan=True)
+
+    @pytest.mark.parametrize("ignore_index", [None, 255.0, "255", True])
+    def test_ignored_label_must_be_an_integer(self, name: str, ignore_index: Any) -> None:
+        for create in (
+            get_metric,
+            lambda name, **settings: METRICS[name].functional(self.LABELS, self.LABELS, **settings),
+        ):
+            with pytest.raises(ValueError, match=f"`ignore_index` must be an int, .*, got {ignore_index!r}"):
+                create(name, num_classes=3, ignore_index=ignore_index)
+
+    def test_metrics_of_other_settings_are_not_merged(self, name: str) -> None:
+        """Counts of the pixel accuracy have one shape for any number of classes."""
+        metric = get_metric(name, num_classes=3)
+        for settings in ({"num_classes": 4}, {"num_classes": 3, "ignore_index": 0}):
+            other = get_metric(name, **settings)
+            other.update(self.LABELS % 255, self.LABELS % 255)
+            with pytest.raises(ValueError, match="metric with other settings cannot be merged"):
+                metric.merge_state(other)
