@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeGuard, TypeVar
 
+from gffusion.utils.paths import texts_to_paths
+
 from .annotation_files import find_several
 from .boxes import BOX_SUFFIXES, NamedBoxes
 from .file_names import (
@@ -43,7 +45,7 @@ class NoMatchError(ValueError):
 
 @dataclass(frozen=True)
 class ImagePair:
-    """Files of one scene.
+    """Files of one scene, as paths; texts become paths.
 
     Attributes:
         name: Stem of the visible file.
@@ -60,6 +62,9 @@ class ImagePair:
     labels: Path | None = None
     boxes: Path | NamedBoxes | None = None
     is_from_csv: bool = False
+
+    def __post_init__(self) -> None:
+        texts_to_paths(self, "visible", "infrared", "labels", "boxes")
 
 
 @dataclass(frozen=True)

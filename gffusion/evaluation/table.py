@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
@@ -283,7 +284,7 @@ class EvaluationTable:
         unsegmented = dict(self.unsegmented)
         return {"label_pixels": self.label_pixels, "segmented": len(self.segmented), "unsegmented": unsegmented}
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | os.PathLike[str]) -> None:
         """Write `per_image.csv`, `summary.json` and `table.csv`, `.md` and `.tex` into an existing folder, each atomically.
 
         With label maps, also `per_image_iou.csv`; with a compared method, `significance.csv`.
@@ -298,7 +299,7 @@ class EvaluationTable:
             "table.tex": self.to_latex(),
         }
         for name, text in texts.items():
-            replace_file(folder / name, text.encode())
+            replace_file(Path(folder) / name, text.encode())
 
     @property
     def layouts(self) -> dict[str, Layout]:

@@ -22,6 +22,7 @@ from gffusion.utils.atomic import describe_error, is_written, prevents_writing
 from gffusion.utils.cores import count_cores
 from gffusion.utils.memory import memory_errors
 from gffusion.utils.notes import NOT_COMPARED
+from gffusion.utils.paths import texts_to_paths
 from gffusion.visualization.overlay import mix_colors
 
 MAX_WORKERS = 16
@@ -29,7 +30,7 @@ MAX_WORKERS = 16
 
 @dataclass(frozen=True)
 class FusionJob:
-    """A pair to read and the files to write: the fused image, its labels, and an overlay of both."""
+    """A pair to read and the files to write, as paths or texts: the fused image, its labels, and an overlay of both."""
 
     pair: ImagePair
     fused: Path
@@ -39,6 +40,9 @@ class FusionJob:
     overwrite: bool = True  # otherwise, only missing and empty files are written
     infrared_options: InfraredOptions | None = None  # default: those of the image processor
     keep_metadata: bool = False  # of the visible file, in the fused file
+
+    def __post_init__(self) -> None:
+        texts_to_paths(self, "fused", "labels", "overlay", "thermal")
 
     @property
     def outputs(self) -> tuple[Path, ...]:

@@ -1,5 +1,6 @@
 """Write label maps for the boxes of many pairs."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +43,7 @@ class LabelResult:
 
 def write_labels(
     pairs: Iterable[ImagePair],
-    folder: Path,
+    folder: str | os.PathLike[str],
     method: MaskMethod,
     class_names: Sequence[str] | None = None,
     fallback: Fallback = "ellipse",
@@ -88,7 +89,7 @@ def write_labels(
         check_boxes({pair.visible: pair.boxes for pair in pairs}, class_names, can_fail_alone=True)
         check_has_objects(pair.boxes for pair in pairs)
     frozen = FrozenImages()
-    for pair, file in zip(pairs, choose_label_files(pairs, folder), strict=True):
+    for pair, file in zip(pairs, choose_label_files(pairs, Path(folder)), strict=True):
         try:
             with memory_errors():
                 images = ranges.read(pair)

@@ -1,5 +1,6 @@
 """Write rendered scenes in the folder layout that `FusionDataset` and `gffusion fuse` read."""
 
+import os
 from pathlib import Path
 
 from gffusion.data.class_names import read_lines
@@ -11,7 +12,9 @@ from gffusion.utils.progress import show_progress
 from .rendering import CLASS_NAMES, Box, check_scene, render_scene
 
 
-def write_scenes(folder: Path, count: int = 1, seed: int = 0, height: int = 480, width: int = 640) -> list[str]:
+def write_scenes(
+    folder: str | os.PathLike[str], count: int = 1, seed: int = 0, height: int = 480, width: int = 640
+) -> list[str]:
     """Render scenes and write them to `visible/`, `infrared/`, `labels/`, `boxes/` and `classes.txt`.
 
     Boxes are YOLO rows, `class cx cy w h` relative to the image; their classes are the lines of `classes.txt`, counted from
@@ -34,12 +37,13 @@ def write_scenes(folder: Path, count: int = 1, seed: int = 0, height: int = 480,
     Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_scenes(Path(folder), count=2, seed=7, height=32, width=48)
+        ...     write_scenes(folder, count=2, seed=7, height=32, width=48)
         ['rendered_0007.png', 'rendered_0008.png']
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
     check_scene(seed, height, width)
+    folder = Path(folder)
     classes, text = folder / CLASSES_FILE, "".join(f"{name}\n" for name in CLASS_NAMES[1:])
     _check_classes(classes, text)
     for name in ("visible", "infrared", "labels", "boxes"):

@@ -7,6 +7,8 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from gffusion.utils.paths import texts_to_paths
+
 from .formats import LABEL_FORMAT, OUTPUT_FORMATS, OutputFormat
 
 _MIN_FPS, _MAX_FPS = 0.001, 1000
@@ -15,6 +17,8 @@ _MIN_FPS, _MAX_FPS = 0.001, 1000
 @dataclass(frozen=True)
 class VideoJob:
     """Two videos, files or folders of frames, and the files to write: the fused video, label maps (lossless, .mkv) and a colored overlay.
+
+    All are paths; texts become paths.
 
     Raises:
         ValueError: If the suffix of a file to write is unknown, or it is an input or another output.
@@ -27,6 +31,7 @@ class VideoJob:
     overlay: Path | None = None
 
     def __post_init__(self) -> None:
+        texts_to_paths(self, "visible", "infrared", "fused", "labels", "overlay")
         videos = tuple(OUTPUT_FORMATS)
         outputs = (self.fused, videos), (self.overlay, videos), (self.labels, (".mkv",))
         taken = [self.visible, self.infrared]

@@ -250,7 +250,7 @@ def test_equal_texts_are_marked_equally() -> None:
 
 def test_saved_files(tmp_path: Path) -> None:
     table = make()
-    table.save(tmp_path)
+    table.save(str(tmp_path))
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["methods"] == table.to_dict()
     assert (summary["protocol"], summary["images"]) == (table.protocol, len(table.images))

@@ -102,9 +102,12 @@ class TestFuseFiles:
         check(job)
         assert model.batches == [(1, 3, 32, 32)]  # padded to the model's minimum
 
-    def test_label_map_and_overlay(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("kind", [Path, str])
+    def test_label_map_and_overlay(self, tmp_path: Path, kind: type) -> None:
         plain = make_job(tmp_path, "plain")
-        job = FusionJob(plain.pair, plain.fused, tmp_path / "labels.png", tmp_path / "overlay.png")
+        pair = ImagePair("plain", kind(plain.pair.visible), kind(plain.pair.infrared))
+        outputs = (kind(tmp_path / name) for name in ("plain_fused.png", "labels.png", "overlay.png"))
+        job = FusionJob(pair, *outputs)
         assert run([job], BrighterOfBoth())["plain"].error is None
         expected = read_pixels(job.pair.infrared) > read_pixels(job.pair.visible)
         np.testing.assert_array_equal(read_pixels(tmp_path / "labels.png"), expected)

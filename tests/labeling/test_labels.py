@@ -45,7 +45,7 @@ def test_writes_the_masks_of_the_method(pairs: list[ImagePair], tmp_path: Path) 
         seen.append((visible_values[:, 0, 0].tolist(), infrared_values.shape, float(infrared_values[0, 0, 0])))
         return left_half(visible_values, infrared_values, boxes)
 
-    results = list(write_labels(pairs, tmp_path / "new" / "labels", method, ignore_doubtful=False))
+    results = list(write_labels(pairs, str(tmp_path / "new" / "labels"), method, ignore_doubtful=False))
     assert [(result.pair, result.report, result.error) for result in results] == [
         (pair, MaskReport(1, 1, 0), None) for pair in pairs
     ]

@@ -15,7 +15,7 @@ HEIGHT, WIDTH = 48, 72
 STEMS = ("rendered_9999", "rendered_10000")
 
 
-def write(folder: Path, count: int = 1, seed: int = 0) -> list[str]:
+def write(folder: Path | str, count: int = 1, seed: int = 0) -> list[str]:
     return write_scenes(folder, count, seed, HEIGHT, WIDTH)
 
 
@@ -23,7 +23,7 @@ def write(folder: Path, count: int = 1, seed: int = 0) -> list[str]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two scenes in a folder two levels below any that exists."""
     folder = tmp_path_factory.mktemp("samples") / "new" / "scenes"
-    assert write(folder, count=2, seed=9999) == [f"{stem}.png" for stem in STEMS]
+    assert write(str(folder), count=2, seed=9999) == [f"{stem}.png" for stem in STEMS]
     return folder
 
 

@@ -33,6 +33,8 @@ def test_other_names_of_an_input_are_refused(tmp_path: Path) -> None:
 def test_refused(outputs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         VideoJob(Path("visible.mp4"), Path("infrared.mp4"), **{kind: Path(path) for kind, path in outputs.items()})
+    with pytest.raises(ValueError, match=message):
+        VideoJob("visible.mp4", "infrared.mp4", **outputs)
 
 
 @pytest.mark.parametrize(
