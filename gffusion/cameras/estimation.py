@@ -96,7 +96,7 @@ def estimate_rig(
         orientation: How the infrared camera is mounted. The rig is for its images as they are.
 
     Raises:
-        ValueError: If there is no pair, the sizes of the pairs differ, images are smaller than 48 pixels, or the
+        ValueError: If there is no pair, or something else, the sizes of the pairs differ, images are smaller than 48 pixels, or the
             transform is unknown.
 
     Examples:
@@ -106,6 +106,7 @@ def estimate_rig(
         >>> estimate.sure, (estimate.rig.to_pixels((120, 160), (100, 130)) @ (20, 10, 1)).round(0) + 0.0
         (True, array([0., 0., 1.]))
     """
+    pairs = list(pairs)
     _check_arguments(pairs, transform)
     size, infrared_size = pairs[0][0].shape[:2], pairs[0][1].shape[:2]
     measured = [
@@ -180,6 +181,13 @@ def _count(pairs: int) -> str:
 def _check_arguments(pairs: Sequence[PairArrays], transform: str) -> None:
     if transform not in PARAMETERS:
         raise ValueError(f"`transform` (--transform) must be one of {', '.join(PARAMETERS)}, got {transform!r}")
+    wrong = [pair for pair in pairs if not _is_pair(pair)]
+    if wrong:
+        kinds = [type(item).__name__ for item in (wrong[0] if isinstance(wrong[0], tuple | list) else wrong[:1])]
+        raise ValueError(
+            "`pairs` must be a list of (visible, infrared, missing), two arrays and a mask or None, got one of "
+            f"{', '.join(kinds[:4])}: take `pair[:3]` of what `read_pair` returns"
+        )
     if not pairs:
         raise ValueError("a rig is estimated from at least one pair, got none")
     sizes = sorted({(pair[0].shape[:2], pair[1].shape[:2]) for pair in pairs})
@@ -191,6 +199,12 @@ def _check_arguments(pairs: Sequence[PairArrays], transform: str) -> None:
     smallest = min(min(shape) for shape in sizes[0])
     if smallest < _SMALLEST:
         raise ValueError(f"images need at least {_SMALLEST} pixels per side to be aligned, got {smallest}")
+
+
+def _is_pair(pair: Any) -> bool:
+    return (
+        isinstance(pair, tuple | list) and len(pair) == 3 and all(isinstance(image, np.ndarray) for image in pair[:2])
+    )
 
 
 def _find_candidates(pairs: Sequence[EdgePair], transform: Transform, start: Rig | None) -> list[Fit]:

@@ -21,7 +21,7 @@ from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProc
 from gffusion.models.gffusion.image_sizes import MIN_SIZE
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.utils.atomic import replace_file
-from gffusion.zoo.checks import check_model_object
+from gffusion.zoo.checks import check_model_object, check_processor_object
 
 from .graph import FusionGraph
 from .metadata import describe_file
@@ -69,6 +69,7 @@ def export_model(
         ImportError: If a package for ONNX files is missing.
     """
     check_model_object(model)
+    check_processor_object(image_processor)
     output = Path(output)
     check_export(output, dtype, overwrite)
     check_model(model, name, segment, dtype)

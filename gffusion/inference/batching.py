@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 
 
-def check_batch_size(batch_size: Any) -> None:
-    """Raise ValueError unless a batch size is a whole number of at least 1.
+def check_batch_size(batch_size: Any, argument: str = "batch_size") -> None:
+    """Raise ValueError unless a batch size, or another number that an argument gives, is a whole number of at least 1.
 
     Examples:
         >>> check_batch_size(4)
     """
     if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
-        raise ValueError(f"`batch_size` must be a whole number of at least 1, got {batch_size!r}.")
+        raise ValueError(f"`{argument}` must be a whole number of at least 1, got {batch_size!r}.")
 
 
 def batch_by_size(

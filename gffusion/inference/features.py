@@ -46,7 +46,7 @@ def extract_features(model: GFFusionModel, image_processor: GFFusionImageProcess
         pair: The pair, as [`read_pair`][gffusion.data.read_pair] returns it.
 
     Raises:
-        ValueError: If `model` is no GFFusionModel, or the images cannot be fused.
+        ValueError: If `model`, `image_processor` or `pair` is something else, or the images cannot be fused.
 
     Examples:
         >>> from gffusion import create_model, load_image_processor
@@ -57,6 +57,10 @@ def extract_features(model: GFFusionModel, image_processor: GFFusionImageProcess
         160
     """
     check_model_object(model)
+    if not isinstance(pair, PairImages):
+        raise ValueError(
+            f"`pair` must be one that `read_pair` returns, got a {type(pair).__name__}: `PairImages(visible, infrared)` makes one of arrays."
+        )
     [prediction] = predict(model, image_processor, [pair], model.config.use_segmenter)
     options = [pair.adapt(image_processor.infrared_options)]
     given: dict[str, Any] = {"infrared_options": options, "missing": [pair.missing], "infrared_luma": True}

@@ -23,7 +23,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.utils.memory import memory_errors
 from gffusion.utils.notes import about
 from gffusion.utils.prefetch import map_in_order
-from gffusion.zoo.checks import check_model_object
+from gffusion.zoo.checks import check_model_object, check_processor_object
 
 from .batching import batch_by_size, check_batch_size
 from .file_jobs import FusionJob, FusionResult, ReadJob, WriteJob, count_workers, read_job, start_workers, write_job
@@ -59,11 +59,15 @@ def fuse_files(
             [`count_workers`].
 
     Raises:
-        ValueError: If `model` is no model of this package, or `batch_size` no whole number of at least 1.
+        ValueError: If `model` or `image_processor` is none of this package, or `batch_size` or `workers` no whole number of at
+            least 1.
         OSError: If a process of the executor was ended.
     """
     check_model_object(model, can_be_exported=True)
+    check_processor_object(image_processor)
     check_batch_size(batch_size)
+    if not isinstance(workers, Executor | None):
+        check_batch_size(workers, "workers")
     read_options = read_options or ReadOptions()
     with ExitStack() as stack:
         if not isinstance(workers, Executor):

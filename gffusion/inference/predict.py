@@ -21,7 +21,7 @@ from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProc
 from gffusion.models.gffusion.infrared_options import InfraredOptions, check_options
 from gffusion.models.gffusion.input_checks import check_inputs
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput, ProjectedSemantics
-from gffusion.zoo.checks import check_model_object, is_exported
+from gffusion.zoo.checks import check_model_object, check_processor_object, is_exported
 
 from .cpu_funet import CpuFuNet
 from .cuda_graphs import can_use_graphs, fuse_on_gpu
@@ -104,7 +104,7 @@ def predict(
             did so.
 
     Raises:
-        ValueError: If `pairs` is no list of pairs or empty, images or masks do not fit together, an infrared image has colors
+        ValueError: If `model` or `image_processor` is something else, `pairs` is no list of pairs or empty, images or masks do not fit together, an infrared image has colors
             of no known palette, a result is not finite, the model is in training mode, or `row_bands` is given for an exported file or a model with a `forward` of its own.
 
     Examples:
@@ -119,6 +119,7 @@ def predict(
     if isinstance(infrared_options, Iterator):
         infrared_options = list(infrared_options)
     _check_arguments(model, pairs, row_bands, infrared_options)
+    check_processor_object(image_processor)
     infrared_options = adapt_options(infrared_options, image_processor, pairs)
     images, masks = to_arrays(pairs, missing, infrared_luma)
     run = run_alone if model.device.type == "cpu" else operator.call  # small operations, which threads would wait for

@@ -1,6 +1,6 @@
 """Segment images that any method fused, to compare methods by one segmenter."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProc
 from gffusion.models.gffusion.infrared_options import InfraredOptions, check_options
 from gffusion.models.gffusion.infrared_values import to_visible_values
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
-from gffusion.zoo.checks import check_model_object
+from gffusion.zoo.checks import check_model_object, check_processor_object
 
 from .pair_arrays import adapt_options, list_pairs, to_arrays
 from .predict import crop_labels, predict_labels, predict_logits
@@ -38,7 +38,7 @@ def check_segmenter(model: Any) -> None:
 def segment_fused(
     model: GFFusionModel,
     image_processor: GFFusionImageProcessor,
-    fused: Sequence[Any],
+    fused: Iterable[Any],
     pairs: Sequence[tuple[Any, Any] | PairImages],
     infrared_options: Sequence[InfraredOptions] | None = None,
 ) -> list[NDArray[np.uint8]]:
@@ -53,7 +53,7 @@ def segment_fused(
         infrared_options: As for [`predict`].
 
     Raises:
-        ValueError: If the model cannot segment fused images, numbers or sizes of the images differ, or images are those that
+        ValueError: If the model cannot segment fused images, `image_processor` or `fused` is something else, numbers or sizes of the images differ, or images are those that
             [`predict`] refuses.
 
     Examples:
@@ -64,7 +64,8 @@ def segment_fused(
         (48, 64)
     """
     check_segmenter(model)
-    pairs = list_pairs(pairs)
+    check_processor_object(image_processor)
+    pairs, fused = list_pairs(pairs), _list_images(fused)
     if infrared_options is not None:
         check_options(infrared_options, len(pairs))
     if not pairs or len(fused) != len(pairs):
@@ -82,6 +83,12 @@ def segment_fused(
     outputs = GFFusionOutput(fused_values=values, logits=predict_logits(model, values, inputs["visible_values"]))
     classes = predict_labels(model, outputs, **inputs)
     return crop_labels(classes, [visible.shape[:2] for visible, _ in images])
+
+
+def _list_images(fused: Any) -> list[Any]:
+    if not isinstance(fused, Iterable):
+        raise ValueError(f"`fused` must be a list of images, one for each pair, got a {type(fused).__name__}.")
+    return list(fused)
 
 
 def _to_color(fused: NDArray[Any], visible: NDArray[Any]) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ from gffusion.models.gffusion.image_arrays import to_array
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions, Limits
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
-from gffusion.zoo.checks import check_model_object
+from gffusion.zoo.checks import check_model_object, check_processor_object
 
 from .semantics import SemanticRefresh, check_refresh
 
@@ -114,6 +114,7 @@ class FrameFuser:
         patience: int = 0,
     ) -> None:
         check_model_object(model, can_be_exported=True)
+        check_processor_object(image_processor)
         if not isinstance(read_options, ReadOptions | None):
             raise TypeError(
                 f"`read_options` must be ReadOptions, such as ReadOptions(align=Rig.load(...)), got {type(read_options).__name__}"

@@ -32,7 +32,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.utils.atomic import is_written
 from gffusion.utils.notes import name_first
 from gffusion.utils.prefetch import map_in_order
-from gffusion.zoo.checks import check_model_object
+from gffusion.zoo.checks import check_model_object, check_processor_object
 from gffusion.zoo.digest import digest_weights
 
 from .folders import StoredFrame, decode_infrared_frame, decode_visible_frame, name_frame, open_sources
@@ -102,6 +102,7 @@ def fuse_video(
     Errors after the segments of this call were found have `finished_frames`, the number of frames after which it continues.
     """
     check_model_object(model, can_be_exported=True)
+    check_processor_object(image_processor)
     check_time_offset(time_offset)
     check_batch_size(batch_size)
     check_refresh(model, semantic_every)

@@ -1,4 +1,4 @@
-"""Validate `model` arguments."""
+"""Validate `model` and `image_processor` arguments."""
 
 import os
 from typing import Any
@@ -24,6 +24,15 @@ def check_model_object(model: Any, can_be_exported: bool = False) -> None:
     if can_be_exported:
         allowed += ", or an OnnxModel"
     raise ValueError(f"`model` must be {allowed}, got {_describe(model)}: {_advise(model)}.")
+
+
+def check_processor_object(image_processor: Any) -> None:
+    """Raise ValueError unless this is a [`GFFusionImageProcessor`], also of a class of remote code."""
+    if isinstance(image_processor, type) or not hasattr(image_processor, "post_process_fusion"):
+        raise ValueError(
+            "`image_processor` must be a GFFusionImageProcessor, as `load_image_processor` and `GFFusionImageProcessor.from_pretrained` "
+            f"return it, got {_describe(image_processor)}."
+        )
 
 
 def check_can_be_saved(model: Any) -> None:

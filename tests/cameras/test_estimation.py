@@ -167,6 +167,14 @@ def test_wrong_arguments() -> None:
     pairs = make_pairs(make_matrix(), (0, 1))
     with pytest.raises(ValueError, match="at least one pair"):
         estimate_rig([])
+    visible, infrared, _ = pairs[0]
+    for wrong, kinds in (
+        ((visible, infrared), "ndarray, ndarray"),
+        ((visible, None, None), "ndarray, NoneType, NoneType"),
+        (visible, "ndarray"),
+    ):
+        with pytest.raises(ValueError, match=rf"list of \(visible, infrared, missing\).* got one of {kinds}: take"):
+            estimate_rig([wrong])  # type: ignore[list-item]
     with pytest.raises(ValueError, match=r"--transform.*rotation"):
         estimate_rig(pairs, "rotation")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="320 x 240 and 100 x 100 and also"):

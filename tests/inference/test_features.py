@@ -83,6 +83,14 @@ def test_weights_of_an_offloaded_model(tiny_model: Callable[..., GFFusionModel],
     assert get_layer_weights(cpu_offload(model, execution_device="cpu")) == expected
 
 
+def test_other_pairs_are_refused(pair: PairImages) -> None:
+    for other in (pair[:2], [pair]):
+        with pytest.raises(
+            ValueError, match=rf"`pair` must be one that `read_pair` returns, got a {type(other).__name__}"
+        ):
+            extract_features(create_model("gffusion-live"), load_image_processor("gffusion-live"), other)  # type: ignore[arg-type]
+
+
 def test_of_a_model_without_encoders(pair: PairImages) -> None:
     model = create_model("gffusion-live")
     features = extract_features(model, load_image_processor("gffusion-live"), pair)

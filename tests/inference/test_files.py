@@ -215,6 +215,11 @@ class TestFuseFiles:
         with pytest.raises(ValueError, match=f"`batch_size` must be a whole number of at least 1, got {batch_size!r}"):
             run([make_job(tmp_path, "pair")], BrighterOfBoth(), batch_size)
 
+    @pytest.mark.parametrize("workers", [0, -1, 1.5, "2", True])
+    def test_number_of_workers_must_be_positive(self, workers: Any) -> None:
+        with pytest.raises(ValueError, match=f"`workers` must be a whole number of at least 1, got {workers!r}"):
+            next(fuse_files([], BrighterOfBoth(), GFFusionImageProcessor(), workers=workers))
+
     def test_nothing_to_do(self) -> None:
         assert run([], BrighterOfBoth()) == {}
 

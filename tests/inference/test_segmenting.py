@@ -136,6 +136,14 @@ def test_refused(
 def test_one_image_for_each_pair(tiny_model: TinyModel, pairs: list[Pair]) -> None:
     with pytest.raises(ValueError, match="one fused image for each pair, got 1 for 2 pairs"):
         segment_fused(tiny_model().eval(), GFFusionImageProcessor(), [pairs[0][0]], pairs)
+    with pytest.raises(ValueError, match="`fused` must be a list of images, one for each pair, got a NoneType"):
+        segment_fused(tiny_model().eval(), GFFusionImageProcessor(), None, pairs)  # type: ignore[arg-type]
+    model = tiny_model().eval()
+    maps = [
+        segment_fused(model, GFFusionImageProcessor(), images, pairs)
+        for images in ([pair[0] for pair in pairs], (pair[0] for pair in pairs))
+    ]
+    np.testing.assert_array_equal(*maps)
     frames = [PairImages(*pair) for pair in pairs]
     with pytest.raises(ValueError, match="`infrared_options` must have one entry per pair, got 1 for 2 pairs"):
         segment_fused(tiny_model().eval(), GFFusionImageProcessor(), frames, frames, [InfraredOptions()])

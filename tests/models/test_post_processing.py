@@ -133,6 +133,18 @@ class TestPostProcessFusion:
         with pytest.raises(ValueError, match=r"Cannot crop 41 x 48 from a model output of \(40, 48\)"):
             fuse(np.zeros((41, 48), np.uint8))
 
+    @pytest.mark.parametrize("kind", [torch.Tensor, tuple, dict])
+    def test_other_outputs(self, kind: type) -> None:
+        values = torch.from_numpy(FUSED)
+        outputs = {torch.Tensor: values, tuple: (values,), dict: {"fused_values": values}}[kind]
+        processor = GFFusionImageProcessor()
+        for call in (
+            lambda: processor.post_process_fusion(outputs, (COLOR, FLAT)),
+            lambda: processor.post_process_semantic_segmentation(outputs),
+        ):
+            with pytest.raises(ValueError, match=f"`outputs` must be a GFFusionOutput, .*, got a {kind.__name__}"):
+                call()
+
     def test_values_that_are_not_finite_are_no_image(self) -> None:
         damaged = FUSED.copy()
         damaged[..., 0, 0] = np.nan

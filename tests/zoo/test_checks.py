@@ -26,6 +26,7 @@ from gffusion.inference.features import extract_features, get_layer_weights
 from gffusion.inference.files import fuse_files
 from gffusion.inference.measuring import measure_pair
 from gffusion.inference.predict import predict, run_model
+from gffusion.inference.segmenting import segment_fused
 from gffusion.training import load_head
 from gffusion.video.fuser import FrameFuser
 from gffusion.video.fusing import fuse_video
@@ -59,6 +60,26 @@ def test_other_networks(entry: str) -> None:
     for other in (nn.Conv2d(3, 1, 3), "gffusion-tiny", None):
         with pytest.raises(ValueError, match=r"`model` must be a GFFusionModel, as `create_model` .*, got"):
             ENTRIES[entry](other)
+
+
+PROCESSOR_ENTRIES: dict[str, Callable[[GFFusionModel, Any], Any]] = {
+    "predict": lambda model, processor: predict(model, processor, [PAIR]),
+    "segment_fused": lambda model, processor: segment_fused(model, processor, [PAIR[0]], [PAIR]),
+    "fuse_files": lambda model, processor: list(fuse_files([], model, processor)),
+    "extract_features": lambda model, processor: extract_features(model, processor, PairImages(*PAIR)),
+    "FrameFuser": FrameFuser,
+    "FusionStream": FusionStream,
+    "fuse_video": lambda model, processor: fuse_video(VideoJob("a.mp4", "b.mp4", "c.mp4"), model, processor),
+    "export_model": lambda model, processor: export_model(model, processor, "model.onnx", name="mine"),
+}
+
+
+@pytest.mark.parametrize("entry", PROCESSOR_ENTRIES)
+def test_other_processors(entry: str, tiny_model: Callable[..., GFFusionModel]) -> None:
+    model = tiny_model().eval()
+    for other in (None, model, "gffusion-tiny", GFFusionImageProcessor):
+        with pytest.raises(ValueError, match=r"`image_processor` must be a GFFusionImageProcessor, .*, got"):
+            PROCESSOR_ENTRIES[entry](model, other)
 
 
 class Foreign(nn.Module):

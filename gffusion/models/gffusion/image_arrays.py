@@ -73,6 +73,20 @@ def to_array(image: Image, name: str) -> NDArray[Any]:
     return array
 
 
+def take_output(outputs: Any, name: str) -> Tensor:
+    """Return `fused_values` or `logits` of what the model returned; raise ValueError for anything else, or if there are none."""
+    if not hasattr(outputs, name):
+        raise ValueError(
+            f"`outputs` must be a GFFusionOutput, as the model returns it with `return_dict=True`, got a {type(outputs).__name__}."
+        )
+    values = getattr(outputs, name)
+    if values is None:
+        raise ValueError(
+            f"The output has no {name}{': call the model with `segment=True`' if name == 'logits' else ''}."
+        )
+    return values  # type: ignore[no-any-return]
+
+
 def _convert_tensor(tensor: Tensor, name: str) -> NDArray[Any]:
     tensor = tensor.detach()
     tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor

@@ -16,7 +16,7 @@ from transformers.image_processing_base import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import TensorType, logging
 
-from .image_arrays import Image, as_pairs, to_array
+from .image_arrays import Image, as_pairs, take_output, to_array
 from .image_ops import restore_color, rgb_to_luma
 from .image_sizes import ALIGN_FIRST, MIN_SIZE, check_same_size, check_size_divisor
 from .infrared_options import OPTION_NAMES, Agc, InfraredOptions, InfraredRange, check_options
@@ -253,13 +253,15 @@ class GFFusionImageProcessor(BaseImageProcessor):
             gray, because Pillow does not support 16-bit color; use `"np"` for 16-bit color.
 
         Raises:
-            ValueError: If the number of images is not that of the batch, an image is larger than the output, or a value is
+            ValueError: If `outputs` is something else, the number of images is not that of the batch, an image is larger than the output, or a value is
                 not finite. If no usual `size_divisor` gives the output's size, there is a warning.
         """
         if output_type not in ("pil", "np", "pt"):
             raise ValueError(f'`output_type` must be "pil", "np" or "pt", got {output_type!r}.')
         pairs = as_pairs(images)
-        fused_values = outputs.fused_values.detach().float()  # colored and rounded where it is, on a GPU or CPU
+        fused_values = (
+            take_output(outputs, "fused_values").detach().float()
+        )  # colored and rounded where it is, on a GPU or CPU
         if len(pairs) != len(fused_values):
             raise ValueError(f"`outputs` holds {len(fused_values)} pairs, but `images` holds {len(pairs)}.")
         if not fused_values.sum().isfinite():  # values are in [0, 1]
@@ -296,12 +298,10 @@ class GFFusionImageProcessor(BaseImageProcessor):
             One int64 tensor (height, width) of class ids per pair.
 
         Raises:
-            ValueError: If there are no logits, the number of `target_sizes` or `images` is not that of the batch, or an image is
+            ValueError: If `outputs` is something else or has no logits, the number of `target_sizes` or `images` is not that of the batch, or an image is
                 larger than the output. If no usual `size_divisor` gives the output's size, there is a warning.
         """
-        if outputs.logits is None:
-            raise ValueError("The output has no logits: call the model with `segment=True`.")
-        logits = list(outputs.logits)  # (B, num_labels, H, W) -> B times (num_labels, H, W)
+        logits = list(take_output(outputs, "logits"))  # (B, num_labels, H, W) -> B times (num_labels, H, W)
         if images is not None:
             pairs = as_pairs(images)
             if len(pairs) != len(logits):
