@@ -28,7 +28,7 @@ def test_part_lies_inside_the_image_where_details_differ_not_brightness(corner: 
         (np.full((40, 60), 0.4, np.float32), 102),
         (np.full((40, 60, 3), 90, np.uint8), 90),
         (np.full((40, 60, 1), 90, np.uint8), 90),
-        (np.full((40, 60), 128 * 257, ">u2"), 128),
+        (np.full((40, 60), 90 * 257, ">u2"), 90),
         (Image.new("L", (60, 40), 90), 90),
     ],
 )
