@@ -30,6 +30,7 @@ class ImageSlider:
         ValueError: If there are fewer than two images, their sizes differ, values are out of range, or a name is unknown.
 
     Examples:
+        >>> import numpy as np
         >>> slider = ImageSlider({"visible": np.zeros((32, 48)), "fused": np.ones((32, 48))})
         >>> "<figure" in slider.to_html(), slider.left, slider.right
         (True, 'visible', 'fused')
