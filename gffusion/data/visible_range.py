@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 VisibleRange = tuple[float, float]
 
-_LARGEST_OF_14_BITS = 1 << 14
+_MIN_BITS, _LARGEST_OF_14_BITS = 8, 1 << 14
 # Of 500 visible images of MSRS, M3SVD and RoadScene, many of them at night, none ends below half of the range.
 _MIN_USED, _MAX_USED = 1 / 256, 0.5
 _WRONG_SHARE = 0.99  # of black or white pixels: a few have other values in any unit, such as 0
@@ -145,10 +145,10 @@ def _note_wrong_unit(mapped: NDArray[Any], white: int) -> tuple[str, ...]:
 
 
 def count_used_bits(image: NDArray[Any]) -> int | None:
-    """Return the number of bits of a camera with 10 to 14 whose values were not scaled to 16; `None` for other images."""
-    if image.dtype != np.uint16 or not 255 < (largest := int(image.max())) < _LARGEST_OF_14_BITS:
+    """Return the number of bits, 8 to 14, of values that were not scaled to 16; `None` for other images and black ones."""
+    if image.dtype != np.uint16 or not 0 < (largest := int(image.max())) < _LARGEST_OF_14_BITS:
         return None
-    return largest.bit_length()
+    return max(largest.bit_length(), _MIN_BITS)
 
 
 def _note_unused_range(image: NDArray[Any]) -> tuple[str, ...]:

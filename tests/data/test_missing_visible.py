@@ -94,7 +94,8 @@ def test_tag_of_the_file(tmp_path: Path, kind: str, dtype: Any, value: int, no_d
 @pytest.mark.parametrize("kind", ["path", "content"])
 @pytest.mark.parametrize(("dtype", "no_data"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, -9999)])
 def test_rows_are_read_as_folders(tmp_path: Path, caplog: Any, kind: str, dtype: Any, no_data: int) -> None:
-    image, _ = _draw(dtype, 90 if dtype != np.float32 else 0.5, no_data, (48, 64, 3))
+    level = {np.uint8: 90, np.uint16: 90 * 257, np.float32: 0.5}[dtype]
+    image, _ = _draw(dtype, level, no_data, (48, 64, 3))
     for name in ("visible", "infrared"):
         (tmp_path / name).mkdir()
     file = tmp_path / "visible" / "1.tif"

@@ -395,14 +395,15 @@ def test_sizes_need_files_with_an_end(tmp_path: Path, suffix: str, monkeypatch: 
     assert read_pair_size(*files, ReadOptions()) == (30, 40)
 
 
-@pytest.mark.parametrize(("largest", "bits"), [(4095, 12), (16383, 14), (16384, None), (255, None)])
+@pytest.mark.parametrize(("largest", "bits"), [(1, 8), (255, 8), (4095, 12), (16383, 14), (16384, None), (0, None)])
 def test_visible_values_of_few_bits_are_noted(tmp_path: Path, largest: int, bits: int | None) -> None:
     """As cameras of 12 bits store them in 16 bits, where they look black."""
     visible = np.linspace(0, largest, 48 * 64).reshape(48, 64).astype(np.uint16)
     write_image(tmp_path / "visible.png", visible)
     write_image(tmp_path / "infrared.png", np.tile(np.arange(64, dtype=np.uint8), (48, 1)))
     notes = read_pair(tmp_path / "visible.png", tmp_path / "infrared.png").notes
-    advice = f"set `visible_range=(0, {largest})` (--visible-range 0,{largest})"
+    end = max(largest, 255)
+    advice = f"set `visible_range=(0, {end})` (--visible-range 0,{end})"
     expected = f"the visible image has 16 bits but uses {bits}: if it looks too dark, {advice}"
     assert (expected in notes) == (bits is not None)
     assert bits is not None or not notes

@@ -201,12 +201,15 @@ def test_visible_arrays_of_few_bits_are_logged(
     visible, infrared = np.tile(np.arange(64, dtype=np.uint16), (48, 1)), np.zeros((48, 64), np.uint8)
     infrared[:, 20:] = 200
     fuse = ImageFusionPipeline(model=model, image_processor=processor) if as_pipeline else None
-    for factor in (1000, 65, 4):  # to 63000, to 4095, and to 252, which are few gray levels
+    for factor in (1000, 65, 4, 0):  # to 63000, to 4095, to 252, and black
         pair = visible * np.uint16(factor), infrared
         predict(model, processor, [pair]) if fuse is None else fuse(pair)
-    (text,) = [text for text in caplog.messages if "16 bits but uses" in text]
-    advice = "set `visible_range=(0, 4095)` (--visible-range 0,4095)" if as_pipeline else "multiply its values by 16"
-    assert text.endswith(f"uses 12: if it looks too dark, {advice}")
+    texts = [text for text in caplog.messages if "16 bits but uses" in text]
+    for text, (bits, end, factor) in zip(texts, [(12, 4095, 16), (8, 255, 256)], strict=True):
+        advice = f"set `visible_range=(0, {end})` (--visible-range 0,{end})"
+        assert text.endswith(
+            f"uses {bits}: if it looks too dark, {advice if as_pipeline else f'multiply its values by {factor}'}"
+        )
 
 
 def test_default_type_of_torch_does_not_matter() -> None:

@@ -65,6 +65,7 @@ GRAY_FORMS: dict[str, Any] = {
     "tensor_uint16": torch.from_numpy(GRAY * WIDE),
     "pil": PIL.Image.fromarray(GRAY),
     "pil_la": PIL.Image.fromarray(with_alpha(GRAY[..., None])),
+    "pil_premultiplied": PIL.Image.fromarray(GRAY).convert("LA").convert("La"),
     "pil_i16": PIL.Image.fromarray(GRAY * WIDE),
     "pil_i": PIL.Image.fromarray(GRAY.astype(np.int32) * WIDE),
     "pil_f": PIL.Image.fromarray((GRAY / 255).astype(np.float32)),
@@ -100,6 +101,13 @@ class TestForms:
             height, width = expected.shape[1:]
             values, _ = process(image, np.zeros((height, width), np.uint8))
             np.testing.assert_allclose(values[:, :height, :width], expected / 255, atol=1e-6)
+
+    def test_integers_of_pillow_are_those_of_arrays(self) -> None:
+        counts = GRAY.astype(np.int32) * 400 - 4000  # negative, and beyond 16 bits
+        arrays, images = (
+            process(COLOR, image, infrared_range=[-4000, 98000]) for image in (counts, PIL.Image.fromarray(counts))
+        )
+        np.testing.assert_array_equal(images[1], arrays[1])
 
     def test_16_bits_are_kept(self) -> None:
         ramp = np.arange(40 * 48, dtype=np.uint16).reshape(40, 48) * 34
@@ -173,7 +181,14 @@ REFUSED = {
     "nan_infrared": ((COLOR, NAN), "infrared image .* got nan to nan.*Replace NaN"),
     "other_size": ((COLOR, GRAY[:, :-2]), "visible image measures 48 x 40 pixels, but the infrared image 46 x 40"),
     "turned": ((COLOR, with_orientation(GRAY, 6)), "48 x 40 pixels, but the infrared image 40 x 48"),
-    "beyond_16_bits": ((COLOR, PIL.Image.fromarray(GRAY.astype(np.int32) * 1000)), "infrared .* beyond 16 bits"),
+    "beyond_16_bits": (
+        (COLOR, PIL.Image.fromarray(GRAY.astype(np.int32) * 1000)),
+        r"values in \[0, 1\].*, got 0 to .*infrared_range=",
+    ),
+    "8 bits as PIL integers": (
+        (PIL.Image.fromarray(GRAY).convert("I"), GRAY),
+        "visible image has int32 values .*convert it to uint8",
+    ),
 }
 
 

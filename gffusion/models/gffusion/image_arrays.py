@@ -55,7 +55,7 @@ def to_array(image: Image, name: str) -> NDArray[Any]:
             name.
     """
     if isinstance(image, PIL.Image.Image):
-        array = _convert_pil(PIL.ImageOps.exif_transpose(image), name)
+        array = _convert_pil(PIL.ImageOps.exif_transpose(image))
     elif isinstance(image, Tensor):
         array = _channels_last(_convert_tensor(image, name), name, prefer_first=True)
     elif isinstance(image, np.ndarray):
@@ -125,14 +125,11 @@ def _narrow_integers(array: NDArray[Any], name: str) -> NDArray[Any]:
     return array.astype(np.uint16)
 
 
-def _convert_pil(image: PIL.Image.Image, name: str) -> NDArray[Any]:
-    if image.mode.startswith("I"):  # "I;16" and its variants, or 32-bit integers that hold 16-bit data
-        array = np.asarray(image)
-        if array.size and (array.min() < 0 or array.max() > 65535):
-            raise ValueError(f"The {name} image has values from {array.min()} to {array.max()}, beyond 16 bits.")
-        return array.astype(np.uint16)
-    if image.mode == "F":
+def _convert_pil(image: PIL.Image.Image) -> NDArray[Any]:
+    if image.mode.startswith(("I", "F")):  # "I;16" and its variants, 32-bit integers, and floating-point values
         return np.asarray(image)
+    if image.mode == "La":  # which Pillow only converts back
+        image = image.convert("LA")
     return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
 
 
