@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gffusion.models.gffusion.array_checks import check_mask, unmask
 from gffusion.models.gffusion.image_sizes import check_same_size
 
 from .rig import ASPECT_TOLERANCE, Rig, describe_size
-from .warping import AlignedImages, Reference, apply_rig
+from .warping import AlignedImages, Reference, apply_rig, check_reference
 
 if TYPE_CHECKING:
     from .estimation import PairArrays, RigEstimate
@@ -45,8 +46,8 @@ def align_images(
         The images, and notes for the user.
 
     Raises:
-        ValueError: If the sizes differ and `align` is `"none"`, or the rig does not fit the images or cannot be
-            estimated.
+        ValueError: If the sizes differ and `align` is `"none"`, the rig does not fit the images or cannot be estimated, an
+            option is unknown, an image is a masked array, or the mask is not bool or has another size.
 
     Examples:
         >>> pair = np.zeros((480, 640, 3), np.uint8), np.zeros((240, 320), np.uint16)
@@ -54,6 +55,10 @@ def align_images(
         >>> aligned.infrared.shape, notes
         ((480, 640), ())
     """
+    visible, infrared = unmask(visible, "visible"), unmask(infrared, "infrared")
+    check_mask(missing, infrared.shape[:2], "`missing`")
+    check_reference(reference)
+    check_align(align)
     sizes = visible.shape[:2], infrared.shape[:2]
     if align == "none":
         check_same_size(dict(zip(names, sizes, strict=True)))
@@ -62,14 +67,24 @@ def align_images(
         rig, notes = align, align.check_sizes(*sizes)
     elif align == "resize":
         rig, notes = Rig(np.eye(3)), _check_resize(sizes, names, tags)
-    elif align == "auto" and tags is not None:
+    elif tags is not None:
         rig, notes = tags, ("aligned by the tags of the file; outside of the infrared image, the visible image stays",)
-    elif align == "auto":
+    else:
         estimate = estimate_sure([(visible, infrared, missing)])
         rig, notes = estimate.rig, (f"aligned by an estimated {estimate.describe()}",)
-    else:
-        raise ValueError(f'align must be "none", "resize", "auto" or a Rig, got {align!r}')
     return apply_rig(visible, infrared, missing, rig, reference, crop), notes
+
+
+def check_align(align: Any) -> None:
+    """Raise ValueError if images cannot be aligned in this way.
+
+    Examples:
+        >>> check_align("auto")
+    """
+    if not isinstance(align, Rig) and not (isinstance(align, str) and align in ("none", "resize", "auto")):
+        raise ValueError(
+            f'`align` must be "none", "resize", "auto" or a Rig, such as Rig.load("rig.json"), got {align!r:.200}'
+        )
 
 
 def estimate_sure(pairs: Sequence["PairArrays"]) -> "RigEstimate":

@@ -7,7 +7,9 @@ import numpy as np
 import scipy  # imports ndimage on first use, which takes a quarter of a second
 from numpy.typing import NDArray
 
-from .missing import Mask, fill_missing, unmask
+from gffusion.models.gffusion.array_checks import unmask
+
+from .missing import Mask, fill_missing
 
 # Borders, in levels of 0 to 255.
 _JPEG_LEVELS = 8.0
@@ -48,7 +50,7 @@ def find_borders(values: NDArray[Any], missing: Mask | None = None) -> Mask | No
         >>> find_borders(values)[0, [0, 19, 40]]
         array([ True,  True, False])
     """
-    values = unmask(values)
+    values = unmask(values, "infrared")
     if min(values.shape[:2]) < _MIN_LENGTH or (missing is not None and _count_edge(missing) >= _MIN_LENGTH):
         return None
     values = values if missing is None else fill_missing(values, missing)

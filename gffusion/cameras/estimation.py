@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gffusion.models.gffusion.array_checks import check_mask
+
 from .edges import EdgePair, prepare_pair
 from .orientation import ORIENTATIONS, Orientation
 from .refinement import COARSE, FINE, PARAMETERS, Fit, Transform, make_change, refine_rig
@@ -96,8 +98,8 @@ def estimate_rig(
         orientation: How the infrared camera is mounted. The rig is for its images as they are.
 
     Raises:
-        ValueError: If there is no pair, or something else, the sizes of the pairs differ, images are smaller than 48 pixels, or the
-            transform is unknown.
+        ValueError: If there is no pair, or something else, the sizes of the pairs differ, images are smaller than 48 pixels, a
+            mask is not bool or has another size, or the transform is unknown.
 
     Examples:
         >>> from scipy import ndimage
@@ -190,6 +192,8 @@ def _check_arguments(pairs: Sequence[PairArrays], transform: str) -> None:
         )
     if not pairs:
         raise ValueError("a rig is estimated from at least one pair, got none")
+    for _, infrared, missing in pairs:
+        check_mask(missing, infrared.shape[:2])
     sizes = sorted({(pair[0].shape[:2], pair[1].shape[:2]) for pair in pairs})
     if len(sizes) > 1:
         words = [f"{describe_size(visible)} and {describe_size(infrared)}" for visible, infrared in sizes[:2]]

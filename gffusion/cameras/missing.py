@@ -6,6 +6,8 @@ import numpy as np
 import scipy  # imports ndimage on first use, which takes a quarter of a second
 from numpy.typing import NDArray
 
+from gffusion.models.gffusion.array_checks import check_mask, unmask
+
 Mask = NDArray[np.bool_]
 
 # Values that mark missing pixels in many raster files (ESRI, GDAL, MODIS), and absolute zero in degrees Celsius, which
@@ -44,7 +46,7 @@ def find_missing(values: NDArray[Any], no_data: float | None = None) -> Mask | N
         >>> find_missing(np.array([[20, 0, 255]], np.uint8)) is None
         True
     """
-    values = unmask(values)
+    values = unmask(values, "infrared")
     missing = find_unset(values, no_data)
     if values.ndim == 2 and values.dtype != np.uint8:
         missing |= _find_markers(values, missing)
@@ -113,13 +115,14 @@ def fill_missing(values: NDArray[Any], missing: Mask) -> NDArray[Any]:
         missing: (H, W), True where there is no measurement.
 
     Raises:
-        ValueError: If all pixels are missing, or the array is masked.
+        ValueError: If all pixels are missing, the array is masked, or the mask is not bool or has another size.
 
     Examples:
         >>> fill_missing(np.array([[10, 0, 10]], np.uint8), np.array([[False, True, False]]))
         array([[10, 10, 10]], dtype=uint8)
     """
-    values = unmask(values)
+    values = unmask(values, "infrared")
+    check_mask(missing, values.shape[:2], "The mask of missing pixels")
     if missing.all():
         raise ValueError(
             "the infrared image has no measured pixel: all values are NaN, mark missing data, or are 0 or the largest count"
@@ -174,15 +177,6 @@ def weight_visible(missing: Mask) -> NDArray[np.float64]:
     share = np.clip((distances - 1) / width, 0, 1)
     weight: NDArray[np.float64] = share * share * (3 - 2 * share)  # smoothstep
     return weight
-
-
-def unmask(values: NDArray[Any]) -> NDArray[Any]:
-    """Return an array without the type of masked arrays, as the image processor does, whose import takes seconds."""
-    if np.ma.is_masked(values):
-        raise ValueError(
-            "The infrared image is a masked array: pass its values, image.data; its mask is what is missing."
-        )
-    return np.asarray(values)
 
 
 def _smooth_nearest(values: NDArray[Any], missing: Mask) -> NDArray[Any]:

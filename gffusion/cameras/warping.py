@@ -5,6 +5,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gffusion.models.gffusion.array_checks import check_mask, unmask
+
 from .rig import Rig
 
 Reference = Literal["visible", "infrared"]
@@ -54,7 +56,8 @@ def apply_rig(
 
     Raises:
         ValueError: If the images have no common part, or if the visible image is moved, does not cover the infrared
-            image, and `crop` is not set.
+            image, and `crop` is not set; or if `reference` is unknown, an image is a masked array, or the mask is not bool
+            or has another size.
 
     Examples:
         >>> visible, infrared = np.zeros((480, 640, 3), np.uint8), np.zeros((240, 320), np.uint16)
@@ -65,6 +68,9 @@ def apply_rig(
         >>> apply_rig(visible, infrared, None, rig, crop=True).window
         (0, 0, 240, 320)
     """
+    visible, infrared = unmask(visible, "visible"), unmask(infrared, "infrared")
+    check_mask(missing, infrared.shape[:2], "`missing`")
+    check_reference(reference)
     matrix = rig.to_pixels(visible.shape[:2], infrared.shape[:2])
     if reference == "visible":
         size = visible.shape[:2]
@@ -85,6 +91,16 @@ def apply_rig(
     part = slice(top, top + height), slice(left, left + width)
     missing = None if missing is None or not missing[part].any() else missing[part]
     return AlignedImages(visible[part], infrared[part], missing, window)
+
+
+def check_reference(reference: Any) -> None:
+    """Raise ValueError if no image of a pair has this name.
+
+    Examples:
+        >>> check_reference("infrared")
+    """
+    if reference not in REFERENCES:
+        raise ValueError(f'`reference` must be "visible" or "infrared", got {reference!r}')
 
 
 def warp_image(

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gffusion.cameras import Align, InfraredFrame, Reference, Rig, align_images
+from gffusion.cameras import Align, InfraredFrame, Reference, align_images
+from gffusion.cameras.alignment import check_align
 from gffusion.cameras.cleaning import BORDER_FILLED
 from gffusion.cameras.common_frames import note_common_frame
 from gffusion.cameras.same_images import check_different_images
 from gffusion.cameras.temperatures import TemperatureScale, check_unit
-from gffusion.cameras.warping import REFERENCES
+from gffusion.cameras.warping import check_reference
 from gffusion.models.gffusion.image_sizes import check_same_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.utils.notes import name_in_errors
@@ -132,12 +133,8 @@ class ReadOptions:
             )
 
     def __post_init__(self) -> None:
-        if not isinstance(self.align, Rig) and self.align not in ("none", "resize", "auto"):
-            raise ValueError(
-                f'`align` must be "none", "resize", "auto" or a Rig, such as Rig.load("rig.json"), got {self.align!r}'
-            )
-        if self.reference not in REFERENCES:
-            raise ValueError(f'`reference` must be "visible" or "infrared", got {self.reference!r}')
+        check_align(self.align)
+        check_reference(self.reference)
         if self.align == "none" and (self.crop or self.reference != "visible"):
             raise ValueError("`crop` and `reference` need `align` (--align resize, auto or RIG.json)")
         object.__setattr__(self, "visible_range", check_visible_range(self.visible_range))

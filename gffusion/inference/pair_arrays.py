@@ -12,6 +12,7 @@ from gffusion.cameras.cleaning import remove_colors
 from gffusion.cameras.missing import fill_missing
 from gffusion.data.reading import PairImages
 from gffusion.data.visible_range import count_used_bits
+from gffusion.models.gffusion.array_checks import check_mask
 from gffusion.models.gffusion.image_arrays import refuse_lists_of_one_modality, to_array
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions
@@ -94,7 +95,4 @@ def _check_masks(masks: Sequence[NDArray[np.bool_] | None], sizes: Sequence[tupl
             f"`missing` must be a list with one mask or None per pair, got {len(masks)} for {len(sizes)} pairs."
         )
     for mask, size in zip(masks, sizes, strict=True):
-        if mask is not None and (mask.dtype != np.bool_ or mask.shape != size):
-            raise ValueError(
-                f"A mask in `missing` must be bool of shape {size}, got {mask.dtype} of shape {mask.shape}."
-            )
+        check_mask(mask, size)

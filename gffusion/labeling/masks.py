@@ -16,6 +16,7 @@ from skimage.filters import threshold_otsu
 
 from gffusion.data.boxes import Boxes
 from gffusion.data.label_values import IGNORED
+from gffusion.models.gffusion.array_checks import check_mask
 
 from .options import FALLBACKS, SOURCES, Fallback, Source, check_choice
 
@@ -142,7 +143,8 @@ def draw_labels(
         cover an object; and the counts of objects.
 
     Raises:
-        ValueError: If `fallback` is unknown, or a class is 254 or larger.
+        ValueError: If `fallback` is unknown, a class is negative, 254 or larger, there is not one entry of `masks` per box,
+            or a mask is not bool or has not the shape of its window.
 
     Examples:
         >>> boxes = Boxes(np.array([[1, 1, 5, 4]], np.float32), np.array([2]))
@@ -151,11 +153,8 @@ def draw_labels(
         (12, MaskReport(objects=1, found=0, hidden=0, ignored=0, unseen=0.0))
     """
     check_choice("`fallback`", fallback, FALLBACKS)
-    if boxes.classes.size and boxes.classes.max() + 1 >= IGNORED:
-        raise ValueError(
-            f"box classes must be between 0 and {IGNORED - 2}, because 8-bit label maps hold class + 1 and {IGNORED} means "
-            f"ignored; got class {boxes.classes.max()}"
-        )
+    _check_classes(boxes.classes)
+    _check_masks(masks, boxes, size)
     owners = np.full(size, -1)
     doubtful = np.zeros(size, dtype=bool)
     for index in sort_by_area(boxes.coordinates)[::-1]:
@@ -177,6 +176,26 @@ def draw_labels(
     undrawn = len(masks) - found if fallback == "ignore" else 0
     hidden = len(masks) - undrawn - len(np.unique(owners[drawn]))
     return labels, MaskReport(len(masks), found, hidden, len(boxes.ignored), float(unseen.mean()))
+
+
+def _check_classes(classes: NDArray[Any]) -> None:
+    for number in map(int, (classes.min(initial=0), classes.max(initial=0))):
+        if not 0 <= number <= IGNORED - 2:
+            raise ValueError(
+                f"box classes must be between 0 and {IGNORED - 2}, because 8-bit label maps hold class + 1 and {IGNORED} means "
+                f"ignored; got class {number}"
+            )
+
+
+def _check_masks(masks: Sequence[Mask | None], boxes: Boxes, size: tuple[int, int]) -> None:
+    if len(masks) != len(boxes.coordinates):
+        raise ValueError(
+            f"`masks` must have one mask or None per box, got {len(masks)} for {len(boxes.coordinates)} boxes"
+        )
+    for number, (mask, box) in enumerate(zip(masks, boxes.coordinates, strict=True)):
+        rows, columns = find_window(box, size)
+        check_mask(mask, (rows.stop - rows.start, columns.stop - columns.start), f"`masks[{number}]`")
+    check_mask(boxes.unseen, size, "`boxes.unseen`")
 
 
 def find_window(box: Floats, size: tuple[int, int], margin: tuple[float, float] = (0, 0)) -> tuple[slice, slice]:

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from gffusion.models.gffusion.array_checks import check_mask
+
 _SQUARES = 8  # along the longer side
 _LONGEST = 960  # pixels
 
@@ -23,10 +25,14 @@ def draw_alignment(
         infrared: (H, W) or (H, W, 3), any numeric type.
         missing: (H, W), True where the infrared image has no measurement, or `None`.
 
+    Raises:
+        ValueError: If the mask is not bool or has another size.
+
     Examples:
         >>> draw_alignment(np.zeros((48, 64, 3), np.uint8), np.eye(48, 64)).size
         (136, 48)
     """
+    check_mask(missing, visible.shape[:2], "`missing`")
     missing = np.zeros(visible.shape[:2], np.bool_) if missing is None else missing
     base = _stretch(visible if visible.ndim == 3 else np.repeat(visible[..., None], 3, axis=-1))
     thermal = _stretch(infrared.mean(axis=-1) if infrared.ndim == 3 else infrared, ~missing)

@@ -1,6 +1,7 @@
 """Warping of images, compared with scikit-image and with known positions."""
 
 import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -267,7 +268,38 @@ class TestAlignImages:
         with pytest.raises(ValueError, match="another camera"):
             align_images(self.visible, np.ones((24, 24)), align=rig)
 
-    @pytest.mark.parametrize("align", ["Auto", "", "rig.json", None])
+    @pytest.mark.parametrize("align", ["Auto", "", "rig.json", None, np.eye(3)])
     def test_other_words_are_refused(self, align: Any) -> None:
-        with pytest.raises(ValueError, match="align must be"):
+        with pytest.raises(ValueError, match="`align` must be"):
             align_images(self.visible, np.ones((48, 64)), align=align)
+
+
+RIG = Rig(np.eye(3))
+MASK = np.eye(24, 32, dtype=np.bool_)
+INFRARED = np.ones((24, 32), np.uint8)
+ALIGNERS: dict[str, Callable[..., Any]] = {
+    "apply_rig": lambda visible, infrared, missing, **options: apply_rig(visible, infrared, missing, RIG, **options),
+    "align_images": lambda *images, **options: align_images(*images, align="resize", **options),
+    "equal sizes": lambda visible, *others, **options: align_images(visible[:24, :32], *others, **options),
+}
+
+
+@pytest.mark.parametrize("align", ALIGNERS.values(), ids=ALIGNERS)
+class TestArguments:
+    visible = np.zeros((48, 64, 3), np.uint8)
+
+    @pytest.mark.parametrize("missing", [MASK.astype(np.uint8), MASK * np.uint8(255), MASK[1:], MASK.tolist()])
+    def test_other_masks_are_refused(self, align: Callable[..., Any], missing: Any) -> None:
+        with pytest.raises(ValueError, match=r"`missing` must be bool of shape \(24, 32\), got "):
+            align(self.visible, INFRARED, missing)
+
+    def test_masked_arrays_are_refused(self, align: Callable[..., Any]) -> None:
+        with pytest.raises(ValueError, match="infrared image is a masked array"):
+            align(self.visible, np.ma.masked_array(INFRARED, MASK), None)
+        with pytest.raises(ValueError, match="visible image is a masked array"):
+            align(np.ma.masked_equal(self.visible, 0), INFRARED, None)
+
+    @pytest.mark.parametrize("reference", ["Visible", "ir", None])
+    def test_other_references_are_refused(self, align: Callable[..., Any], reference: Any) -> None:
+        with pytest.raises(ValueError, match='`reference` must be "visible" or "infrared", got '):
+            align(self.visible, INFRARED, None, reference=reference)

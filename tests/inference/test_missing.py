@@ -147,6 +147,7 @@ def test_masks_of_predictions() -> None:
         ([], "one mask or None per pair, got 0 for 1 pairs"),
         ([MISSING[1:]], r"bool of shape \(96, 128\), got bool of shape \(95, 128\)"),
         ([MISSING.astype(np.uint8)], r"bool of shape \(96, 128\), got uint8 of"),
+        ([MISSING.tolist()], r"bool of shape \(96, 128\), got a list"),
     ],
 )
 def test_wrong_masks(missing: Any, message: str) -> None:

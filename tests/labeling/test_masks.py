@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from skimage.draw import ellipse
 from skimage.measure import label
 
+from gffusion.data.boxes import Boxes
 from gffusion.labeling.masks import MaskReport, ThresholdMasks, clean_mask, draw_labels
 from gffusion.synthetic.rendering import render_scene
 
@@ -109,6 +110,16 @@ class TestDrawLabels:
     def test_errors(self) -> None:
         with pytest.raises(ValueError, match=r"between 0 and 253.*got class 254"):
             draw_labels([None], boxes_of((10, 10, 20, 30, 254)), SIZE)
+        for number in (np.int64(-1), np.uint8(255)):
+            with pytest.raises(ValueError, match=f"between 0 and 253.*got class {number}"):
+                draw_labels([None], Boxes(np.array([[10, 10, 20, 30]], np.float32), np.array([number])), SIZE)  # type: ignore[arg-type]
+        box, mask = boxes_of((10, 10, 20, 30, 0)), np.ones((20, 10), np.bool_)
+        for other in (mask.astype(np.uint8), mask * np.uint8(255), mask.T):
+            with pytest.raises(ValueError, match=r"`masks\[0\]` must be bool of shape \(20, 10\), got "):
+                draw_labels([other], box, SIZE)
+        for masks in ([], [mask, mask]):
+            with pytest.raises(ValueError, match=f"one mask or None per box, got {len(masks)} for 1 boxes"):
+                draw_labels(masks, box, SIZE)
         with pytest.raises(ValueError, match="`fallback` must be one of ellipse, box, ignore, got 'none'"):
             draw_labels([], boxes_of(), SIZE, "none")  # type: ignore[arg-type]
 

@@ -188,6 +188,17 @@ def test_masked_arrays_are_refused() -> None:
         np.testing.assert_array_equal(unmasked, measure(GRAY))
 
 
+@pytest.mark.parametrize("infrared_range", ["type", "percentile"])
+def test_masks_of_numbers_are_refused(infrared_range: Any) -> None:
+    missing = (GRAY > 100).astype(np.uint8)
+    for measure in (
+        measure_limits,
+        lambda *images: to_infrared_values(images[0], InfraredOptions(infrared_range), images[1]),
+    ):
+        with pytest.raises(ValueError, match=r"A mask in `missing` must be bool of shape \(.*, got uint8"):
+            measure(GRAY, missing)
+
+
 def test_floats_may_exceed_1_by_rounding() -> None:
     values = np.array([[-1e-7, 0.5, 1 + 1e-6]])
     np.testing.assert_array_equal(map_values(values), np.array([[[0, 0.5, 1]]], np.float32))

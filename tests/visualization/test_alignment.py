@@ -1,6 +1,7 @@
 """The sheet to check an alignment by eye: what its colors and squares show."""
 
 import numpy as np
+import pytest
 
 from gffusion.visualization.alignment import draw_alignment
 
@@ -26,3 +27,10 @@ def test_edges_and_squares() -> None:
         [255] * 3,
     ]
     assert board[44, 52].tolist() == [255, 0, 0]
+
+
+def test_masks_of_numbers_are_refused() -> None:
+    images = np.zeros((48, 64, 3), np.uint8), np.eye(48, 64)
+    for missing in (np.eye(48, 64, dtype=np.uint8), np.eye(64, 48) > 0):
+        with pytest.raises(ValueError, match=r"`missing` must be bool of shape \(48, 64\), got "):
+            draw_alignment(*images, missing)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .infrared_values import unmask
+from .array_checks import unmask
 
 Image = PIL.Image.Image | NDArray[Any] | Tensor
 IMAGE_TYPES = (PIL.Image.Image, np.ndarray, Tensor)

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from transformers.utils import logging
 
+from .array_checks import check_mask, unmask
 from .image_ops import ROUNDING, rgb_to_luma
 from .infrared_options import DEFAULT_PLATEAU_LIMIT, InfraredOptions, Limits
 
@@ -61,20 +62,6 @@ def scale_by_type(array: NDArray[Any], name: str) -> NDArray[np.float32]:
     return np.clip(values, 0, 1, out=values)
 
 
-def unmask(array: NDArray[Any], name: str) -> NDArray[Any]:
-    """Return an array without the type of masked arrays, whose mask most functions ignore.
-
-    Raises:
-        ValueError: If a value is masked.
-    """
-    if np.ma.is_masked(array):
-        raise ValueError(
-            f"The {name} image is a masked array: pass its values, image.data. For an infrared image, `predict` and the image "
-            "processor take its mask as `missing`, and the pipeline takes NaN in place of masked values."
-        )
-    return np.asarray(array)
-
-
 def to_visible_values(array: NDArray[Any], name: str = "visible") -> NDArray[np.float32]:
     """Scale a visible or fused image (H, W) or (H, W, 3) to [0, 1] by its type -> (3, H, W); a gray image is repeated.
 
@@ -101,7 +88,8 @@ def to_infrared_values(
 
     Raises:
         ValueError: If floating-point values are outside [0, 1] and no range is given, values are not finite, most pixels
-            are outside a fixed range, all pixels are missing, or the range depends on other images, too.
+            are outside a fixed range, all pixels are missing, the mask is not bool or has another size, or the range depends
+            on other images, too.
 
     Examples:
         >>> to_infrared_values(np.array([[0, 51], [204, 255]], np.uint8), InfraredOptions([255, 0]))
@@ -115,6 +103,7 @@ def to_infrared_values(
             "list of pairs, and FusionDataset measure first. Here, pass infrared_range=[low, high], measured with "
             'gffusion.cameras.running_range.measure_ranges, or "percentile" for the range of each image.'
         )
+    check_mask(missing, array.shape[:2])
     if missing is not None and not missing.any():
         missing = None
     array = array if missing is None else _bound_missing(array, missing)
@@ -146,6 +135,7 @@ def measured_counts(array: NDArray[Any], missing: Mask | None = None) -> NDArray
     Raises:
         ValueError: If values are not finite, or all pixels are missing.
     """
+    check_mask(missing, array.shape[:2])
     if missing is not None:
         array = _bound_missing(array, missing)
     counts = _to_counts(array)
