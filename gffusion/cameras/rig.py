@@ -251,7 +251,7 @@ def from_relative(size: tuple[float, float]) -> NDArray[np.float64]:
 def _check_size(name: str, size: Any) -> tuple[int, int]:
     """Return a size as integers of Python, which JSON can hold."""
     try:
-        height, width = map(operator.index, size)
+        height, width = (operator.index(side) for side in size if not isinstance(side, bool))
     except (TypeError, ValueError):
         height = width = 0
     if not 1 <= min(height, width) <= max(height, width) <= _MAX_SIDE:

@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gffusion.models.gffusion.argument_checks import check_flag
 from gffusion.models.gffusion.array_checks import check_mask, unmask
 
 from .rig import Rig
@@ -71,6 +72,7 @@ def apply_rig(
     visible, infrared = unmask(visible, "visible"), unmask(infrared, "infrared")
     check_mask(missing, infrared.shape[:2], "`missing`")
     check_reference(reference)
+    check_flag("`crop` (--crop)", crop)
     matrix = rig.to_pixels(visible.shape[:2], infrared.shape[:2])
     if reference == "visible":
         size = visible.shape[:2]

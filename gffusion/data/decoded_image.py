@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.cameras.orientation import Orientation
+from gffusion.models.gffusion.argument_checks import to_plain
 
 from .bounds import DEFAULT_MAX_PIXELS
 
@@ -52,7 +53,8 @@ class DecodeOptions:
     truncated: Truncated = "refuse"
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_pixels, bool) or not isinstance(self.max_pixels, int) or self.max_pixels < 1:
+        object.__setattr__(self, "max_pixels", to_plain(self.max_pixels))
+        if type(self.max_pixels) is not int or self.max_pixels < 1:
             raise ValueError(f"`max_pixels` must be a positive integer, got {self.max_pixels!r}")
         if self.truncated not in get_args(Truncated):
             raise ValueError(f'`truncated` must be "refuse" or "fill", got {self.truncated!r}')

@@ -15,6 +15,7 @@ from gffusion.cameras.common_frames import note_common_frame
 from gffusion.cameras.same_images import check_different_images
 from gffusion.cameras.temperatures import TemperatureScale, check_unit
 from gffusion.cameras.warping import check_reference
+from gffusion.models.gffusion.argument_checks import check_flag
 from gffusion.models.gffusion.image_sizes import check_same_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.utils.notes import name_in_errors
@@ -135,10 +136,13 @@ class ReadOptions:
     def __post_init__(self) -> None:
         check_align(self.align)
         check_reference(self.reference)
+        for name in ("crop", "infrared_luma", "keep_borders"):
+            option = f"`{name}` (--{name.replace('_', '-')})"
+            object.__setattr__(self, name, check_flag(option, getattr(self, name)))
         if self.align == "none" and (self.crop or self.reference != "visible"):
             raise ValueError("`crop` and `reference` need `align` (--align resize, auto or RIG.json)")
         object.__setattr__(self, "visible_range", check_visible_range(self.visible_range))
-        DecodeOptions(self.max_pixels, self.truncated)
+        object.__setattr__(self, "max_pixels", DecodeOptions(self.max_pixels, self.truncated).max_pixels)
 
 
 def read_pair(visible: Source, infrared: Source, options: ReadOptions = ReadOptions()) -> PairImages:

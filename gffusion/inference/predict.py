@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gffusion.cameras.missing import blend_visible, weight_visible
 from gffusion.data.reading import PairImages
+from gffusion.models.gffusion.argument_checks import check_flag
 from gffusion.models.gffusion.finet import merge_modalities
 from gffusion.models.gffusion.image_ops import rgb_to_luma, to_uint8
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
@@ -118,6 +119,8 @@ def predict(
     pairs = list_pairs(pairs)
     if isinstance(infrared_options, Iterator):
         infrared_options = list(infrared_options)
+    for name, flag in {"segment": segment, "row_bands": row_bands or False, "infrared_luma": infrared_luma}.items():
+        check_flag(f"`{name}`", flag)
     _check_arguments(model, pairs, row_bands, infrared_options)
     check_processor_object(image_processor)
     infrared_options = adapt_options(infrared_options, image_processor, pairs)

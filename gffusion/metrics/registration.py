@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import inf
+from numbers import Integral
 from types import CodeType
 from typing import Any
 
@@ -105,8 +106,9 @@ def register_metric(
     _check_function(name, function)
     if not isinstance(higher_is_better, bool):
         raise TypeError(f"`higher_is_better` must be True or False, got {higher_is_better!r}.")
-    if not isinstance(minimum_size, int) or minimum_size < 1:
+    if isinstance(minimum_size, bool) or not isinstance(minimum_size, Integral) or minimum_size < 1:
         raise ValueError(f"`minimum_size` must be an int of at least 1, got {minimum_size!r}.")
+    minimum_size = int(minimum_size)
     METRICS[name] = MetricInfo(
         name,
         name,

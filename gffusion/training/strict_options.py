@@ -11,6 +11,8 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 from huggingface_hub.dataclasses import strict, validated_field
 from huggingface_hub.errors import StrictDataclassClassValidationError, StrictDataclassFieldValidationError
 
+from gffusion.models.gffusion.argument_checks import to_plain
+
 from .unknown_options import refuse_unknown
 
 Kind = TypeVar("Kind")
@@ -19,7 +21,7 @@ Kind = TypeVar("Kind")
 def strict_options(kind: type[Kind]) -> type[Kind]:
     """Make a dataclass check its types, limits and `validate_*` methods, on creation and when a field is assigned.
 
-    Paths are stored as text. Instances raise ValueError for wrong values, with a message that names the option, the value and what is allowed, and
+    Paths are stored as text, and numbers of NumPy as those of Python. Instances raise ValueError for wrong values, with a message that names the option, the value and what is allowed, and
     TypeError for unknown options, with what to use instead.
 
     Examples:
@@ -38,7 +40,7 @@ def strict_options(kind: type[Kind]) -> type[Kind]:
         make(self, *values, **options)
 
     def set_value(self: Kind, name: str, value: Any) -> None:
-        value = [*map(_to_text, value)] if isinstance(value, list) else _to_text(value)
+        value = to_plain([*map(_to_text, value)] if isinstance(value, list) else _to_text(value))
         try:
             set_strictly(self, name, value)
         except StrictDataclassFieldValidationError as error:

@@ -34,7 +34,7 @@ def test_a_saved_rig_is_loaded(tmp_path: Path) -> None:
     assert (loaded.visible_size, loaded.infrared_size, loaded.origin) == ((480, 640), (240, 320), rig.origin)
 
 
-@pytest.mark.parametrize("size", [(480.0, 640), (480,), 480, (0, 640), (480, 10**7), "ab", (None, 1)])
+@pytest.mark.parametrize("size", [(480.0, 640), (480,), 480, (0, 640), (480, 10**7), "ab", (None, 1), (True, True)])
 def test_sizes_that_could_not_be_loaded_are_refused(size: Any) -> None:
     with pytest.raises(ValueError, match=r"`visible_size` must be a height and a width in pixels"):
         Rig(np.eye(3), size)

@@ -407,3 +407,20 @@ def test_visible_values_of_few_bits_are_noted(tmp_path: Path, largest: int, bits
     expected = f"the visible image has 16 bits but uses {bits}: if it looks too dark, {advice}"
     assert (expected in notes) == (bits is not None)
     assert bits is not None or not notes
+
+
+@pytest.mark.parametrize("name", ["infrared_luma", "keep_borders", "crop"])
+def test_flags_are_bools(name: str) -> None:
+    for value in ("no", "false", 1):
+        with pytest.raises(
+            ValueError, match=rf"`{name}` \(--{name.replace('_', '-')}\) must be True or False, got {value!r}"
+        ):
+            ReadOptions(**{"align": "resize", name: value})  # type: ignore[arg-type]
+    assert getattr(ReadOptions(**{name: np.bool_(False)}), name) is False  # type: ignore[arg-type]
+
+
+def test_numbers_of_pixels_are_integers() -> None:
+    assert type(ReadOptions(max_pixels=np.int64(9)).max_pixels) is int  # type: ignore[arg-type]
+    for value in (0, True, 9.0):
+        with pytest.raises(ValueError, match=f"`max_pixels` must be a positive integer, got {value}"):
+            ReadOptions(max_pixels=value)  # type: ignore[arg-type]

@@ -212,6 +212,19 @@ def test_visible_arrays_of_few_bits_are_logged(
         )
 
 
+@pytest.mark.parametrize("name", ["segment", "row_bands", "infrared_luma"])
+def test_flags_are_bools(tiny_model: TinyModel, name: str) -> None:
+    """The text "no" counts as true in Python."""
+    model, processor = tiny_model().eval(), GFFusionImageProcessor()
+    pair = np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), np.uint8)
+    with pytest.raises(ValueError, match=f"`{name}` must be True or False, got 'no'"):
+        predict(model, processor, [pair], **{name: "no"})
+    predict(model, processor, [pair], **{name: np.bool_(False)})
+    if name == "segment":
+        with pytest.raises(ValueError, match="`segment` must be True or False, got 'no'"):
+            model(**processor(pair, return_tensors="pt"), segment="no")
+
+
 def test_default_type_of_torch_does_not_matter() -> None:
     model, processor = create_model("gffusion-tiny", use_segmenter=False), load_image_processor("gffusion-tiny")
     rng = np.random.default_rng(0)

@@ -62,7 +62,7 @@ def define(source: str) -> Any:
 
 
 def test_is_computed_like_other_metrics(batches: Batches) -> None:
-    register_metric("ME", mean_error, higher_is_better=False, minimum_size=20)
+    register_metric("ME", mean_error, higher_is_better=False, minimum_size=np.int64(20))  # type: ignore[arg-type]
     fused, visible, infrared = (images.numpy() for images in batches["fusion"])
     expected = np.abs(fused - np.maximum(visible, infrared)).mean((1, 2, 3))
     for protocol in PROTOCOLS:
@@ -148,8 +148,9 @@ def test_wrong_registrations_are_refused(arguments: Any, error: type[Exception],
     before = dict(METRICS)
     with pytest.raises(error, match=message):
         register_metric(*arguments)
-    with pytest.raises(ValueError, match="`minimum_size` must be an int of at least 1, got 0"):
-        register_metric("ME", mean_error, True, minimum_size=0)
+    for size in (0, True, 2.5):
+        with pytest.raises(ValueError, match=f"`minimum_size` must be an int of at least 1, got {size}"):
+            register_metric("ME", mean_error, True, minimum_size=size)  # type: ignore[arg-type]
     assert before == METRICS
 
 

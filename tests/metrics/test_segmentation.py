@@ -45,6 +45,9 @@ def test_types_of_integers_and_ignored_pixels(name: str) -> None:
         metric.update(*maps)
         expected = function(predicted, labels, num_classes=3)
         torch.testing.assert_close((metric.compute(), function(*maps, num_classes=3)), (expected,) * 2, equal_nan=True)
+    found = function(predicted, labels, np.int64(3))  # type: ignore[arg-type]
+    torch.testing.assert_close(found, function(predicted, labels, 3), equal_nan=True)
+    assert type(get_metric(name, num_classes=np.uint8(3)).num_classes) is int
     metric, maps = get_metric(name, num_classes=2, ignore_index=0), torch.tensor([[[[0, 0, 1, 1]]], [[[1, 0, 1, 0]]]])
     metric.update(*maps)  # the ignored class is predicted, too
     expected = torch.tensor({"mIoU": 0.5, "IoU": [torch.nan, 0.5], "Acc": 0.5}[name])

@@ -213,7 +213,7 @@ class TestErrors:
         with pytest.raises(ValueError, match="`infrared_range` must be"):
             process(COLOR, GRAY, infrared_range=infrared_range)
 
-    @pytest.mark.parametrize("size_divisor", [0, -8, 2.5, "8"])
+    @pytest.mark.parametrize("size_divisor", [0, -8, 2.5, "8", True])
     def test_size_divisor(self, size_divisor: Any) -> None:
         with pytest.raises(ValueError, match=f"`size_divisor` must be an integer from 1 to 4096, got {size_divisor!r}"):
             GFFusionImageProcessor(size_divisor=size_divisor)

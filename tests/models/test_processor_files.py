@@ -60,13 +60,19 @@ class TestFiles:
         assert loader.from_pretrained(tmp_path, _from_pipeline="image-fusion", **of_model).invert
 
     @pytest.mark.parametrize(
-        ("name", "value"), [("size_divisor", -1), ("size_divisor", np.int64(32)), ("plateau_limit", 2), ("my_note", 1)]
+        ("name", "value"), [("size_divisor", -1), ("size_divisor", 32.0), ("plateau_limit", 2), ("my_note", 1)]
     )
     def test_attributes_that_could_not_be_loaded(self, tmp_path: Path, name: str, value: Any) -> None:
         processor = GFFusionImageProcessor()
         setattr(processor, name, value)
         with pytest.raises(ValueError, match=name):
             processor.save_pretrained(tmp_path)
+
+    def test_attributes_of_numpy(self, tmp_path: Path) -> None:
+        processor = GFFusionImageProcessor()
+        processor.size_divisor = np.int64(32)  # type: ignore[assignment]
+        processor.save_pretrained(tmp_path)
+        assert GFFusionImageProcessor.from_pretrained(tmp_path).size_divisor == 32
 
     def test_other_processors_are_refused(self, tmp_path: Path) -> None:
         """Their file says nothing of the range of infrared values."""

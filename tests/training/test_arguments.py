@@ -1,8 +1,10 @@
 """Training options: the paper's defaults, and what is refused."""
 
+import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gffusion import FusionTrainer, FusionTrainingArguments
@@ -65,6 +67,17 @@ def test_unknown_options_are_named(name: str, advice: str) -> None:
 def test_arguments_of_other_trainers(name: str, advice: str) -> None:
     with pytest.raises(TypeError, match=re.escape(f"FusionTrainer has no option {name!r}{advice}")):
         FusionTrainer(None, None, None, **{name: None})  # type: ignore[arg-type]
+
+
+def test_numbers_of_numpy_are_stored_as_those_of_python() -> None:
+    arguments = FusionTrainingArguments(
+        "run", num_train_epochs=np.int64(3), learning_rate=np.float64(0.5), bf16=np.bool_(True)
+    )
+    values = (arguments.num_train_epochs, arguments.learning_rate, arguments.bf16)
+    assert json.dumps(values) == "[3, 0.5, true]"
+    for value in (True, np.bool_(True), np.float64(3)):
+        with pytest.raises(ValueError, match="`num_train_epochs` must be int, got "):
+            FusionTrainingArguments("run", num_train_epochs=value)  # type: ignore[arg-type]
 
 
 def test_paths_are_stored_as_text() -> None:

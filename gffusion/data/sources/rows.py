@@ -20,6 +20,7 @@ from gffusion.data.io import read_decoded, read_image, read_labels, read_size
 from gffusion.data.reading import to_visible_frame
 from gffusion.data.visible_range import VisibleFrame, VisibleRange, check_visible_range, map_visible
 from gffusion.data.wrong_pairs import MAX_PAIRS
+from gffusion.models.gffusion.argument_checks import check_flag
 from gffusion.models.gffusion.image_arrays import to_array
 from gffusion.models.gffusion.image_sizes import check_same_size
 
@@ -48,7 +49,7 @@ class DatasetRows(PairSource):
             dataset = _Rows(dataset)
         _check_columns(dataset, list(columns.values()))
         features = getattr(dataset, "features", None) or {}
-        self._columns, self._infrared_luma = columns, infrared_luma
+        self._columns, self._infrared_luma = columns, check_flag("infrared_luma", infrared_luma)
         self._visible_range = check_visible_range(visible_range, "visible_range")
         self._logged: set[str] = set()  # kinds of notes
         self.names = tuple(map(str, dataset[columns["names"]][:] if "names" in columns else range(len(dataset))))

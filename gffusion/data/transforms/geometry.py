@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from gffusion.models.gffusion.argument_checks import to_plain
+
 from .base import Sample, check_fractions
 
 MIN_BOX_SHARE = 0.25
@@ -36,7 +38,7 @@ class RandomCrop:
 
     def __init__(self, size: int | tuple[int, int], scale: tuple[float, float] = (1.0, 1.0)) -> None:
         self.height, self.width = _parse_size("crop size", size)
-        self.scale = scale
+        self.scale = scale = to_plain(scale)
         if not 0 < scale[0] <= scale[1] < float("inf"):
             raise ValueError(f"scale must be a range of positive factors (low, high), got {scale}")
 
@@ -121,10 +123,11 @@ class Resize:
 
 
 def _parse_size(name: str, size: int | tuple[int, int]) -> tuple[int, int]:
-    height, width = (size, size) if isinstance(size, int) else size
-    if min(height, width) < 1:
-        raise ValueError(f"the {name} must be positive, got {size}")
-    return height, width
+    size = to_plain(size)
+    sides = size if isinstance(size, list | tuple) else (size, size)
+    if len(sides) != 2 or not all(type(side) is int and side >= 1 for side in sides):
+        raise ValueError(f"the {name} must be a positive integer, or a height and a width, got {size!r:.200}")
+    return sides[0], sides[1]
 
 
 def _list_rasters(sample: Sample) -> list[str]:

@@ -16,6 +16,7 @@ from transformers.image_processing_base import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import TensorType, logging
 
+from .argument_checks import check_flag
 from .image_arrays import Image, as_pairs, take_output, to_array
 from .image_ops import restore_color, rgb_to_luma
 from .image_sizes import ALIGN_FIRST, MIN_SIZE, check_same_size, check_size_divisor
@@ -89,8 +90,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
     ) -> None:
         _refuse_unknown(kwargs.keys() - _SAVED_KEYS)
         super().__init__(**kwargs)
-        check_size_divisor(size_divisor)
-        self.size_divisor = size_divisor
+        self.size_divisor = check_size_divisor(size_divisor)
         self.infrared_options = InfraredOptions(infrared_range, invert, agc, plateau_limit, smooth_range)
 
     @classmethod
@@ -134,7 +134,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
         Raises:
             ValueError: If attributes were set with which the file could not be loaded.
         """
-        check_size_divisor(self.size_divisor)
+        self.size_divisor = check_size_divisor(self.size_divisor)
         self.from_dict(json.loads(self.to_json_string()))
         return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
 
@@ -188,8 +188,8 @@ class GFFusionImageProcessor(BaseImageProcessor):
                 f"Expected one argument, a pair or a list of pairs, got {1 + len(others)}: pass the images of a pair together, "
                 "`processor((visible, infrared))`, and options by name."
             )
-        size_divisor = self.size_divisor if size_divisor is None else size_divisor
-        check_size_divisor(size_divisor)
+        size_divisor = check_size_divisor(self.size_divisor if size_divisor is None else size_divisor)
+        check_flag("`infrared_luma`", infrared_luma)
         pairs = as_pairs(images)
         options_of_pairs = self._choose_options(infrared_options, overrides, len(pairs))
         visible_values, infrared_values = [], []

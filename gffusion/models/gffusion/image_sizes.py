@@ -1,6 +1,9 @@
 """The smallest image size of the model, and checks of sizes and of the divisor of padding. Does not import torch."""
 
 from collections.abc import Mapping
+from typing import Any
+
+from .argument_checks import to_plain
 
 MIN_SIZE = 32
 """Smallest height and width of an image that the model fuses, in pixels."""
@@ -48,7 +51,9 @@ def check_same_size(sizes: Mapping[str, tuple[int, ...]], advice: str | None = N
     return height, width
 
 
-def check_size_divisor(size_divisor: int) -> None:
-    """Raise ValueError unless this is an integer from 1 to 4096, to multiples of which images are padded."""
-    if isinstance(size_divisor, bool) or not isinstance(size_divisor, int) or not 1 <= size_divisor <= _MAX_DIVISOR:
+def check_size_divisor(size_divisor: Any) -> int:
+    """Return an integer from 1 to 4096, to multiples of which images are padded; raise ValueError for other values."""
+    plain = to_plain(size_divisor)
+    if type(plain) is not int or not 1 <= plain <= _MAX_DIVISOR:
         raise ValueError(f"`size_divisor` must be an integer from 1 to {_MAX_DIVISOR}, got {size_divisor!r}.")
+    return plain

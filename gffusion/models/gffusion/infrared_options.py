@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
+from .argument_checks import check_flag, is_number, to_plain
+
 NamedRange = Literal["auto", "type", "percentile", "folder"]
 InfraredRange = NamedRange | Sequence[float]
 Agc = Literal["linear", "plateau", "clahe"]
@@ -47,16 +49,17 @@ class InfraredOptions:
     smooth_range: float = 0
 
     def __post_init__(self) -> None:
+        for name in OPTION_NAMES:
+            object.__setattr__(self, name, to_plain(getattr(self, name)))
         _check_range(self.infrared_range)
-        if not isinstance(self.invert, bool):
-            raise ValueError(f"`invert` must be True or False, got {self.invert!r}.")
+        check_flag("`invert`", self.invert)
         if self.agc not in AGCS:
             raise ValueError(f"`agc` (--agc) must be one of {', '.join(AGCS)}, got {self.agc!r}.")
-        if self.plateau_limit is not None and not (_is_number(self.plateau_limit) and self.plateau_limit > 0):
+        if self.plateau_limit is not None and not (is_number(self.plateau_limit) and self.plateau_limit > 0):
             raise ValueError(
                 f"`plateau_limit` (--plateau-limit) must be a finite number greater than 0, got {self.plateau_limit!r}."
             )
-        if not _is_number(self.smooth_range) or self.smooth_range < 0 or 0 < self.smooth_range < 1:
+        if not is_number(self.smooth_range) or self.smooth_range < 0 or 0 < self.smooth_range < 1:
             raise ValueError(
                 "`smooth_range` (--smooth-range) must be a number of frames of at least 1, or 0 for none, "
                 f"got {self.smooth_range!r}."
@@ -120,7 +123,7 @@ class InfraredOptions:
         """
         if unknown := sorted(set(given) - set(OPTION_NAMES)):
             raise ValueError(f"Unknown options {unknown}. Allowed: {', '.join(OPTION_NAMES)}.")
-        given = {name: value for name, value in given.items() if value is not None}
+        given = {name: to_plain(value) for name, value in given.items() if value is not None}
         if given.get("agc", "plateau") != "plateau":
             given.setdefault("plateau_limit", None)
         if given.get("infrared_range", "percentile") != "percentile":
@@ -173,13 +176,9 @@ def _check_range(infrared_range: Any) -> None:
         valid = infrared_range in NAMED_RANGES
     else:
         valid = isinstance(infrared_range, (tuple, list)) and len(infrared_range) == 2
-        valid = valid and all(map(_is_number, infrared_range)) and infrared_range[0] != infrared_range[1]
+        valid = valid and all(map(is_number, infrared_range)) and infrared_range[0] != infrared_range[1]
     if not valid:
         raise ValueError(
             '`infrared_range` must be "auto", "type", "percentile", "folder", [low, high], or [high, low] to invert, '
-            f"got {infrared_range!r}."
+            f"got {infrared_range!r:.200}."
         )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from .argument_checks import check_flag
 from .configuration_gffusion import GFFusionConfig
 from .image_sizes import MIN_SIZE
 
@@ -35,6 +36,8 @@ def check_inputs(
             f"Images must measure at least {MIN_SIZE} x {MIN_SIZE} pixels, got {tuple(size)}. "
             "GFFusionImageProcessor pads smaller ones."
         )
+    if segment is not None:
+        check_flag("`segment`", segment)
     if (segment or labels is not None) and not config.use_segmenter:
         raise ValueError(
             "This model has no segmenter (`use_segmenter=False`): it takes no labels and computes no logits."

@@ -1,12 +1,14 @@
 """Crop, flip and resizing keep images, labels and boxes aligned."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from gffusion.data.transforms import MIN_BOX_SHARE, RandomCrop, RandomFlip, Resize, Sample, Transform
+from gffusion.data.transforms.base import describe_transform
 
 MakeSample = Callable[[int, int], Sample]
 
@@ -103,6 +105,20 @@ class TestResize:
             resized["labels"], sample["labels"].repeat(size[0] // 6, 0).repeat(size[1] // 8, 1)
         )
         assert resized["labels"].dtype == np.int64
+
+
+@pytest.mark.parametrize("transform", [Resize, RandomCrop])
+class TestSizes:
+    @pytest.mark.parametrize("size", [np.int64(32), (np.int32(32), 32), np.array([32, 32])])
+    def test_numbers_of_numpy(self, transform: type[Resize | RandomCrop], size: Any) -> None:
+        made = transform(size)
+        assert (made.height, made.width) == (32, 32)
+        assert describe_transform(made) == describe_transform(transform(32))
+
+    @pytest.mark.parametrize("size", [0, True, 2.5, "32", (32, 32, 32), (0, 32)])
+    def test_others_are_refused(self, transform: type[Resize | RandomCrop], size: Any) -> None:
+        with pytest.raises(ValueError, match="size must be a positive integer, or a height and a width, got "):
+            transform(size)
 
 
 class TestBoxes:
