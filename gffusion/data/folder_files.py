@@ -1,7 +1,9 @@
 """List the files of a folder by their stems."""
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from .file_names import is_listed, natural_key, normalize_name
 from .other_files import describe_others
@@ -26,10 +28,24 @@ def index_files(files: Iterable[Path]) -> dict[str, Path]:
     return found
 
 
-def list_folder(folder: Path | Sequence[Path], suffixes: tuple[str, ...], kind: str) -> dict[str, Path]:
+def _check_given(files: Any, kind: str) -> list[Path]:
+    """Return given files as paths; raise ValueError if they are none, or other things."""
+    if not isinstance(files, Iterable):
+        raise ValueError(f"expected a folder of {kind}, or a list of their files, got {files!r:.200}")
+    given = list(files)
+    if not given:
+        raise ValueError(f"the list of {kind} is empty: give a folder, or at least one file")
+    if wrong := [file for file in given if not isinstance(file, str | os.PathLike)]:
+        raise ValueError(f"a list of {kind} must hold paths, got a {type(wrong[0]).__name__}")
+    return [Path(file) for file in given]
+
+
+def list_folder(
+    folder: Path | Sequence[str | os.PathLike[str]], suffixes: tuple[str, ...], kind: str
+) -> dict[str, Path]:
     """Return the files of a folder, or given files, by case-folded stem, in natural order."""
     if not isinstance(folder, Path):
-        return index_files(folder)
+        return index_files(_check_given(folder, kind))
     if not folder.exists():
         raise FileNotFoundError(f"the folder {folder} does not exist")
     if not folder.is_dir():

@@ -89,8 +89,8 @@ class PairMatch:
 
 
 def match_pairs(
-    visible: str | os.PathLike[str] | Sequence[Path],
-    infrared: str | os.PathLike[str] | Sequence[Path],
+    visible: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    infrared: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     labels: str | os.PathLike[str] | None = None,
     boxes: str | os.PathLike[str] | Mapping[str, NamedBoxes] | None = None,
     infrared_suffixes: tuple[str, ...] = (),
@@ -118,7 +118,7 @@ def match_pairs(
 
     Raises:
         FileNotFoundError, NotADirectoryError: If a folder does not exist or is a file.
-        ValueError: If a folder contains no images, two files have the same stem, several files could match, or no stems
+        ValueError: If a folder or list contains no images, two files have the same stem, several files could match, or no stems
             match.
 
     Examples:
@@ -242,13 +242,13 @@ def _as_path(source: str | os.PathLike[str] | Source) -> Path | Source:
     return Path(source) if isinstance(source, str | os.PathLike) else source
 
 
-def _is_same_folder(visible: Path | Sequence[Path], infrared: Path | Sequence[Path]) -> TypeGuard[Path]:
+def _is_same_folder(visible: object, infrared: object) -> TypeGuard[Path]:
     if not isinstance(visible, Path) or not isinstance(infrared, Path):
         return False
     return visible.is_dir() and infrared.is_dir() and visible.samefile(infrared)
 
 
-def _describe(source: Path | Sequence[Path]) -> str:
+def _describe(source: object) -> str:
     return str(source) if isinstance(source, Path) else "the given files"
 
 

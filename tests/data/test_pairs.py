@@ -424,3 +424,27 @@ def test_all_equal_stems_are_counted(tmp_path: Path) -> None:
     touch(tmp_path, "1.png", "1.jpg", "2.png", "2.jpg", "3.png")
     with pytest.raises(ValueError, match=r"1\.jpg and 1\.png in .* have the same stem .*, and so have 1 more; remove"):
         match_pairs(tmp_path, tmp_path)
+
+
+def test_lists_of_texts_are_matched_as_their_paths(tmp_path: Path) -> None:
+    """As `glob.glob` returns them."""
+    folders = tmp_path / "visible", tmp_path / "infrared"
+    for folder in folders:
+        touch(folder, "1.png", "2.png")
+    texts = [[str(file) for file in folder.iterdir()] for folder in folders]
+    assert match_pairs(*texts) == match_pairs(*folders)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "the list of images is empty"),
+        (None, "expected a folder of images, or a list of their files, got None"),
+        ([np.zeros((4, 6))], "a list of images must hold paths, got a ndarray"),
+    ],
+)
+def test_lists_without_files_are_refused(tmp_path: Path, files: Any, message: str) -> None:
+    touch(tmp_path, "1.png")
+    for given in ((files, files), (tmp_path, files), (files, tmp_path)):
+        with pytest.raises(ValueError, match=message):
+            match_pairs(*given)
