@@ -47,10 +47,15 @@ def read_source(source: Source, name: str, max_pixels: int) -> bytes:
 
     Raises:
         OSError: If it is too large, or as for [`read_bytes`].
-        ValueError: If a file object is closed, asynchronous, of text, or cannot be rewound.
+        ValueError: If a file object is closed, asynchronous, of text, or cannot be rewound, or the source is none.
     """
     if isinstance(source, str | os.PathLike):
         return read_bytes(source, max_pixels)
+    if not is_content(source):
+        raise ValueError(
+            f"{name} must be a path, or the content of a file as bytes or a file object, got a {type(source).__name__}: "
+            "`predict` and the pipeline take arrays"
+        )
     max_bytes = max_image_bytes(max_pixels)
     content = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else _read(source, name, max_bytes)
     if len(content) > max_bytes:

@@ -63,6 +63,7 @@ def read_image(
         FileNotFoundError, IsADirectoryError: If there is no file at the path.
         OSError: If it is a pipe or a device.
         ImageReadError: If the file is not a complete image, has too many pixels, or has several frames.
+        ValueError: If `path` is neither a path nor a `BytesIO`.
 
     Examples:
         >>> content = BytesIO()
@@ -81,6 +82,10 @@ def read_decoded(
     Raises:
         OSError: As for [`read_image`].
     """
+    if not isinstance(path, str | os.PathLike | BytesIO):
+        raise ValueError(
+            f"the {kind} must be a path, or the content of a file as io.BytesIO(content), got a {type(path).__name__}"
+        )
     name = kind if isinstance(path, BytesIO) else f"{kind} {path}"
     content = path.getvalue() if isinstance(path, BytesIO) else read_bytes(path, options.max_pixels)
     decoded = decode_image(content, name, options)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gffusion.models.gffusion.argument_checks import to_plain
+
 from .bounds import DEFAULT_MAX_PIXELS, check_pixels
 
 RAW_SUFFIXES = (".raw", ".bin", ".dat")
@@ -24,14 +26,29 @@ class RawFrame:
     Attributes:
         height: Number of rows.
         width: Number of columns.
-        dtype: Type of the values, with its byte order.
+        dtype: Type of the values, with its byte order; or anything that `np.dtype` takes, such as `">u2"`.
         header: Number of bytes before the values.
+
+    Raises:
+        ValueError: If a number is no integer or too small, or the type is not supported.
     """
 
     height: int
     width: int
     dtype: np.dtype[Any]
     header: int = 0
+
+    def __post_init__(self) -> None:
+        numbers = to_plain((self.height, self.width, self.header))
+        dtype = _find_type(self.dtype)
+        is_valid = all(type(number) is int and number >= low for number, low in zip(numbers, (1, 1, 0), strict=True))
+        if dtype is None or not is_valid:
+            raise ValueError(
+                "a raw frame must have a height and a width of at least 1 pixel, a header of at least 0 bytes, and one of the "
+                f"types {', '.join(_TYPES)}, got {self!r:.200}"
+            )
+        for name, value in zip(("height", "width", "header", "dtype"), (*numbers, dtype), strict=True):
+            object.__setattr__(self, name, value)
 
     @classmethod
     def parse(cls, text: str) -> "RawFrame":
@@ -51,9 +68,9 @@ class RawFrame:
         dtype = None
         if match is not None:
             height, width, order, name, header = match.groups()
-            with suppress(TypeError):
-                dtype = np.dtype(f"{order or '<'}{np.dtype(name).str[1:]}")
-        if match is None or dtype is None or dtype.name not in _TYPES or min(int(height), int(width)) < 1:
+            if (dtype := _find_type(name)) is not None:
+                dtype = np.dtype(f"{order or '<'}{dtype.str[1:]}")
+        if match is None or dtype is None or min(int(height), int(width)) < 1:
             raise ValueError(
                 f'raw_frame (--raw-frame) must be HEIGHTxWIDTH,TYPE, such as "512x640,uint16" or "512x640,>u2" for big-endian '
                 f"words, and optionally ,BYTES for a header; types are {', '.join(_TYPES)}; got {text!r}"
@@ -82,3 +99,24 @@ class RawFrame:
             )
         values = np.frombuffer(content, self.dtype, offset=self.header).reshape(self.height, self.width)
         return values.astype(self.dtype.newbyteorder("="))
+
+
+def check_raw_frame(raw_frame: Any) -> None:
+    """Raise ValueError if an option is no format of raw frames; `None` is allowed.
+
+    Examples:
+        >>> check_raw_frame(RawFrame(480, 640, "uint16"))
+    """
+    if raw_frame is not None and not isinstance(raw_frame, RawFrame):
+        raise ValueError(
+            f'`raw_frame` must be a RawFrame, such as RawFrame.parse("512x640,uint16"), got {raw_frame!r:.200}'
+        )
+
+
+def _find_type(dtype: Any) -> np.dtype[Any] | None:
+    """Return a type of NumPy that raw frames can have; `None` for others."""
+    with suppress(TypeError):
+        found = np.dtype(dtype)
+        if dtype is not None and found.name in _TYPES:  # NumPy takes None as float64
+            return found
+    return None

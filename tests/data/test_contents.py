@@ -122,3 +122,11 @@ def test_errors_name_the_image(case: str) -> None:
     infrared, message = NOT_READ[case]
     with pytest.raises((ValueError, OSError), match=message):
         read_pair(encode(VISIBLE, "PNG"), infrared(), ReadOptions(max_pixels=1_000_000))
+
+
+@pytest.mark.parametrize("other", [VISIBLE, None, 3])
+def test_other_objects_are_refused(other: Any) -> None:
+    content = encode(VISIBLE, "PNG")
+    for kind, pair in (("visible", (other, content)), ("infrared", (content, other))):
+        with pytest.raises(ValueError, match=rf"the {kind} image must be a path, .*got a {type(other).__name__}"):
+            read_pair(*pair)

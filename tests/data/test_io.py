@@ -212,6 +212,9 @@ class TestUnreadable:
             read(tmp_path)
         with pytest.raises(ImageReadError, match=r"a\.png"):
             read(tmp_path / "a.png")
+        for other in (b"\x89PNG\0", GRAY, None, 3):
+            with pytest.raises(ValueError, match=rf"must be a path, .*got a {type(other).__name__}"):
+                read(other)  # type: ignore[arg-type]
 
     @pytest.mark.parametrize(
         ("content", "message"),

@@ -1,6 +1,7 @@
 """Pairs from files of cameras: files with both modalities, raw frames, byte order and values that 16 bits do not hold."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -324,6 +325,23 @@ class TestValues:
     def test_wrong_raw_frames(self, text: str) -> None:
         with pytest.raises(ValueError, match=r"--raw-frame"):
             RawFrame.parse(text)
+
+    @pytest.mark.parametrize("dtype", ["uint16", np.uint16, ">u2", np.dtype(">u2")])
+    def test_types_of_numpy(self, dtype: Any) -> None:
+        values = COUNTS.astype(dtype)
+        frame = RawFrame(np.int64(96), 128, dtype)
+        np.testing.assert_array_equal(frame.decode(values.tobytes(), "i.raw"), COUNTS)
+        assert ReadOptions(raw_frame=frame).raw_frame == RawFrame(96, 128, np.dtype(dtype))
+
+    @pytest.mark.parametrize(
+        "values",
+        [(0, 128, "u2"), (96, True, "u2"), (96, 128.0, "u2"), (96, 128, "u2", -3), (96, 128, None), (96, 128, "c8")],
+    )
+    def test_other_values_are_refused(self, values: Any) -> None:
+        with pytest.raises(ValueError, match=r"a raw frame must have .* uint8, uint16, .* got RawFrame"):
+            RawFrame(*values)
+        with pytest.raises(ValueError, match=r"`raw_frame` must be a RawFrame, .*, got \("):
+            ReadOptions(raw_frame=values)
 
 
 class TestDeepGrayAsColors:
