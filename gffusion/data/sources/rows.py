@@ -236,6 +236,8 @@ def _get_content(value: Mapping[str, Any]) -> BytesIO | str:
 def _to_labels(value: Any) -> NDArray[Any]:
     if isinstance(value, dict):
         return read_labels(_get_content(value))
+    if np.ma.is_masked(value):
+        raise ValueError("a label map is a masked array: pass labels.filled(255), in which 255 means ignored")
     labels = np.asarray(value)
     if labels.ndim != 2 or labels.dtype.kind not in "bui":
         raise ValueError(f"a label map must be (H, W) class indices, got {labels.dtype} of shape {labels.shape}")
@@ -260,11 +262,10 @@ def _convert_objects(objects: Any, size: tuple[int, int], class_names: tuple[str
         raise ValueError(f"{origin}: {len(corners)} boxes have {len(categories)} categories")
     if any(isinstance(category, str) for category in categories):
         return NamedBoxes(origin, None, tuple(categories), tuple(corners)).to_boxes(size, class_names)
-    classes = [int(category) for category in categories]
     known = len(class_names) if class_names else MAX_CLASSES
-    if classes and not 0 <= min(classes) <= max(classes) < known:
-        raise ValueError(f"{origin}: categories must be indices from 0 to {known - 1}, got {classes}")
-    return clip_boxes(corners, classes, size, origin)
+    if not all(float(category).is_integer() and 0 <= category < known for category in categories):
+        raise ValueError(f"{origin}: categories must be indices from 0 to {known - 1}, got {categories}")
+    return clip_boxes(corners, [int(category) for category in categories], size, origin)
 
 
 def _list_column(objects: Any, name: str) -> Any:

@@ -139,6 +139,8 @@ class TestRows:
             ({"bbox": [[1, 2, 3]], "category": [0]}, r"\(left, top, width, height\)"),
             ({"bbox": [[1, 2, 3, 4]]}, r"\(left, top, width, height\)"),
             ({"bbox": [[1, 2, 3, 4]], "category": []}, "1 boxes have 0 categories"),
+            ({"bbox": [[1, 2, 3, 4]], "category": [0.5]}, r"indices from 0 to 1, got \[0.5\]"),
+            ({"bbox": [[1, 2, 3, 4]], "category": [np.nan]}, r"indices from 0 to 1, got \[nan\]"),
             ({"bbox": [[1, 2, 3, 4]], "category": [2]}, r"indices from 0 to 1, got \[2\]"),
             ({"bbox": [[1, 2, 3, 4]], "category": ["tram"]}, "unknown class 'tram'"),
             (None, r"\(left, top, width, height\)"),
@@ -175,7 +177,12 @@ class TestRows:
                 read()
 
     @pytest.mark.parametrize(
-        ("wrong", "message"), [(VISIBLE, r"\(H, W\) class indices"), (encoded(LABELS, "JPEG"), "JPEG changes classes")]
+        ("wrong", "message"),
+        [
+            (VISIBLE, r"\(H, W\) class indices"),
+            (encoded(LABELS, "JPEG"), "JPEG changes classes"),
+            (np.ma.masked_equal(LABELS, 3), r"masked array: pass labels.filled\(255\)"),
+        ],
     )
     def test_wrong_labels(self, wrong: Any, message: str) -> None:
         dataset = FusionDataset.from_dataset(Rows(visible=[VISIBLE], infrared=[THERMAL], m=[wrong]), labels="m")
