@@ -134,7 +134,7 @@ _FIELDS = ("paradigm", "color_space", "semantic_layers", "clip_image_size")
 
 
 class _Weights:
-    """Trained weights, and the address of the encoder's, to detect changes."""
+    """Trained weights, and the addresses of the encoder's, to detect changes."""
 
     def __init__(self, model: GFFusionModel) -> None:
         parts = [getattr(model, name) for name in ("funet", "finet") if hasattr(model, name)]
@@ -142,7 +142,9 @@ class _Weights:
         # Dictionaries of the modules, because all in them can be replaced; reading all of a model takes longer than a graph.
         self._holders = [holder for module in self._modules for holder in (module._parameters, module._buffers)]
         self._encoder = list(model.clip.modules()) if hasattr(model, "clip") else []
-        self._holders += [module._parameters for module in self._encoder if module._parameters][:1]
+        self._encoder_holders = [
+            part for module in self._encoder for part in (module._parameters, module._buffers) if part
+        ]
         modules = (*self._modules, *self._encoder)
         self._children = [(holder, dict(holder)) for holder in (module._modules for module in modules)]
         self._settings = [
@@ -179,10 +181,22 @@ class _Weights:
             None if value is None else (value.data_ptr(), 0 if value.is_inference() else value._version)
             for value in values
         ]
-        return [self._are_plain(), *places, *(holder.get(name) for holder, name in self._settings)]
+        # A graph reads the encoder's values where they are, so that only their addresses count.
+        addresses = (_find_address(value) for holder in self._encoder_holders for value in holder.values())
+        return [self._are_plain(), *places, *addresses, *(holder.get(name) for holder, name in self._settings)]
 
     def _read_values(self) -> Tensor:
         return torch.cat([value.reshape(-1) for value in self._copied])
+
+
+def _find_address(value: Tensor | None) -> int | None:
+    """Return the address of a weight, or the number of its object if it has no memory of its own, as sparse ones."""
+    if value is None:
+        return None
+    try:
+        return value.data_ptr() or id(value)
+    except RuntimeError:
+        return id(value)
 
 
 def _is_plain_encoder(module: torch.nn.Module) -> bool:

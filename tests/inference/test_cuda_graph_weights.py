@@ -6,12 +6,27 @@ from typing import Any
 
 import pytest
 import torch
-from torch.nn.utils import parametrizations, prune
+from torch.nn.utils import parameters_to_vector, parametrizations, prune, vector_to_parameters
 
 from gffusion import GFFusionModel
 from gffusion.inference.cuda_graphs import _Prepared, _Weights
 
 LAYER = "decoder.0.weight"
+
+
+def get_deep_layer(model: GFFusionModel) -> torch.nn.Module:
+    """Return a layer of the encoder that is not its first."""
+    return next(module for name, module in reversed([*model.clip.named_modules()]) if name.endswith("mlp.fc1"))
+
+
+def replace_by_vector(model: GFFusionModel) -> None:
+    parameters = [*get_deep_layer(model).parameters()]
+    vector_to_parameters(parameters_to_vector(parameters) * 2, parameters)
+
+
+def replace_state(model: GFFusionModel) -> None:
+    layer = get_deep_layer(model)
+    layer.load_state_dict({name: value.clone() for name, value in layer.state_dict().items()}, assign=True)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +59,12 @@ LAYER = "decoder.0.weight"
         lambda model: model.funet.decoder[1].train(),
         lambda model: setattr(model.funet.decoder[0], "__class__", type("LoRA", (torch.nn.Conv2d,), {})),
         lambda model: setattr(model.clip.post_layernorm, "__class__", type("Mine", (torch.nn.LayerNorm,), {})),
+        lambda model: setattr(get_deep_layer(model).weight, "data", get_deep_layer(model).weight.data * 2),
+        lambda model: setattr(get_deep_layer(model), "weight", torch.nn.Parameter(get_deep_layer(model).weight * 2)),
+        lambda model: setattr(get_deep_layer(model), "bias", None),
+        lambda model: model.clip.embeddings.register_buffer("position_ids", model.clip.embeddings.position_ids.flip(1)),
+        replace_by_vector,
+        replace_state,
     ],
     ids=[
         "version",
@@ -71,6 +92,12 @@ LAYER = "decoder.0.weight"
         "training",
         "subclass",
         "encoder-subclass",
+        "encoder-data",
+        "encoder-parameter",
+        "encoder-bias",
+        "encoder-buffer",
+        "encoder-vector",
+        "encoder-state",
     ],
 )
 @pytest.mark.parametrize("is_inference", [False, True])
@@ -86,6 +113,15 @@ def test_changes_are_seen(
         change(model)
         assert not weights.are_unchanged(model)
         assert _Weights(model).are_unchanged(model)
+
+
+def test_changes_in_the_memory_of_the_encoder_need_no_new_graph(tiny_model: Callable[..., GFFusionModel]) -> None:
+    """A graph reads them; sparse weights, which have no address, do not change either."""
+    model = tiny_model().eval().requires_grad_(False)
+    get_deep_layer(model).weight = torch.nn.Parameter(get_deep_layer(model).weight.to_sparse(), requires_grad=False)
+    weights = _Weights(model)
+    next(model.clip.parameters()).mul_(2)
+    assert weights.are_unchanged(model)
 
 
 def test_values_in_channels_last_order_are_seen(tiny_model: Callable[..., GFFusionModel]) -> None:
