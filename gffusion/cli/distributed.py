@@ -30,7 +30,7 @@ class Outcome(NamedTuple):
         failures: Names of pairs that failed, and reasons.
         notes: Names of pairs, and a note about each.
         seconds: Duration.
-        not_tried: Number of pairs that were left when the disk was full or the user interrupted.
+        not_tried: Number of pairs that were left when the run was stopped, such as by a full disk, a broken GPU or the user.
         warnings: Warnings that were printed.
         is_interrupted: Whether the user interrupted.
         range_widths: Names of the pairs that were fused, and kinds and widths of their infrared ranges, for `note_narrow`.

@@ -131,8 +131,10 @@ def _print_outcome(
         f"{f', skipped {skipped} that existed' if skipped else ''} -> {settings.output}"
     )
     if outcome.not_tried:
-        advice = "" if settings.overwrite else "; the same command fuses what is missing when there is room"
-        print_line(f"stopped, because nothing can be written: {outcome.not_tried} more not tried{advice}", err=True)
+        advice = "" if settings.overwrite else "; the same command fuses what is missing when the cause below is gone"
+        print_line(
+            f"stopped, because the other pairs would fail, too: {outcome.not_tried} more not tried{advice}", err=True
+        )
     if failures:
         exit_with_failures("failed", failures, is_partial=done + skipped > 0)
 

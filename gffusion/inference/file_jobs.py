@@ -62,7 +62,7 @@ class FusionResult:
     job: FusionJob
     error: str | None = None
     notes: tuple[str, ...] = ()
-    is_last: bool = False  # because other files cannot be written either
+    is_last: bool = False  # because others would fail, too: no file can be written, or the GPU does not work any more
     is_skipped: bool = False  # because all files exist, such as from another run, and may not be replaced
     range_width: tuple[str, float] | None = None  # kind of the infrared image and width of its range, for `note_narrow`
 

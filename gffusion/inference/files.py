@@ -44,7 +44,7 @@ def fuse_files(
 ) -> Iterator[FusionResult]:
     """Fuse pairs of files, and yield every result as soon as it is known, also of pairs that fail.
 
-    If no file can be written, such as on a full disk, the pairs after this failure are not fused.
+    If no file can be written, such as on a full disk, or a GPU cannot be used any more, the pairs after this failure are not fused.
 
     Workers read files ahead of the model, and write files in the background. Output folders must exist. Jobs with `labels`
     or `overlay` need a model with a segmenter. A batch has consecutive pairs of one size.
@@ -98,20 +98,21 @@ def _fuse_files(
     read_jobs = map_in_order(reader, partial(read_job, options=read_options), jobs, depth=ahead)
     batches = batch_by_size(_note_frozen(read_jobs), batch_size, lambda item: item.size)
     writing: deque[Future[FusionResult]] = deque()
-    is_full = False
+    is_last = False
     with ThreadPoolExecutor(threads) as fuser:
         fuse = partial(_fuse, model=model, image_processor=image_processor)
         fused = map(fuse, batches) if threads == 1 else map_in_order(fuser, fuse, batches, depth=threads - 1)
         for item, outcome in chain.from_iterable(fused):
-            if isinstance(outcome, str):
-                yield FusionResult(item.job, outcome)
+            if isinstance(outcome, FusionResult):
+                is_last |= outcome.is_last
+                yield outcome
             else:
                 writing.append(writer.submit(write_job, _prepare_writing(item, outcome)))
             while writing and (writing[0].done() or len(writing) > ahead):
                 result = writing.popleft().result()
-                is_full |= result.is_last
+                is_last |= result.is_last
                 yield result
-            if is_full:
+            if is_last:
                 break
     while writing:
         yield writing.popleft().result()
@@ -154,10 +155,11 @@ def _prepare_writing(item: ReadJob, prediction: Prediction) -> WriteJob:
 
 def _fuse(
     batch: Sequence[ReadJob], model: GFFusionModel, image_processor: GFFusionImageProcessor
-) -> list[tuple[ReadJob, Prediction | str]]:
-    """Return the prediction or the error of every job."""
-    if batch[0].images is None:  # the batch is one job that could not be read
-        return [(batch[0], str(batch[0].error))]
+) -> list[tuple[ReadJob, Prediction | FusionResult]]:
+    """Return the prediction of every job, or the result of one that failed."""
+    first = batch[0]
+    if first.images is None:  # the batch is one job that could not be read
+        return [(first, FusionResult(first.job, str(first.error)))]
     segment = any(item.job.labels or item.job.overlay for item in batch)
     try:
         with _limit_memory(batch, model), about(*(item.job.pair.infrared for item in batch)), memory_errors():
@@ -167,11 +169,24 @@ def _fuse(
                 [option for _, option in noted],
             )
             predictions = predict(model, image_processor, pairs, segment, options)
-    except (ValueError, MemoryError) as error:
-        if len(batch) == 1:
-            return [(batch[0], str(error))]
+    except (
+        ValueError,
+        MemoryError,
+        RuntimeError,
+    ) as error:  # the last one of operations that a device does not support
+        is_last = str(error).startswith(("CUDA error:", "HIP error:"))  # after which all operations fail
+        if len(batch) == 1 or is_last:
+            return [(first, FusionResult(first.job, _describe(error, is_last), is_last=is_last))]
         return [result for item in batch for result in _fuse([item], model, image_processor)]  # find the one that fails
     return [(item, prediction) for (item, _), prediction in zip(noted, predictions, strict=True)]
+
+
+def _describe(error: Exception, is_last: bool) -> str:
+    """Return an error in one line, without the lines that torch adds about its code, and what to do after the last one."""
+    if not isinstance(error, RuntimeError):
+        return str(error)
+    text = str(error).strip().partition("\n")[0] or type(error).__name__
+    return f"{text}: the GPU cannot be used any more, run the command again to continue" if is_last else text
 
 
 def _note_range(item: ReadJob, default: InfraredOptions) -> tuple[ReadJob, InfraredOptions]:

@@ -314,8 +314,8 @@ def test_a_full_disk_ends_the_run(gffusion: Callable, monkeypatch: pytest.Monkey
     Path("out/0.png").unlink()
     Path("pairs.csv").write_text(Path("pairs.csv").read_text().replace(",0\n", ",9\n"))
     outcome = gffusion(*table)
-    assert outcome.exit_code == 2 and "stopped, because nothing can be written: " in outcome.err
-    assert "more not tried; the same command fuses what is missing when there is room" in outcome.err
+    assert outcome.exit_code == 2 and "stopped, because the other pairs would fail, too: " in outcome.err
+    assert "more not tried; the same command fuses what is missing when the cause below is gone" in outcome.err
     assert ".png: the disk is full" in outcome.err and "Errno" not in outcome.err
 
 

@@ -173,13 +173,44 @@ class TestFuseFiles:
         assert {name for name, result in results.items() if result.error is None} == {"first", "last"}
         assert (results["huge"].error or "").startswith("not enough memory for this image")
 
-    def test_other_errors_are_no_lack_of_memory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def fail(*_: Any, **__: Any) -> Any:
-            raise RuntimeError("a fault")
+    @pytest.mark.parametrize("batch_size", [1, 2])
+    @pytest.mark.parametrize("kind", [RuntimeError, NotImplementedError])
+    def test_operations_that_the_device_lacks(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[RuntimeError], batch_size: int
+    ) -> None:
+        """Only the pair fails that needs them, in one line."""
 
-        monkeypatch.setattr("gffusion.inference.files.predict", fail)
-        with pytest.raises(RuntimeError, match="a fault"):
-            run([make_job(tmp_path, "pair")], BrighterOfBoth())
+        def fail_on_large(model: Any, processor: Any, pairs: Any, *options: Any) -> Any:
+            if any(pair.visible.shape[0] == 60 for pair in pairs):
+                raise kind("input tensor must fit into 32-bit index math\nException raised from here")
+            return predict(model, processor, pairs, *options)
+
+        monkeypatch.setattr("gffusion.inference.files.predict", fail_on_large)
+        jobs = [make_job(tmp_path, name, height) for name, height in (("first", 40), ("large", 60), ("last", 40))]
+        results = run(jobs, BrighterOfBoth(), batch_size)
+        assert results.pop("large").error == "input tensor must fit into 32-bit index math"
+        assert [result.error for result in results.values()] == [None, None]
+
+    @pytest.mark.parametrize("batch_size", [1, 2])
+    def test_broken_gpu_ends_the_run(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int) -> None:
+        """The pairs before it are written, and those after it are not tried, so that the same command continues."""
+        pairs: list[Any] = []
+
+        def break_down(model: Any, processor: Any, batch: Any, *options: Any) -> Any:
+            pairs.extend(batch)
+            if len(pairs) > 2:
+                raise RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with more")
+            return predict(model, processor, batch, *options)
+
+        monkeypatch.setattr("gffusion.inference.files.predict", break_down)
+        jobs = [make_job(tmp_path, f"pair{number}") for number in range(6)]
+        results = list(fuse_files(jobs, BrighterOfBoth(), GFFusionImageProcessor(), batch_size))
+        errors = {result.job.pair.name: result.error for result in results}
+        assert sorted(errors) == ["pair0", "pair1", "pair2"] and (errors["pair0"], errors["pair1"]) == (None, None)
+        assert (errors["pair2"] or "").startswith(
+            "CUDA error: an illegal memory access was encountered: the GPU cannot"
+        )
+        assert [job.fused.exists() for job in jobs] == [True, True] + [False] * 4
 
     def test_large_bounds(self, tmp_path: Path) -> None:
         """The bound costs no memory, and holds for the metadata, too."""
