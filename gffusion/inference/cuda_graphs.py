@@ -11,12 +11,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from transformers.utils import logging
 
 from gffusion.models.gffusion.finet import upsample
-from gffusion.models.gffusion.image_ops import CLIP_MEAN, CLIP_STD, rgb_to_luma
+from gffusion.models.gffusion.image_ops import CLIP_MEAN, CLIP_STD, resize_bicubic, rgb_to_luma
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .folding import has_global_hooks, has_known_code, has_plain_forward, is_plain
@@ -243,10 +242,7 @@ def _make_encoder(model: GFFusionModel) -> Compute:
     is_resized = size != [config.clip_config.image_size] * 2
 
     def encode(visible: Tensor, infrared: Tensor) -> Tensor:
-        resized = [
-            F.interpolate(image.float(), size=tuple(size), mode="bicubic", antialias=True, align_corners=False)
-            for image in (visible, infrared)
-        ]
+        resized = [resize_bicubic(image.float(), size) for image in (visible, infrared)]
         pixels = torch.cat([resized[0], resized[1].expand_as(resized[0])]).clamp(0, 1)
         outputs = clip(
             ((pixels - mean) / std).to(clip.dtype), interpolate_pos_encoding=is_resized, output_hidden_states=True

@@ -1,12 +1,17 @@
 """Color conversion and Sobel, against scikit-image and scipy."""
 
+from contextlib import nullcontext
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from random_images import random_image, sobel
 from skimage.color import rgb2ycbcr, ycbcr2rgb
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from gffusion.models.gffusion.image_ops import replace_luma, rgb_to_luma, sobel_magnitude, to_uint8
+from gffusion.models.gffusion.image_ops import prepare_images, replace_luma, rgb_to_luma, sobel_magnitude, to_uint8
 
 
 def channels_last(image: torch.Tensor) -> np.ndarray:
@@ -128,3 +133,33 @@ class TestToUint8:
     def test_values_outside_0_to_1_are_refused(self, value: float) -> None:
         with pytest.raises(ValueError, match=r"The fused image has values from .* floating point must be in \[0, 1\]"):
             to_uint8(np.array([[0.5, value]]), "fused")
+
+
+class OnMps(Tensor):
+    """A tensor of the CPU that says that it is on a Mac's GPU."""
+
+    device = torch.device("mps")  # type: ignore[assignment]
+
+
+class KernelsOfMps(TorchDispatchMode):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if "upsample_bicubic2d_aa_backward" in str(func):
+            raise NotImplementedError(f"The operator '{func}' is not currently implemented for the MPS device.")
+        return func(*args, **(kwargs or {}))
+
+
+class TestPrepareImages:
+    @pytest.mark.parametrize(("height", "width"), [(64, 96), (20, 33), (28, 42)])
+    def test_gradient_on_mps(self, height: int, width: int) -> None:
+        """The segmentation loss needs it."""
+        image, weights = random_image(2, 1, height, width), random_image(2, 3, 28, 42)
+        options: Any = ([28, 42], (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), torch.float32)
+        results = []
+        for kind, mode in ((Tensor, nullcontext()), (OnMps, KernelsOfMps())):
+            given = image.clone().as_subclass(kind).requires_grad_()
+            with mode:
+                resized = prepare_images(given, *options)
+                (resized * weights).sum().backward()
+            assert given.grad is not None
+            results.append([part.detach().as_subclass(Tensor) for part in (resized, given.grad)])
+        torch.testing.assert_close(results[1], results[0], atol=2e-5, rtol=1e-5)
