@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pretended_devices import OnCuda, OnMps
 from random_images import random_image, sobel
 from skimage.color import rgb2ycbcr, ycbcr2rgb
 from torch import Tensor
@@ -135,12 +136,6 @@ class TestToUint8:
             to_uint8(np.array([[0.5, value]]), "fused")
 
 
-class OnMps(Tensor):
-    """A tensor of the CPU that says that it is on a Mac's GPU."""
-
-    device = torch.device("mps")  # type: ignore[assignment]
-
-
 class KernelsOfMps(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if "upsample_bicubic2d_aa_backward" in str(func):
@@ -163,3 +158,10 @@ class TestPrepareImages:
             assert given.grad is not None
             results.append([part.detach().as_subclass(Tensor) for part in (resized, given.grad)])
         torch.testing.assert_close(results[1], results[0], atol=2e-5, rtol=1e-5)
+
+    @pytest.mark.parametrize("scales", [(45, 45), (46, 46), (20, 80), (80, 15)])
+    def test_wide_panoramas_on_cuda(self, scales: tuple[int, int]) -> None:
+        image = random_image(1, 3, 3 * scales[0], 5 * scales[1])
+        options: Any = ([3, 5], (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), torch.float32)
+        resized = prepare_images(image.as_subclass(OnCuda), *options)
+        torch.testing.assert_close(resized.as_subclass(Tensor), prepare_images(image, *options))

@@ -1,6 +1,7 @@
 """Color conversion, gradients, rounding and resizing, shared by networks, losses and the image processor."""
 
 from collections.abc import Sequence
+from operator import truediv
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ DINOV2_MEAN, DINOV2_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 # By which computed values can exceed 1; less than a level of 16 bits.
 ROUNDING = 1e-5
+# Sum of the factors of both axes by which CUDA shrinks an image at once; shared memory holds the windows of both.
+MAX_SCALES = 90
 
 
 def rgb_to_luma(image: Tensor) -> Tensor:
@@ -151,6 +154,8 @@ def resize_bicubic(images: Tensor, size: Sequence[int]) -> Tensor:
         )
         with torch.autocast(images.device.type, enabled=False):
             return rows @ images @ columns.T
+    if images.device.type == "cuda" and sum(map(truediv, images.shape[-2:], size)) > MAX_SCALES:
+        images = _interpolate(images, (images.shape[-2], size[1]))  # one axis after the other
     return _interpolate(images, size)
 
 
