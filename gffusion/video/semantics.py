@@ -83,7 +83,8 @@ def check_refresh(model: GFFusionModel, every: int) -> None:
 def _shrink(visible: Tensor, infrared: Tensor) -> Tensor:
     """Return thumbnails of both images, (1, 2, h, w)."""
     both = torch.cat([rgb_to_luma(visible).float(), infrared.float()], dim=1)
-    return F.adaptive_avg_pool2d(both, _THUMBNAIL)
+    # On MPS, only sides that are multiples of those of the thumbnail can be pooled.
+    return F.adaptive_avg_pool2d(both.cpu() if both.device.type == "mps" else both, _THUMBNAIL)
 
 
 def _measure_contrast(thumbnail: Tensor) -> Tensor:

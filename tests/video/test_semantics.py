@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from pretended_devices import OnMps
 from torch import Tensor
 
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
@@ -80,3 +81,9 @@ def test_compiled_models_have_tokens(model: GFFusionModel) -> None:
     frames = scene(0)
     refresh = SemanticRefresh(torch.compile(model, backend="eager"), 2)
     assert torch.equal(refresh(*frames), model.encode_semantics(*frames))
+
+
+def test_frames_of_any_size_on_mps(model: GFFusionModel) -> None:
+    frames = [tuple(image[..., :60, :75] for image in scene(seed)) for seed in (0, 0, 5)]
+    on_mps = [tuple(image.as_subclass(OnMps) for image in frame) for frame in frames]
+    assert refreshed_at(SemanticRefresh(model, 5), on_mps) == [0, 2]  # type: ignore[arg-type]
