@@ -56,7 +56,7 @@ def compute_metrics(
 ) -> dict[str, Tensor]:
     """Return several fusion metrics of a batch, (B,) `torch.float64` each; shared steps are computed once.
 
-    Metrics round gray levels, so values have no gradient.
+    Metrics round gray levels, so values have no gradient. Values of images on MPS, which has no float64, are on the CPU.
 
     Args:
         fused: (B, 1, H, W) or (H, W), gray levels from 0 to 255, see [`to_luma8`][gffusion.metrics.to_luma8].

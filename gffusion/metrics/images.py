@@ -40,7 +40,8 @@ def to_luma8(image: ArrayLike | Tensor | PIL.Image.Image) -> Tensor:
             PIL image without alpha, whose EXIF orientation is applied.
 
     Returns:
-        Integer gray levels from 0 to 255 as `torch.float64`, of shape (B, 1, H, W) for a batch and (H, W) otherwise.
+        Integer gray levels from 0 to 255 as `torch.float64`, of shape (B, 1, H, W) for a batch and (H, W) otherwise, on the
+        device of the image, or on the CPU for an image on MPS, which has no float64.
 
     Raises:
         ValueError: If the image is empty, the shape or the data type is not supported, a floating-point value is NaN or
@@ -52,7 +53,7 @@ def to_luma8(image: ArrayLike | Tensor | PIL.Image.Image) -> Tensor:
     """
     if np.ma.is_masked(image):
         raise ValueError("Got a masked array. Metrics are defined on whole images only: pass its values, image.data.")
-    given = _check_dense(image.detach(), "The image") if isinstance(image, Tensor) else _to_array(image)
+    given = _detach(image, "The image") if isinstance(image, Tensor) else _to_array(image)
     tensor = given if isinstance(given, Tensor) else _channel_first(given)
     if tensor.dim() not in (2, 3, 4) or (tensor.dim() > 2 and tensor.shape[-3] not in (1, 3)):
         raise ValueError(
@@ -78,14 +79,19 @@ def _to_array(image: ArrayLike | PIL.Image.Image) -> NDArray[Any]:
         raise ValueError(f"Got a {type(image).__name__} that is no array: its rows differ in length.") from error
 
 
-def _check_dense(image: Tensor, name: str) -> Tensor:
-    """Return a tensor; raise ValueError if it is sparse or on the meta device."""
+def _detach(image: Tensor, name: str) -> Tensor:
+    """Return an image without gradient, which rounding does not have, on a device that has float64, unlike MPS.
+
+    Raises:
+        ValueError: If it is sparse or on the meta device.
+    """
     if image.layout != torch.strided or image.is_meta:
         kind = "on the meta device, without values" if image.is_meta else f"of layout {image.layout}"
         raise ValueError(
             f"{name} is a tensor {kind}. Metrics take dense tensors with values: call `to_dense()` on a sparse one."
         )
-    return image
+    image = image.detach()
+    return image.cpu() if image.device.type == "mps" else image
 
 
 def _channel_first(array: NDArray[Any]) -> Tensor:
@@ -199,12 +205,11 @@ def warn_about_range(fused: Tensor, *sources: Tensor) -> None:
 def _batch(image: Tensor | None, name: str) -> Tensor:
     if not isinstance(image, Tensor):
         raise ValueError(f"{name} must be a tensor, got {type(image).__name__}. `to_luma8` turns images into tensors.")
-    _check_dense(image, name)
+    image = _detach(image, name)
     if image.dtype == torch.bool or image.is_complex():
         raise ValueError(f"{name} is {image.dtype}. Metrics take gray levels from 0 to 255: convert it first.")
     if image.numel() == 0:
         raise ValueError(f"{name} is empty: its shape is {tuple(image.shape)}.")
-    image = image.detach()  # rounding has no gradient
     if image.dim() == 4 and image.shape[1] == 1:
         return image.squeeze(1)  # (B, 1, H, W) -> (B, H, W)
     if image.dim() == 2:

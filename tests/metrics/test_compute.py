@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 from metric_tester import Batches, Images, assert_close, make_metric
+from pretended_devices import OnMps
 from torchmetrics import Metric, MetricCollection
 
 from gffusion import metrics
-from gffusion.metrics import METRICS, PROTOCOLS, compute_metrics, functional, get_metric, list_metrics
+from gffusion.metrics import METRICS, PROTOCOLS, compute_metrics, functional, get_metric, list_metrics, to_luma8
 from gffusion.metrics.classes import CLASSES
 from gffusion.metrics.names import suggest
 from gffusion.metrics.protocols import Protocol, find_minimum_size
@@ -82,6 +83,19 @@ def test_tang2023_is_tang2022_in_double_precision(pair: Images) -> None:
     assert all(after[name] == ours[name] for name in ("SD", "SF", "VIF"))
     assert all(after[name] != before[name] for name in ("SD", "SF", "VIF", "Qabf"))
     assert all(after[name] == before[name] for name in ("EN", "AG", "MI", "CC", "SCD", "MSE", "PSNR"))
+
+
+def test_images_on_mps(pair: Images) -> None:
+    """It has no float64."""
+    on_mps = tuple(image.float().as_subclass(OnMps) for image in pair)
+    values = compute_metrics(*on_mps)
+    for name, expected in compute_metrics(*pair).items():
+        assert torch.equal(values[name], expected) and type(values[name]) is torch.Tensor
+        metric = get_metric(name)
+        metric.update(*on_mps)
+        assert_close(metric.compute(), expected.mean())
+    image = torch.rand(3, 9, 9)
+    assert torch.equal(to_luma8(image.as_subclass(OnMps)), to_luma8(image))
 
 
 def test_says_what_is_wrong(pair: Images) -> None:
