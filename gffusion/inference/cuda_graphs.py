@@ -222,7 +222,7 @@ def _make_compute(model: GFFusionModel) -> Compute:
         if encode is not None and finet is not None:
             tokens = encode(visible, infrared) if tokens is None else tokens
             _, projections = finet(tokens, config.clip_grid)
-        if kernels is not None and infrared.shape[-2] * infrared.shape[-1] <= kernels.maximum_pixels:
+        if kernels is not None and kernels.fits(*infrared.shape[-2:]):
             return kernels(visible, infrared, projections)
         source = (rgb_to_luma(visible) if is_luma else visible).to(dtype)
         infrared = infrared.to(dtype)

@@ -5,6 +5,7 @@ replaces concatenations; borders are reflected by index arithmetic, which replac
 """
 
 import copy
+import math
 
 import torch
 import triton
@@ -38,9 +39,7 @@ class TritonFuNet:
         self.stem_channels = visible.stem.out_channels
         self.features = blocks[0].dense_align.out_channels
         outputs = [layer.out_channels for layer in funet.decoder if isinstance(layer, nn.Conv2d)]
-        self.maximum_pixels = MAX_ELEMENTS // max(
-            3 * self.stem_channels, 2 * self.features, visible.stem.in_channels, *outputs
-        )
+        self._widest = max(3 * self.stem_channels, 2 * self.features, visible.stem.in_channels, *outputs)
         self.slope = float(visible.activation.negative_slope)
         self._funet, self._is_luma = funet, is_luma
         # The weights of luma become a part of the first convolution, if nothing else needs the luma.
@@ -61,6 +60,12 @@ class TritonFuNet:
             if isinstance(layer, nn.Conv2d)
         ]
         self._context_scale = find_context_scale(funet.decoder)
+
+    def fits(self, height: int, width: int) -> bool:
+        """Return whether the indices of all maps of an image, and of the image, have 32 bits."""
+        factor = self._funet.factor
+        pixels = math.ceil(height / factor) * math.ceil(width / factor)
+        return pixels * self._widest <= MAX_ELEMENTS and 3 * height * width <= MAX_ELEMENTS
 
     def __call__(self, visible: Tensor, infrared: Tensor, projections: Tensor | None = None) -> Tensor:
         """Return I_fus, float32 in [0, 1]: (B, 3, H, W), (B, 1, H, W), (B, 2 C, h, w) -> (B, 1 or 3, H, W).

@@ -49,7 +49,10 @@ with torch.no_grad():
     kernels = TritonFuNet(funet, is_luma)
     result = kernels(visible, infrared, half)
 widest = max(layer.out_channels for layer in funet.modules() if isinstance(layer, torch.nn.Conv2d))
-assert kernels.maximum_pixels * widest <= 2**31  # indices have 32 bits
+side = next(side for side in range(1000, 40000) if not kernels.fits(side, side)) - 1
+maps = [(-(-side // funet.factor)) ** 2 * channels for channels in (18, 40, widest)]
+assert max(maps) <= 2**31 and 3 * side**2 <= 2**31  # indices have 32 bits
+assert max(maps) > 0.99 * 2**31 or 3 * side**2 > 0.99 * 2**31  # and not fewer than needed
 assert result.shape == expected.shape and result.dtype == torch.float32
 funet.visible_encoder.activation.negative_slope = 0.5
 assert not supports(model)  # they have one slope
