@@ -69,6 +69,7 @@ class _Prepared:
         self._uses: Counter[tuple[Any, ...]] = Counter()
         self._graphs: OrderedDict[tuple[Any, ...], _Graph] = OrderedDict()
         self._pool: Any = None
+        self._replayed: torch.cuda.Event | None = None
 
     def is_current(self, model: GFFusionModel) -> bool:
         """Return whether the weights are those that were prepared."""
@@ -80,7 +81,7 @@ class _Prepared:
         key = tuple((value.shape, value.dtype) for value in inputs)
         if (graph := self._graphs.get(key)) is not None:
             self._graphs.move_to_end(key)
-            return graph(inputs)
+            return self._replay(graph, inputs)
         inputs = [value.to(self._device) for value in inputs]
         self._uses[key] += 1
         if self._uses[key] == 2 and self._weights.are_plain:
@@ -89,8 +90,17 @@ class _Prepared:
             except torch.OutOfMemoryError:
                 torch.cuda.empty_cache()
             else:
-                return self._graphs[key](inputs)
+                return self._replay(self._graphs[key], inputs)
         return self._compute(*inputs)
+
+    def _replay(self, graph: "_Graph", inputs: list[Tensor]) -> Tensor:
+        """Replay a graph after the earlier replays of all streams, because graphs share memory."""
+        if self._replayed is None:
+            self._replayed = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        torch.cuda.current_stream().wait_event(self._replayed)
+        output = graph(inputs)
+        self._replayed.record()
+        return output
 
     def _capture(self, key: tuple[Any, ...], inputs: list[Tensor]) -> None:
         if self._pool is None:

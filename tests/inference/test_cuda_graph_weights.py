@@ -168,3 +168,39 @@ def test_autocast_regions_are_not_captured(
         monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: True)
         for _ in range(2):
             assert torch.equal(prepared(inputs), expected)
+
+
+def test_streams_wait_for_each_other(tiny_model: Callable[..., GFFusionModel], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs share memory, so that one must not be replayed on a stream while another runs on a second stream."""
+    now, done = ["first"], []
+
+    class Event:
+        stream = None
+
+        def record(self) -> None:
+            self.stream = now[0]
+
+    class Stream:
+        def wait_event(self, event: Event) -> None:
+            done.append((now[0], "waits for", event.stream))
+
+    def capture(prepared: _Prepared, key: Any, inputs: Any) -> None:
+        prepared._graphs[key] = lambda inputs: done.append((now[0], "replays")) or inputs[0]  # type: ignore[assignment]
+
+    monkeypatch.setattr(_Prepared, "_capture", capture)
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+    with torch.no_grad():
+        prepared = _Prepared(tiny_model(paradigm="cascading").eval())
+        for size in (32, 40, 32, 40):
+            prepared([torch.rand(1, 3, size, size), torch.rand(1, 1, size, size)])
+            now[0] = "second" if now[0] == "first" else "first"
+        prepared([torch.rand(1, 3, 32, 32), torch.rand(1, 1, 32, 32)])
+    assert done == [
+        ("first", "waits for", None),
+        ("first", "replays"),
+        ("second", "waits for", "first"),
+        ("second", "replays"),
+        ("first", "waits for", "second"),
+        ("first", "replays"),
+    ]
