@@ -31,7 +31,7 @@ from .gpu_inputs import prepare_bytes
 from .label_refinement import refine_logits
 from .large_images import find_large_form, fuse_large
 from .pair_arrays import adapt_options, list_pairs, to_arrays
-from .row_bands import fuse_in_bands
+from .row_bands import fuse_in_bands, needs_bands
 from .threads import run_alone, run_in_threads, should_compute_alone
 
 Encoder = Callable[[Tensor, Tensor], Tensor]
@@ -92,10 +92,11 @@ def predict(
         segment: Whether to predict label maps. Needs a model with a segmenter.
         infrared_options: Options of the infrared image of every pair, instead of those of the processor.
         output_type: Type of the fused images, see [`GFFusionImageProcessor.post_process_fusion`].
-        row_bands: Whether to fuse in bands of rows ([`fuse_in_bands`]). Defaults to `True` on CPUs, where it is faster. On
-            NVIDIA GPUs, the default is [`fuse_on_gpu`], unless this is given. A model whose `forward` is overridden or has
-            hooks is called as a whole; by default, also one with other layers, hooks or training mode in FuNet, or another
-            injection. `True` saves memory for such a model, if its layers do not depend on the whole image.
+        row_bands: Whether to fuse in bands of rows ([`fuse_in_bands`]). Defaults to `True` on CPUs, where it is faster, and for
+            images that a GPU cannot fuse otherwise ([`needs_bands`]). For others, the default on NVIDIA GPUs is
+            [`fuse_on_gpu`]. A model whose `forward` is overridden or has hooks is called as a whole; by default, also one
+            with other layers, hooks or training mode in FuNet, or another injection. `True` saves memory for such a model,
+            if its layers do not depend on the whole image.
         missing: For every pair, `None` or a mask (H, W) that is True where the infrared image has no measurement. Such
             pixels take no part in ranges, and inside larger holes the fused image turns into the visible one. By default,
             those of the pairs.
@@ -126,9 +127,10 @@ def predict(
     infrared_options = adapt_options(infrared_options, image_processor, pairs)
     images, masks = to_arrays(pairs, missing, infrared_luma)
     run = run_alone if model.device.type == "cpu" else operator.call  # small operations, which threads would wait for
-    graphs = row_bands is None and can_use_graphs(model)
+    graphs = False
     if row_bands is None:
-        row_bands = model.device.type == "cpu" and can_divide(model)
+        row_bands = _prefers_bands(model, len(images), images[0][0].shape)
+        graphs = not row_bands and can_use_graphs(model)
     if row_bands and not segment and encode is None and output_type == "np":
         form = find_large_form(model, image_processor, images[0][0].shape)
         if form is not None:
@@ -193,6 +195,14 @@ def _check_row_bands(model: Any) -> None:
             "`row_bands` cannot be used with a model whose `forward`, or a method that it calls, is overridden or has hooks, "
             "because they would not be called: leave it out."
         )
+
+
+def _prefers_bands(model: Any, images: int, shape: Sequence[int]) -> bool:
+    """Return whether to fuse in bands of rows: always on CPUs, where it is faster, and otherwise if nothing else is possible."""
+    if not isinstance(model, GFFusionModel):
+        return False
+    is_preferred = model.device.type == "cpu" or needs_bands(model, images, *shape[:2])
+    return is_preferred and can_divide(model)
 
 
 def _predict_large(
@@ -306,7 +316,9 @@ def predict_logits(
 def find_semantics(
     model: GFFusionModel, visible_values: Tensor, infrared_values: Tensor, tokens: Tensor | None = None
 ) -> ProjectedSemantics:
-    """Return what [`GFFusionModel.project_semantics`] does; threads wait for each other as rarely as possible."""
+    """Return what [`GFFusionModel.project_semantics`] does; on CPUs, threads wait for each other as rarely as possible."""
+    if visible_values.device.type != "cpu":
+        return model.project_semantics(visible_values, infrared_values, tokens)
     if tokens is None:
         tokens = _encode_alone(model, visible_values, infrared_values)
     project = partial(model.project_semantics, visible_values, infrared_values, tokens)

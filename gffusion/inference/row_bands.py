@@ -19,6 +19,8 @@ BAND_PIXELS, MIN_BAND_ROWS = 2**16, 64
 # on, the memory of some runs is returned to the system instead of being reused ([`run_in_threads`]).
 TILE_VALUES, PIXEL_VALUES = 9 * 2**19, 8
 FULL_TILES = 4  # threads up to twice as many get tiles of this size
+# Of a map that GPUs pad by reflection; larger ones are refused.
+MAX_PADDED = 2**31 - 2
 # Widest tile of z_f: a wider image is also divided into columns of tiles, as the memory of a tile would be too large to be reused.
 MAX_COLUMNS = 1024
 
@@ -28,7 +30,7 @@ def fuse_in_bands(
 ) -> Tensor:
     """Compute I_fus band by band: (B, 3, H, W) and (B, 1, H, W) -> (B, 1 or 3, H, W), all in [0, 1], float32.
 
-    Every band is computed by one thread ([`run_in_threads`]). `projections` (B, 2 C, h, w) are those of
+    On CPUs, every band is computed by one thread ([`run_in_threads`]). `projections` (B, 2 C, h, w) are those of
     [`GFFusionModel.project_semantics`], `None` in the cascading paradigm. The form of FuNet for CPUs is used if there is one
     ([`get_cpu_funet`]): its result differs by less than a hundredth of a gray level.
     """
@@ -57,9 +59,22 @@ def fuse_in_bands(
         return funet.decode(features, visible, infrared, view, small)[:, :, top - rows.start :][:, :, :step]
 
     tops = range(0, height, step)
-    bands = run_in_threads(partial(fuse_band, image, top) for image in range(images) for top in tops)
+    functions = [partial(fuse_band, image, top) for image in range(images) for top in tops]
+    bands = (
+        run_in_threads(functions) if infrared_values.device.type == "cpu" else [function() for function in functions]
+    )
     joined = [torch.cat(bands[start : start + len(tops)], dim=-2) for start in range(0, len(bands), len(tops))]
     return torch.cat(joined)
+
+
+def needs_bands(model: GFFusionModel, images: int, height: int, width: int) -> bool:
+    """Return whether a GPU can fuse images only in bands of rows, because the maps of a whole image are larger than it can pad."""
+    config, factor = model.config, model.funet.factor
+    sources = config.image_channels * factor**2
+    widest = max(sources, 2 * config.stem_channels, config.spatial_channels, *(config.decoder_channels or ()))
+    if model.fusion_dtype != torch.float32 and model.device.type == "cuda":
+        images = 1  # Triton kernels pad nothing, and compute every image that is smaller
+    return images * widest * math.ceil(height / factor) * math.ceil(width / factor) > MAX_PADDED
 
 
 def choose_grid(model: GFFusionModel, height: int, width: int, images: int = 1) -> tuple[int, int]:
