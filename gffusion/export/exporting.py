@@ -5,9 +5,9 @@ import json
 import logging
 import os
 import re
-import warnings
+import threading
 from collections.abc import Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ _LIMITS = {"fp32": 1, "fp16": 2, "int8": 8}  # gray levels beyond which a file i
 METADATA_FILE = "gffusion.json"
 """Name of the metadata within a torch.export file."""
 
+_EXPORTING = threading.Lock()  # torch's exporters change torch for the whole process
+
 
 def export_model(
     model: GFFusionModel,
@@ -48,6 +50,9 @@ def export_model(
     overwrite: bool = False,
 ) -> Parity:
     """Export a float32 model in evaluation mode, and return how far the file is from PyTorch.
+
+    torch's exporters change `torch.nn.Module` for the whole process. A second export waits for the first one. Anything else that
+    runs a module in another thread meanwhile, such as [`predict`], can fail, and lets the export fail.
 
     Args:
         model: The model.
@@ -68,27 +73,28 @@ def export_model(
         OSError: If the file cannot be written.
         ImportError: If a package for ONNX files is missing.
     """
-    check_model_object(model)
-    check_processor_object(image_processor)
-    output = Path(output)
-    check_export(output, dtype, overwrite)
-    check_model(model, name, segment, dtype)
-    if pairs is not None and not pairs:
-        raise ValueError("`pairs` is empty: give pairs of images for the comparison, or None for rendered ones")
-    graph = FusionGraph(model, segment, uint8).to(torch.float16 if dtype == "fp16" else torch.float32).eval()
-    program = _trace(graph, uint8)
-    is_onnx = output.suffix.lower() == ".onnx"
-    content, function = _to_onnx(program, model, segment, dtype) if is_onnx else (None, _call(program))
-    batches = render_batches() if pairs is None else [[pair] for pair in pairs]
-    source = "rendered" if pairs is None else "given"
-    parity = measure_parity(function, model, image_processor, batches, segment, uint8, source)
-    if not parity.largest <= _LIMITS[dtype]:  # NaN, too
-        advice = "" if dtype == "fp32" else f"; {dtype} is too narrow for this model: use --dtype fp32"
-        raise ValueError(f"{output} was not written: {parity.describe()}{advice}")
-    options: dict[str, Any] = {"name": name, "license": license, "dtype": dtype, "segment": segment, "uint8": uint8}
-    facts = describe_file(model.config, image_processor, parity, **options)
-    replace_file(output, _save_program(program, facts) if content is None else _add_metadata(content, facts))
-    return parity
+    with _EXPORTING:
+        check_model_object(model)
+        check_processor_object(image_processor)
+        output = Path(output)
+        check_export(output, dtype, overwrite)
+        check_model(model, name, segment, dtype)
+        if pairs is not None and not pairs:
+            raise ValueError("`pairs` is empty: give pairs of images for the comparison, or None for rendered ones")
+        graph = FusionGraph(model, segment, uint8).to(torch.float16 if dtype == "fp16" else torch.float32).eval()
+        program = _trace(graph, uint8)
+        is_onnx = output.suffix.lower() == ".onnx"
+        content, function = _to_onnx(program, model, segment, dtype) if is_onnx else (None, _call(program))
+        batches = render_batches() if pairs is None else [[pair] for pair in pairs]
+        source = "rendered" if pairs is None else "given"
+        parity = measure_parity(function, model, image_processor, batches, segment, uint8, source)
+        if not parity.largest <= _LIMITS[dtype]:  # NaN, too
+            advice = "" if dtype == "fp32" else f"; {dtype} is too narrow for this model: use --dtype fp32"
+            raise ValueError(f"{output} was not written: {parity.describe()}{advice}")
+        options: dict[str, Any] = {"name": name, "license": license, "dtype": dtype, "segment": segment, "uint8": uint8}
+        facts = describe_file(model.config, image_processor, parity, **options)
+        replace_file(output, _save_program(program, facts) if content is None else _add_metadata(content, facts))
+        return parity
 
 
 def check_model(model: GFFusionModel, name: str, segment: bool, dtype: str) -> None:
@@ -126,7 +132,7 @@ def _trace(graph: FusionGraph, uint8: bool) -> torch.export.ExportedProgram:
     else:
         inputs = torch.zeros(2, 3, 96, 128), torch.zeros(2, 1, 96, 128)
         axes = {0: batch, 2: height, 3: width}
-    with torch.no_grad(), _quiet(), _named_errors():
+    with torch.no_grad(), _named_errors():
         return torch.export.export(graph, inputs, dynamic_shapes=(axes, axes), strict=False)
 
 
@@ -162,12 +168,14 @@ def _quantize(proto: Any, precise: str) -> Any:
 
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
     excluded = [
         node.name
         for node in proto.graph.node
         if any(re.search(precise, entry.value) for entry in node.metadata_props if entry.key.endswith("name_scopes"))
     ]
+    add_pre_process_metadata(proto)  # torch inferred the shapes; otherwise, a warning in the root logger asks for it
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "model.onnx")
         quantize_dynamic(
@@ -226,8 +234,7 @@ def _name_axes(graph: Any) -> None:
 
 def _save_program(program: torch.export.ExportedProgram, facts: dict[str, str]) -> bytes:
     buffer = io.BytesIO()
-    with _quiet():
-        torch.export.save(program, buffer, extra_files={METADATA_FILE: json.dumps(facts, indent=1)})
+    torch.export.save(program, buffer, extra_files={METADATA_FILE: json.dumps(facts, indent=1)})
     return buffer.getvalue()
 
 
@@ -239,19 +246,18 @@ def _named_errors() -> Any:
     except Exception as error:
         cause = (str(error).splitlines() or [""])[0]
         raise ValueError(
-            f"torch {torch.__version__} cannot export this model ({type(error).__name__}: {cause}): newer versions of torch, "
-            "onnx and onnxscript may"
+            f"torch {torch.__version__} cannot export this model ({type(error).__name__}: {cause}): another thread "
+            "that ran a torch module meanwhile can be the cause; if there was none, try newer versions of torch, onnx and onnxscript"
         ) from error
 
 
 @contextmanager
 def _quiet() -> Any:
-    """Silence the progress and the warnings of the exporters."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    """Silence warnings about optional packages in the log of torch's exporter, but no other logger of the process."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
-        logging.disable(disabled)
+        logger.setLevel(level)

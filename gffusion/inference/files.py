@@ -169,11 +169,7 @@ def _fuse(
                 [option for _, option in noted],
             )
             predictions = predict(model, image_processor, pairs, segment, options)
-    except (
-        ValueError,
-        MemoryError,
-        RuntimeError,
-    ) as error:  # the last one of operations that a device does not support
+    except (ValueError, MemoryError, RuntimeError) as error:  # RuntimeError: operations that a device does not support
         is_last = str(error).startswith(("CUDA error:", "HIP error:"))  # after which all operations fail
         if len(batch) == 1 or is_last:
             return [(first, FusionResult(first.job, _describe(error, is_last), is_last=is_last))]

@@ -3,11 +3,15 @@
 import contextlib
 import io
 import json
+import logging
 import re
 import runpy
 import subprocess
 import sys
+import threading
+import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -378,10 +382,44 @@ def test_errors_of_exporters_are_one_line(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("torch.export.export", fail)
     with pytest.raises(
-        ValueError, match=r"^torch .* cannot export this model \(RuntimeError: no symbolic sizes\): newer"
+        ValueError, match=r"^torch .* cannot export this model \(RuntimeError: no symbolic sizes\): another thread"
     ):
         export_model(make_model("cascading"), GFFusionImageProcessor(), tmp_path / "model.onnx", name="x")
     assert not list(tmp_path.iterdir())
+
+
+def test_exports_in_two_threads_wait_for_each_other(tmp_path: Path) -> None:
+    paths, together = [tmp_path / "a.pt2", tmp_path / "b.pt2"], threading.Barrier(2)
+
+    def export(path: Path) -> float:
+        model = make_model("cascading")
+        together.wait()
+        return export_model(model, GFFusionImageProcessor(), path, name="x").largest
+
+    with ThreadPoolExecutor(2) as executor:
+        assert max(executor.map(export, paths)) < 0.01
+    assert sorted(tmp_path.iterdir()) == paths
+
+
+def test_other_threads_print_log_and_warn_during_an_export(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    def speak(*_: Any, **options: Any) -> None:
+        print("printed")
+        logging.getLogger("host").warning("logged")
+        warnings.warn("warned", stacklevel=1)
+        raise RuntimeError
+
+    monkeypatch.setattr("torch.onnx.export", speak)
+    monkeypatch.setattr("torch.export.export", lambda *_, **options: None)  # takes seconds
+    with pytest.raises(ValueError, match="cannot export"):
+        export_model(make_model("cascading"), GFFusionImageProcessor(), tmp_path / "model.onnx", name="x")
+    assert (capsys.readouterr().out, caplog.messages) == ("printed\n", ["logged"])
+    assert [str(warning.message) for warning in recwarn] == ["warned"]
 
 
 def test_models_that_an_onnx_file_cannot_hold_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
