@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -35,7 +36,7 @@ def run_in_threads(functions: Iterable[Callable[[], Result]]) -> list[Result]:
     functions = list(functions)
     with _STARTING:
         threads = torch.get_num_threads()
-        executor = _start_threads(threads, os.getpid()) if threads > 1 else None
+        executor = _get_threads(threads, os.getpid()) if threads > 1 else None
     if executor is None:
         return [function() for function in functions]
     inference, grad = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
@@ -78,22 +79,40 @@ def _keep_freed_memory() -> None:
     torch.empty(2**25 - 2**16, dtype=torch.uint8)
 
 
+def start_threads(count: int) -> ThreadPoolExecutor:
+    """Return new threads that do not divide operations. The number of threads of the caller and of all others does not change."""
+    with _STARTING:
+        return _start_threads(count)
+
+
 @lru_cache(maxsize=1)  # torch caches the preparation of operations for each thread
-def _start_threads(count: int, process: int) -> ThreadPoolExecutor:
-    """Return threads that do not divide operations; `process` separates a forked process, in which threads do not exist."""
+def _get_threads(count: int, process: int) -> ThreadPoolExecutor:
+    """Return the threads of a process; a forked one is another, in which those of its parent do not exist."""
     del process
+    return _start_threads(count)
+
+
+def _start_threads(count: int) -> ThreadPoolExecutor:
+    threads = torch.get_num_threads()
     started = threading.Barrier(count + 1)
 
     def start() -> None:
         torch.get_num_threads()  # the first call in a thread sets the number of the process, which the next line replaces
         torch.set_num_threads(1)
-        started.wait()
+        with suppress(threading.BrokenBarrierError):
+            started.wait()
 
     executor = ThreadPoolExecutor(count, "gffusion", start)
-    for _ in range(count):  # a thread starts when all others are busy, here waiting at the barrier
-        executor.submit(_do_nothing)
-    started.wait()
-    torch.set_num_threads(count)  # the last call applies to threads that start later
+    try:
+        for _ in range(count):  # a thread starts when all others are busy, here waiting at the barrier
+            executor.submit(_do_nothing)
+        started.wait()
+    except BaseException:  # such as Ctrl-C; threads that wait would keep the process from ending
+        started.abort()
+        executor.shutdown()
+        raise
+    finally:
+        torch.set_num_threads(threads)  # the last call applies to threads that start later
     return executor
 
 

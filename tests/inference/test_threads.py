@@ -128,3 +128,36 @@ def test_parts_between_the_tiles_are_not_divided(two_threads: Any, monkeypatch: 
     assert (
         set(counts) == {1} and len(counts) >= 2 + 1 + 1 + 2
     )  # two images, one projection, one context, two kinds of maps
+
+
+INTERRUPTED = """
+import os, threading
+import torch
+from gffusion.inference.threads import run_in_threads
+torch.set_num_threads(2)
+wait = threading.Barrier.wait
+
+def interrupt(barrier, timeout=None):
+    if threading.current_thread() is threading.main_thread():
+        raise KeyboardInterrupt
+    return wait(barrier, timeout)
+
+threading.Barrier.wait = interrupt
+try:
+    run_in_threads([lambda: None])
+except KeyboardInterrupt:
+    started = threading.enumerate()[1:]
+    for thread in started:
+        thread.join(20)
+    print(sum(thread.is_alive() for thread in started), end=" ")
+threading.Barrier.wait = wait
+print(torch.get_num_threads(), *run_in_threads([lambda: "result"]), flush=True)
+os._exit(0)  # also if threads still wait
+"""
+
+
+def test_ctrl_c_while_threads_start_leaves_none_behind(
+    fork_script: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    done = fork_script(INTERRUPTED)
+    assert done.stdout.split() == ["0", "2", "result"], done.stderr
