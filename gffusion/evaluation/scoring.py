@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.resources import files
@@ -19,6 +18,7 @@ from gffusion.data.infrared_notes import measure_range
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.label_values import replace_values
 from gffusion.inference.predict import Prediction
+from gffusion.inference.threads import start_threads
 from gffusion.metrics import METRICS, compute_metrics, get_metric, to_luma8
 from gffusion.metrics.compute import check_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
@@ -100,14 +100,11 @@ class PairScores:
 def score_pairs(plan: Plan, pairs: Sequence[ImagePair], records: Records, workers: int) -> Iterator[PairScores]:
     """Measure all methods on all pairs, in order, and record every value at once; each of the threads uses one core."""
     # Threads: PyTorch's kernels release the interpreter lock, and processes would each load PyTorch and the models.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    executor = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+    executor = start_threads(workers)
     try:
         yield from map_in_order(executor, lambda pair: _score_pair(plan, pair, records), pairs, depth=2 * workers)
     finally:
         executor.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
 
 
 def _score_pair(plan: Plan, pair: ImagePair, records: Records) -> PairScores:

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,17 @@ class TestValues:
         threads = torch.get_num_threads()
         assert run(pairs, workers=1).to_csv() == run(pairs, workers=3).to_csv()
         assert torch.get_num_threads() == threads
+
+    def test_other_threads_that_start_meanwhile_keep_their_number(self, pairs: Path, two_threads: None) -> None:
+        def count_threads(fused: torch.Tensor, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
+            with ThreadPoolExecutor(1) as executor:
+                counts.add((torch.get_num_threads(), executor.submit(torch.get_num_threads).result()))
+            return fused.mean((1, 2, 3))
+
+        counts: set[tuple[int, int]] = set()
+        register_metric("counted", count_threads, higher_is_better=True)
+        run(pairs, metrics=["counted"])
+        assert counts == {(1, 2)}
 
     def test_constant_image_has_the_documented_values(
         self, pairs: Path, save: Callable[[Path, NDArray[Any]], None]
