@@ -42,8 +42,9 @@ _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Pillow's modes of PNG files whose stored values imagecodecs returns unchanged.
 _PLAIN_PNG_MODES = ("L", "LA", "RGB", "RGBA", "I;16")
+_entrance = threading.Lock()  # taken before decoding, and kept by a thread that fills a truncated image
 _changed = threading.Condition()
-_decoding = 0  # number of threads that decode; -1 while one fills a truncated image
+_decoding = 0  # number of threads that decode
 _Settings: TypeAlias = tuple[bool, int | None, int]
 _previous: _Settings = (False, None, 0)  # Pillow's settings before them
 
@@ -101,22 +102,28 @@ def check_end(content: bytes, name: str, options: DecodeOptions) -> None:
 def _pillow_settings(is_filling: bool = False) -> Iterator[None]:
     """Use settings of Pillow that other libraries can change for the whole process, and replace its limit by ours.
 
-    Several threads can do so at once, but none beside one that fills a truncated image.
+    Several threads can do so at once, but none beside one that fills a truncated image: threads that come later wait for it.
+    One thread must not do so twice at a time.
     """
     global _decoding, _previous
-    with _changed:
-        _changed.wait_for(lambda: _decoding == 0 if is_filling else _decoding >= 0)
-        if _decoding == 0:
-            _previous = _set_pillow((is_filling, None, MAX_INFLATED))
-        _decoding = -1 if is_filling else _decoding + 1
-    try:
-        yield
-    finally:
+    with contextlib.ExitStack() as entrance:
+        entrance.enter_context(_entrance)
         with _changed:
-            _decoding = 0 if is_filling else _decoding - 1
+            if is_filling:
+                _changed.wait_for(lambda: _decoding == 0)
             if _decoding == 0:
-                _set_pillow(_previous)
-                _changed.notify_all()
+                _previous = _set_pillow((is_filling, None, MAX_INFLATED))
+            _decoding += 1
+        if not is_filling:
+            entrance.close()
+        try:
+            yield
+        finally:
+            with _changed:
+                _decoding -= 1
+                if _decoding == 0:
+                    _set_pillow(_previous)
+                    _changed.notify_all()
 
 
 def _set_pillow(settings: _Settings) -> _Settings:
@@ -128,10 +135,10 @@ def _set_pillow(settings: _Settings) -> _Settings:
 
 def _forget_other_threads() -> None:
     """Restore Pillow's settings in a forked process, in which the threads that decoded do not exist."""
-    global _changed, _decoding
+    global _entrance, _changed, _decoding
     if _decoding:
         _set_pillow(_previous)
-    _changed, _decoding = threading.Condition(), 0
+    _entrance, _changed, _decoding = threading.Lock(), threading.Condition(), 0
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows

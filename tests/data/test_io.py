@@ -2,6 +2,7 @@
 
 import itertools
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from small_images import COLOR, DEEP_COLOR, DEEP_GRAY, GRAY, assert_same
 
 from gffusion.data import IMAGE_SUFFIXES, ImageReadError, read_image, read_labels, read_size, write_image
 from gffusion.data.decoded_image import DecodeOptions
-from gffusion.data.decoding import decode_image
+from gffusion.data.decoding import decode_image, open_header
 
 
 def save(path: Path, image: Image.Image, **options: object) -> Path:
@@ -271,6 +272,25 @@ class TestUnreadable:
         with ThreadPoolExecutor(6) as executor:
             assert list(executor.map(decode, range(60))) == ["filled", "read", "refused"] * 20
         assert (ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS) == (True, 7)
+
+    def test_filling_waits_for_no_thread_that_comes_later(self) -> None:
+        content, is_filled = BytesIO(), threading.Event()
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(content, "JPEG")
+        whole, part = content.getvalue(), content.getvalue()[:2500]
+
+        def read() -> None:
+            while not is_filled.is_set():
+                with open_header(BytesIO(whole)):
+                    is_filled.wait(0.01)
+
+        with ThreadPoolExecutor(6) as executor:
+            for _ in range(5):  # at nearly all times, one of them reads
+                executor.submit(read)
+            filling = executor.submit(decode_image, part, "image", DecodeOptions(truncated="fill"))
+            try:
+                assert filling.result(timeout=20).is_filled
+            finally:
+                is_filled.set()
 
     def test_more_pixels_than_allowed(self, tmp_path: Path) -> None:
         images = {"gray.png": GRAY, "deep.tif": DEEP_COLOR, "float.tif": COLOR.astype(np.float32)}
