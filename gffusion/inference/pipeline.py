@@ -28,7 +28,7 @@ from gffusion.data.visible_range import VisibleFrame, map_visible
 from gffusion.models.gffusion.image_arrays import IMAGE_TYPES, Image, refuse_lists_of_one_modality, to_array
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions
-from gffusion.utils.notes import name_first
+from gffusion.utils.notes import find_new_kinds, name_first
 from gffusion.zoo.checks import check_can_be_saved, check_model_object
 
 from .batching import batch_by_size, check_batch_size
@@ -88,6 +88,7 @@ class ImageFusionPipeline(Pipeline):
                 "`image_processor=load_image_processor(...)`, or save one in the folder of the model."
             )
         self._timeout = timeout
+        self._logged: set[str] = set()  # kinds of notes
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Save model and image processor in a folder, from which this pipeline, [`create_model`] and `gffusion fuse` load them.
@@ -192,7 +193,7 @@ class ImageFusionPipeline(Pipeline):
         options = self.image_processor.infrared_options.override(**given)
         # transformers would pad images of different size to each other: batch by size and pass whole batches.
         loaded = _choose_ranges(
-            lambda: (_load_pair(pair, timeout, read_options) for pair in _iterate(pairs)), pairs, options
+            lambda: (_load_pair(pair, timeout, read_options, self._logged) for pair in _iterate(pairs)), pairs, options
         )
         if hasattr(pairs, "__len__"):  # of a generator, which may have no end, no range is usual
             loaded = _note_narrow(loaded)
@@ -309,12 +310,12 @@ def _find_rig(inputs: Any, timeout: float | None, given: dict[str, Any]) -> Read
     return find_rig(inputs, options, lambda pair: _decode_pair(pair, timeout, options)[:2])[0]
 
 
-def _load_pair(pair: SourcePair, timeout: float | None, options: ReadOptions) -> PairImages:
+def _load_pair(pair: SourcePair, timeout: float | None, options: ReadOptions, logged: set[str]) -> PairImages:
     image, frame, notes, names = _decode_pair(pair, timeout, options)
     images = finish_pair(image, frame, notes, options, names)
     where = name_first(list(dict.fromkeys(names)))  # once if one file holds both
-    for note in images.notes:
-        logger.warning_once(f"{where}: {note}")
+    for note in find_new_kinds(images.notes, logged):
+        logger.warning(f"{where}: {note} (further pairs like it are not reported)")
     return images
 
 

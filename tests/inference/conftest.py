@@ -28,3 +28,9 @@ def checkpoint(tiny_model: Callable[..., GFFusionModel], tmp_path_factory: pytes
 @pytest.fixture(scope="module")
 def fuse(checkpoint: Path) -> ImageFusionPipeline:
     return pipeline("image-fusion", model=str(checkpoint), device="cpu")  # equal to the last bit only there
+
+
+@pytest.fixture
+def new_pipeline(fuse: ImageFusionPipeline) -> ImageFusionPipeline:
+    """Return a pipeline of the same model that has logged nothing yet."""
+    return ImageFusionPipeline(fuse.model, image_processor=fuse.image_processor)

@@ -205,11 +205,14 @@ def test_visible_arrays_of_few_bits_are_logged(
         pair = visible * np.uint16(factor), infrared
         predict(model, processor, [pair]) if fuse is None else fuse(pair)
     texts = [text for text in caplog.messages if "16 bits but uses" in text]
-    for text, (bits, end, factor) in zip(texts, [(12, 4095, 16), (8, 255, 256)], strict=True):
-        advice = f"set `visible_range=(0, {end})` (--visible-range 0,{end})"
-        assert text.endswith(
-            f"uses {bits}: if it looks too dark, {advice if as_pipeline else f'multiply its values by {factor}'}"
+    expected = [(12, 4095, 16), (8, 255, 256)][: 1 if as_pipeline else 2]  # a pipeline logs each kind of note once
+    for text, (bits, end, factor) in zip(texts, expected, strict=True):
+        advice = (
+            f"set `visible_range=(0, {end})` (--visible-range 0,{end})"
+            if as_pipeline
+            else f"multiply its values by {factor}"
         )
+        assert f"uses {bits}: if it looks too dark, {advice}" in text
 
 
 @pytest.mark.parametrize("name", ["segment", "row_bands", "infrared_luma"])
