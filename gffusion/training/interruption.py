@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 
 _SIGHUP = getattr(signal, "SIGHUP", 0)  # Windows has none
+_NUMBERS: list[int] = [signal.SIGINT, signal.SIGTERM, *[_SIGHUP] * bool(_SIGHUP)]
 
 
 def ignore_interrupts(worker: int) -> None:
@@ -31,9 +32,8 @@ class Interruption:
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
-            numbers: list[int] = [signal.SIGINT, signal.SIGTERM]
-            if _SIGHUP and signal.getsignal(_SIGHUP) != signal.SIG_IGN:  # as `nohup` sets it
-                numbers.append(_SIGHUP)
+            # Ignored ones stay so: SIGHUP by `nohup`, SIGINT by shells for commands in the background of scripts.
+            numbers = [number for number in _NUMBERS if signal.getsignal(number) != signal.SIG_IGN]
             self._handlers = {number: signal.signal(number, self._defer) for number in numbers}
         return self
 

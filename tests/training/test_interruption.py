@@ -38,14 +38,16 @@ class TestInterruption:
         finally:
             signal.signal(number, before)
 
-    def test_nohup_is_obeyed(self, accelerator: Accelerator) -> None:
-        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_ignored_signals_stay_ignored(self, accelerator: Accelerator, number: int) -> None:
+        """`nohup` ignores SIGHUP, and a script that runs a command in the background SIGINT."""
+        before = signal.signal(number, signal.SIG_IGN)
         try:
             with Interruption(accelerator) as interruption:
-                os.kill(os.getpid(), signal.SIGHUP)
+                os.kill(os.getpid(), number)
                 assert not interruption.is_requested()
         finally:
-            signal.signal(signal.SIGHUP, before)
+            signal.signal(number, before)
 
     def test_second_ctrl_c_does_not_wait(self, accelerator: Accelerator) -> None:
         before = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests before this one can leave another
