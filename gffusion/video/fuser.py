@@ -143,6 +143,7 @@ class FrameFuser:
         self._others = 0  # number of these frames
         self._infrared_type: np.dtype[Any] | None = None  # of the last frame that was fused
         self._sizes: dict[str, tuple[int, ...]] = {}  # of the last images that were prepared
+        self._visible_type: str | None = None  # of the last one that was prepared, with its channels
 
     @property
     def refreshed(self) -> int | None:
@@ -180,10 +181,11 @@ class FrameFuser:
         self._check_type(dtype, names[1])
         frame = clean(mask_border(infrared, self._border, names[1]), names[1], self._read_options)
         self._check_palette(read_palette(frame, infrared.values), names[1])
-        visible, range_notes = map_visible(visible, names[0], self._read_options.visible_range)
-        images = complete_pair(visible, frame, self._read_options, names)
-        sizes = self._note_sizes(visible.shape[:2], infrared.values.shape[:2])
-        images = images._replace(notes=range_notes + images.notes + sizes)
+        mapped, range_notes = map_visible(visible, names[0], self._read_options.visible_range)
+        images = complete_pair(mapped, frame, self._read_options, names)
+        changes = self._note_sizes(visible.shape[:2], infrared.values.shape[:2])
+        changes += self._note_visible_type(visible)
+        images = images._replace(notes=range_notes + images.notes + changes)
         options = images.adapt(self.options)
         if self._running is not None:
             options = options.with_limits(self._running.update(images.infrared, images.missing))
@@ -226,6 +228,14 @@ class FrameFuser:
             for name, size in self._sizes.items()
             if before and size != before[name]
         )
+
+    def _note_visible_type(self, visible: NDArray[Any]) -> tuple[str, ...]:
+        """Return a note if the type or the number of channels of the visible image changes: that of the result does, too."""
+        channels = "color" if visible.ndim == 3 else "gray"
+        before, self._visible_type = self._visible_type, f"{visible.dtype} ({channels})"
+        if before in (None, self._visible_type):
+            return ()
+        return (f"the type of the visible frames changes from {before} to {self._visible_type}",)
 
     def _check_palette(self, palette: tuple[str, ...] | None, name: str) -> None:
         """Refuse a change of the palette: the same color would change its meaning within the video."""

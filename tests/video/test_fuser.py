@@ -104,3 +104,16 @@ def test_sizes_that_change_are_noted(funet: GFFusionModel) -> None:
         f"the size of the {name} frames changes from 64 x 48 to 32 x 24" for name in ("infrared", "visible")
     )
     assert noted == [(), (first,), (), (second,), (), (second, first)]
+
+
+def test_visible_types_that_change_are_noted(funet: GFFusionModel) -> None:
+    """Results have the type of the visible frame. The order of bytes is none."""
+    fuser = FrameFuser(funet, load_image_processor("gffusion-funet"), ReadOptions(keep_borders=True))
+    color = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    deep, gray = color.astype(np.uint16) * 257, color[..., 0]
+    given = color, color, deep, deep.astype(">u2"), gray, gray[..., None], color
+    notes = [
+        note for visible in given for note in fuser.prepare(visible, gray.copy()[::-1]).images.notes if "type" in note
+    ]
+    changes = ("uint8 (color)", "uint16 (color)"), ("uint16 (color)", "uint8 (gray)"), ("uint8 (gray)", "uint8 (color)")
+    assert notes == [f"the type of the visible frames changes from {before} to {after}" for before, after in changes]
