@@ -21,6 +21,11 @@ _NAME = re.compile(r"\.gffusion-([0-9a-f]{8})-([0-9]+)-([0-9a-f]+)\.tmp")
 _FOREIGN_AGE = 24 * 3600  # seconds after which files of other machines are leftovers
 _FULL_ERRORS = (errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC))
 _DISK_ERRORS = (*_FULL_ERRORS, errno.EIO, errno.EACCES)
+# Of disks that cannot synchronize folders, such as SMB, FUSE and those of WSL, and of folders that may not be listed.
+_UNSUPPORTED_ERRORS = (
+    *(errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY),
+    errno.EACCES,
+)
 _RUN = secrets.token_hex(4)  # in containers, the next process often has the number of a killed one
 
 
@@ -208,16 +213,23 @@ def synchronize(path: Path) -> None:
 
 
 def synchronize_entries(path: Path) -> None:
-    """Wait until a file, or the names in a folder but not its files, are on the disk."""
-    if os.name == "nt" and path.is_dir():  # which cannot open folders
+    """Wait until a file, or the names in a folder but not its files, are on the disk.
+
+    Folders are left out on Windows, which cannot open them, and on network disks that cannot synchronize them.
+    """
+    is_folder = path.is_dir()
+    if os.name == "nt" and is_folder:
         return
-    file = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
-        os.fsync(file)
-    except OSError as error:  # which names no file
-        raise type(error)(error.errno, error.strerror, str(path)) from error
-    finally:
-        os.close(file)
+        file = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+    except OSError as error:
+        if is_folder and error.errno in _UNSUPPORTED_ERRORS:
+            return
+        raise type(error)(error.errno, error.strerror, str(path)) from error  # that of `fsync` names no file
 
 
 def name_temporary(folder: Path) -> Path:

@@ -22,8 +22,11 @@ from typing import Any, NamedTuple, Self
 
 from environments import make_environment
 
-WATCH, KILL_BEFORE, KILL_INSIDE, KILL_AFTER, FAIL, FAIL_FROM, STOP = range(7)
-"""What happens at the n-th change, as in failing_disk.c; FAIL_FROM fails all later changes, too, except deletions."""
+WATCH, KILL_BEFORE, KILL_INSIDE, KILL_AFTER, FAIL, FAIL_FROM, STOP, FAIL_FOLDERS = range(8)
+"""What happens at the n-th change, as in failing_disk.c; FAIL_FROM fails all later changes, too, except deletions.
+
+FAIL_FOLDERS fails no change, but every `fsync` of a folder.
+"""
 
 _SOURCE = Path(__file__).with_name("failing_disk.c")
 _IMPORTS = (

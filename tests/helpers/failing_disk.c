@@ -17,7 +17,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { WATCH, KILL_BEFORE, KILL_INSIDE, KILL_AFTER, FAIL, FAIL_FROM, STOP };
+enum { WATCH, KILL_BEFORE, KILL_INSIDE, KILL_AFTER, FAIL, FAIL_FROM, STOP, FAIL_FOLDERS };
 
 static char root[PATH_MAX];
 static int log_file = -1, mode, code;
@@ -130,7 +130,14 @@ ssize_t sendfile64(int out, int in, off64_t *offset, size_t size) {
 }
 int ftruncate(int file, off_t size) { CHANGE(file, NULL, "truncate", "", -1, NEXT(ftruncate)(file, size)) }
 int ftruncate64(int file, off64_t size) { CHANGE(file, NULL, "truncate", "", -1, NEXT(ftruncate64)(file, size)) }
-int fsync(int file) { CHANGE(file, NULL, "fsync", "", -1, NEXT(fsync)(file)) }
+int fsync(int file) {
+  struct stat status;
+  if (mode == FAIL_FOLDERS && !fstat(file, &status) && S_ISDIR(status.st_mode)) { /* as on SMB */
+    errno = code;
+    return -1;
+  }
+  CHANGE(file, NULL, "fsync", "", -1, NEXT(fsync)(file))
+}
 
 static int move(int from, const char *name, int to, const char *other) {
   char target[PATH_MAX] = "";

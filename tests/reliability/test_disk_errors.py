@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from crash_cases import CASES, IS_WHOLE, Lab
-from crash_runs import FAIL, FAIL_FROM, STOP, Done, read_tree
+from crash_runs import FAIL, FAIL_FOLDERS, FAIL_FROM, STOP, Done, read_tree
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
@@ -71,6 +71,16 @@ def test_every_change_from_one_on_fails(lab: Lab, name: str, number: int) -> Non
         check_message(lab, failed)
         assert failed.status or lab.read_results().items() >= expected.items(), failed.out
         lab.check_and_finish(name)
+
+
+@pytest.mark.parametrize("name", CASES if IS_WHOLE else ["train", "evaluate", "pull"])
+def test_disks_that_cannot_synchronize_folders(lab: Lab, name: str) -> None:
+    """SMB, FUSE and the disks of WSL refuse it with EINVAL; the names in a folder are written all the same."""
+    expected = lab.undisturbed(name)[1]
+    done = lab.start(name, mode=FAIL_FOLDERS, error=errno.EINVAL)
+    assert done.status == 0, done.err
+    assert lab.read_results() == expected
+    assert lab.start(name, mode=FAIL_FOLDERS, error=errno.EIO).status == 2  # such a disk is broken
 
 
 @pytest.mark.parametrize("removed", ["in", "out"] if IS_WHOLE else ["out"])

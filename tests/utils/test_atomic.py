@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,27 @@ def test_folders_are_on_the_disk_with_all_files(tmp_path: Path, monkeypatch: pyt
     synchronize(tmp_path)
     expected = [path.stat().st_ino for path in (tmp_path, *tmp_path.rglob("*"))]
     assert sorted(synchronized) == sorted(expected) and synchronized[-1] == tmp_path.stat().st_ino
+
+
+@pytest.mark.parametrize(
+    ("number", "is_refused"),
+    [(errno.EINVAL, False), (errno.ENOTSUP, False), (errno.ENOSYS, False), (errno.EIO, True), (errno.ENOSPC, True)],
+)
+def test_folders_that_cannot_be_synchronized(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_refused: bool
+) -> None:
+    """Such as those of SMB; a broken disk is reported, and so are files that are not on the disk."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+
+    def fail(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="folder") if is_refused else nullcontext():
+        synchronize(tmp_path / "folder")
+    with pytest.raises(OSError, match="file"):
+        synchronize(tmp_path / "file")
 
 
 def test_numbers_that_no_process_has(tmp_path: Path) -> None:
