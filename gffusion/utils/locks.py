@@ -29,19 +29,18 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         self._descriptor: int | None = None
-        if sys.platform == "win32":
-            return
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise
-        except OSError:  # the disk has no locks
-            os.close(descriptor)
-            return
-        _held.add(descriptor)
-        self._descriptor = descriptor
+        if sys.platform != "win32":
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                raise
+            except OSError:  # the disk has no locks
+                os.close(descriptor)
+                return
+            _held.add(descriptor)
+            self._descriptor = descriptor
 
     def release(self) -> None:
         """Let other processes lock the folder."""
