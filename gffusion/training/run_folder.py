@@ -98,8 +98,8 @@ class RunFolder:
                 f"Another process trains into {self.path}: wait for it, or choose another `output_dir`."
             ) from None
 
-    def check_start(self, newest: Path | None, resumes: bool, overwrites: bool) -> None:
-        """Raise ValueError if a new run must not start here: `newest` is the checkpoint in the folder, if any."""
+    def check_start(self, newest: Path | None, resumes: bool, overwrites: bool, model: GFFusionModel) -> None:
+        """Raise ValueError if a new run of a model must not start here: `newest` is the checkpoint in the folder, if any."""
         if overwrites:
             self._check_overwritten()
         elif newest:
@@ -109,6 +109,19 @@ class RunFolder:
             )
         else:
             self._check_unused(resumes)
+        self._check_sources(model)
+
+    def _check_sources(self, model: GFFusionModel) -> None:
+        """Raise ValueError if the folders of weights, which are replaced, have those of the model or its encoders."""
+        replaced = [(self.path / name).resolve() for name in WEIGHTS]
+        config = model.config
+        for source in filter(None, (model.name_or_path, config.clip_name_or_path, config.dinov2_name_or_path)):
+            files = [Path(source), *(Path(source).iterdir() if Path(source).is_dir() else ())]
+            if any(file.resolve().is_relative_to(folder) for file in files for folder in replaced):
+                raise ValueError(
+                    f"A new run in {self.path} deletes its weights, but starts from {source}, which has them: choose another "
+                    "`output_dir`."
+                )
 
     def _check_overwritten(self) -> None:
         """Raise ValueError if files would be deleted that no run wrote, as far as one can tell."""
@@ -159,8 +172,11 @@ class RunFolder:
         return _is_log(self.path / LOG)
 
     def clear(self) -> None:
-        """Delete log, images, weights and recipe of another run, and no other files: edited model cards stay, for example."""
-        if _is_recipe(self.path / RECIPE):
+        """Delete log, images, weights and recipe of another run, and no other files: edited model cards stay, for example.
+
+        A recipe that [`~RunFolder.write_recipe`] will replace stays as well: this run can have been started from it.
+        """
+        if not self.recipe and _is_recipe(self.path / RECIPE):
             (self.path / RECIPE).unlink()
         if not self._is_run():
             return

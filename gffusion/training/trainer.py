@@ -259,7 +259,7 @@ class FusionTrainer:
             if self.progress.step >= self.total_steps:
                 self.accelerator.print(f"nothing to train: the run in {self.output_dir} was finished at {newest.name}")
             return
-        self.folder.check_start(newest, bool(resume), self.args.overwrite_output_dir)
+        self.folder.check_start(newest, bool(resume), self.args.overwrite_output_dir, self.model)
         if self.progress.step:
             raise ValueError("`train` was already called. Create a new trainer, or set `resume_from_checkpoint`.")
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from gffusion import FusionTrainer, GFFusionImageProcessor, GFFusionModel
+from gffusion.training.recipe import RECIPE_START
 from gffusion.training.run_folder import RunFolder
 
 
@@ -124,6 +125,41 @@ class TestUsedFolder:
             trainer.train()
         files = [path for path in trainer.output_dir.rglob("*") if path.is_file()]
         assert sorted(path.relative_to(trainer.output_dir).as_posix() for path in files) == ["best/README.md", *mine]
+
+    def test_recipe_stays_until_it_is_replaced(self, make_trainer: Callable[..., FusionTrainer]) -> None:
+        """The new run can have been started from it."""
+        recipe = f"{RECIPE_START}\nseed: 1\n"
+        for seed in (1, 2):
+            trainer = make_trainer(num_train_epochs=1, overwrite_output_dir=True)
+            trainer.folder.recipe = f"{RECIPE_START}\nseed: {seed}\n"
+            if seed == 2:
+                trainer.folder.clear()
+                assert (trainer.output_dir / "recipe.yaml").read_text() == recipe
+            trainer.train()
+        assert (trainer.output_dir / "recipe.yaml").read_text() == trainer.folder.recipe
+
+    @pytest.mark.parametrize("kind", ["folder", "linked folder", "linked file", "linked best"])
+    def test_weights_that_a_run_starts_from_are_not_deleted(
+        self, make_trainer: Callable[..., FusionTrainer], tmp_path: Path, kind: str
+    ) -> None:
+        make_trainer(num_train_epochs=1).train()
+        best, other = tmp_path / "run" / "best", tmp_path / "other"
+        start = best if kind == "folder" else other
+        if kind == "linked best":
+            best.rename(other)
+            best.symlink_to(other)
+        elif kind == "linked folder":
+            other.symlink_to(best)
+        elif kind == "linked file":
+            other.mkdir()
+            for file in best.iterdir():
+                (other / file.name).symlink_to(file)
+        weights = (start / "model.safetensors").read_bytes()
+        model = GFFusionModel.from_pretrained(start)
+        with pytest.raises(ValueError, match=f"starts from {start}, .*: choose another `output_dir`"):
+            make_trainer(model=model, overwrite_output_dir=True).train()
+        assert (start / "model.safetensors").read_bytes() == weights
+        make_trainer("another", model=model, num_train_epochs=1, overwrite_output_dir=True).train()
 
     @pytest.mark.parametrize("name", ["log.jsonl", "best/config.json", "last/model.safetensors", "best"])
     def test_what_no_run_wrote_is_not_overwritten(
