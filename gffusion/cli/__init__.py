@@ -1,5 +1,6 @@
 """The `gffusion` command: one file per subcommand, parsing and printing only."""
 
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -106,6 +107,16 @@ def _options(
         typer.echo(WELCOME)
 
 
+def _check_current_folder(words: Sequence[str]) -> None:
+    """Exit with an error if the current folder was deleted, except for the report and help: libraries of torch would end the process."""
+    if words[0] == "doctor" or {"--help", "-h"} & set(words):
+        return
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        exit_with_usage_error(FileNotFoundError("the current folder was deleted: change to another folder"))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line, by default that of this process, and exit, with code 2 and one line on stderr on a usage error."""
     warnings.filterwarnings("ignore", module=r"PIL\.")  # about damaged files; what matters is in our messages
@@ -115,6 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = getattr(group, "commands", {}).get(words[0]) if words else None
     options = [option for parameter in getattr(command, "params", ()) for option in parameter.opts]
     expect_json("--json" in options and "--json" in words)
+    if command is not None:
+        _check_current_folder(words)
     if command is not None and "" in words:
         option = words[max(words.index("") - 1, 0)]
         is_flag = any(option in parameter.opts and getattr(parameter, "is_flag", False) for parameter in command.params)

@@ -1,5 +1,7 @@
 """The command as a whole: start-up time, help, wrong usage, and how a process ends."""
 
+import json
+import os
 import re
 import shlex
 import subprocess
@@ -118,6 +120,22 @@ def test_shells_complete_words(
     monkeypatch.setenv("COMP_WORDS", words)
     monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
     assert run_script("from gffusion.cli import main; main()").stdout.split() == [completed]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows deletes no folder that a process is in")
+def test_deleted_current_folder(
+    gffusion: Callable, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Help and version are printed all the same; the report has a test of its own."""
+    (folder := tmp_path / "gone").mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    images = [scenes / kind / "rendered_0000.png" for kind in ("visible", "infrared")]
+    outcome = gffusion("fuse", *images, "-o", tmp_path / "fused.png", "--json")
+    message = "the current folder was deleted: change to another folder"
+    assert (outcome.exit_code, outcome.err) == (2, f"gffusion: error: {message}\n")
+    assert json.loads(outcome.out) == {"error": message, "exit_code": 2}
+    assert [gffusion(*words.split()).exit_code for words in ("--version", "--help", "fuse -h")] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
