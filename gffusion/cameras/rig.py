@@ -146,7 +146,7 @@ class Rig:
         if file.stat().st_size > _MAX_BYTES:
             raise ValueError(f"{file} is no rig of `gffusion align`: it has more than {_MAX_BYTES} bytes")
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = json.loads(file.read_text(encoding="utf-8-sig"))
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{file} is no rig of `gffusion align`: it is not JSON ({error})") from error
         if not isinstance(content, dict) or content.get("format") != _FORMAT:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from gffusion.utils.escaping import to_line
+from gffusion.utils.regular_files import decode_text
 
 from .boxes import BOX_SUFFIXES
 from .file_names import normalize_name
@@ -19,6 +20,7 @@ from .pairs import ImagePair, PairMatch, match_pairs
 
 COLUMNS = ("visible", "infrared", "name", "labels", "boxes")
 _UNNOTED = re.compile(r"difference|unnamed: \d+|")  # columns of `gffusion match`, and of the row numbers of pandas
+_SETTING = re.compile(r"sep=([,;\t])(?:\r\n|\r|\n)")  # a first line for Excel
 _MAX_BYTES = 1 << 28
 
 
@@ -166,9 +168,12 @@ def _read_lines(path: Path) -> list[Path]:
 
 def _read_table(path: Path, with_annotations: bool) -> PairMatch:
     text = _read_text(path)
-    header = re.split(r"[\r\n]", text, maxsplit=1)[0]
-    delimiter = max(",;\t", key=header.count)
+    setting = _SETTING.match(text)
+    header = re.split(r"[\r\n]", text[setting.end() if setting else 0 :], maxsplit=1)[0]
+    delimiter = setting[1] if setting else max(",;\t", key=header.count)
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    if setting:
+        next(rows.reader)
     try:
         rows.fieldnames = columns = _read_columns(rows.fieldnames or (), path, header)
         pairs = _make_pairs(rows, path, with_annotations)
@@ -234,10 +239,7 @@ def _read_text(path: Path) -> str:
         raise FileNotFoundError(f"the list {path} does not exist")
     if len(content) > _MAX_BYTES:
         raise ValueError(f"the list {path} has more than {_MAX_BYTES >> 20} MiB")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"the list {path} is not text in UTF-8") from None
+    return decode_text(content, f"the list {path}")
 
 
 def _find(name: str, listed_in: Path, line: int, advice: str = "") -> Path:

@@ -14,7 +14,7 @@ import yaml
 
 from gffusion._version import __version__
 from gffusion.utils.cores import count_cores
-from gffusion.utils.regular_files import read_regular
+from gffusion.utils.regular_files import decode_text, read_regular
 from gffusion.utils.yaml_text import load_yaml
 
 from .arguments import FusionTrainingArguments
@@ -296,8 +296,9 @@ def read_recipe(name: str | Path) -> dict[str, Any]:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
+    text = decode_text(read_regular(path, _MAX_BYTES), path)
     try:
-        options = load_yaml(read_regular(path, _MAX_BYTES).decode("utf-8"))
+        options = load_yaml(text)
     except ValueError as error:
         raise ValueError(f"{path} is not YAML: {error}") from error
     if not isinstance(options, dict) or not all(isinstance(name, str) for name in options):

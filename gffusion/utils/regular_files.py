@@ -1,5 +1,6 @@
 """Read regular files only, within a bound: pipes and devices could block or never end."""
 
+import codecs
 import os
 import stat
 from typing import IO
@@ -64,6 +65,30 @@ def read_regular(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     if 0 < size < len(content):
         raise OSError(f"{os.fspath(path)} grew while it was read: wait until it is complete")
     return content
+
+
+def decode_text(content: bytes, name: str | os.PathLike[str]) -> str:
+    r"""Return the text of a file in UTF-8, or in UTF-16 with a byte order mark, as Windows PowerShell and Excel write it.
+
+    Args:
+        content: The bytes of the file, with or without a byte order mark.
+        name: Name of the file for messages.
+
+    Raises:
+        ValueError: If it is neither.
+
+    Examples:
+        >>> decode_text("wärme.png".encode("utf-16"), "list.txt")
+        'wärme.png'
+    """
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(
+            f'{os.fspath(name)} is not UTF-8 text: save it as UTF-8, in Excel as "CSV UTF-8", in PowerShell by '
+            "`Out-File -Encoding utf8`"
+        ) from None
 
 
 def read_to_end(file: IO[bytes], max_bytes: int) -> bytes:

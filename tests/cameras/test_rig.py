@@ -96,6 +96,12 @@ def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
         Rig.load(write(tmp_path, content))
 
 
+def test_byte_order_mark(tmp_path: Path) -> None:
+    """Of editors on Windows."""
+    rig = Rig(np.eye(3), (480, 640))
+    assert Rig.load(write(tmp_path, f"\ufeff{rig.to_json()}")).visible_size == rig.visible_size
+
+
 def test_binary_and_missing_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "rig.json").write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(ValueError, match="not JSON"):

@@ -223,6 +223,8 @@ class TestM3FD:
         ):
             find_pairs(root, "m3fd", "test")
         (root / "meta" / "val.txt").write_text("00002.png\n", encoding="utf-16")
+        assert names_of(find_pairs(root, "m3fd", "val")) == ["00002"]
+        (root / "meta" / "val.txt").write_text("00002.png\nwärme.png\n", encoding="cp1252")
         with pytest.raises(ValueError, match=r"val\.txt is not UTF-8 text"):
             find_pairs(root, "m3fd", "val")
 

@@ -57,6 +57,9 @@ def test_lines_of_two_lists_are_pairs(files: Path) -> None:
     )  # relative to the list, and to the current folder
     assert found("@visible.txt", "@night/infrared.txt") == [NIGHT[0], ("1", "day/vis/1.png", "day/ir/1.tif")]
     assert list_files(Path("@visible.txt")) == [Path("night/vis/1.png"), Path("day/vis/1.png")]
+    for encoding in ("utf-16-le", "utf-16-be"):  # Windows PowerShell 5 writes the first one
+        Path("night/infrared.txt").write_bytes("\ufeffir/1.tif\r\nir/2.tif\r\n".encode(encoding))
+        assert list_files(Path("@night/infrared.txt")) == [Path("night/ir/1.tif"), Path("night/ir/2.tif")]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -102,6 +105,17 @@ def test_columns_of_a_table(files: Path, delimiter: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(("first", "delimiter"), [("sep=;", ";"), ("sep=,", ","), ("", "\t")])
+def test_tables_of_excel(files: Path, first: str, delimiter: str) -> None:
+    """CSV files with a line that tells Excel their delimiter, and its "Unicode text"; numbers of lines count the first one, too."""
+    rows = [first] * bool(first) + [f"visible{delimiter}infrared", f"night/vis/1.png{delimiter}night/ir/1.tif", ""]
+    Path("pairs.csv").write_bytes("\r\n".join(rows).encode("utf-8" if first else "utf-16"))
+    assert found("pairs.csv") == NIGHT[:1]
+    Path("pairs.csv").write_text("\n".join([*rows[:-1], f"no.png{delimiter}no.tif"]))
+    with pytest.raises(FileNotFoundError, match=rf"pairs\.csv, line {len(rows)}: the file no\.png"):
+        found("pairs.csv")
+
+
 @pytest.mark.parametrize(
     ("contents", "visible", "infrared", "message"),
     [
@@ -120,7 +134,8 @@ def test_columns_of_a_table(files: Path, delimiter: str) -> None:
         ({"a": "\n# nothing\n"}, "@a", "@a", "a names no files"),
         ({"a": "night/vis/1.png\nnight/vis/9.png"}, "@a", "@a", "a, line 2: the file night/vis/9.png does not exist"),
         ({"a": "night/vis/9.png"}, "@a", "@a", "relative to the folder of the list, or to the current folder"),
-        ({"a": b"\xff\xfe\x00"}, "@a", "@a", "the list a is not text in UTF-8"),
+        ({"a": b"\xff\xfe\x00"}, "@a", "@a", "the list a is not UTF-8 text"),
+        ({"a": "wärme.png".encode("cp1252")}, "@a", "@a", 'in Excel as "CSV UTF-8", in PowerShell by `Out-File -Encoding utf8`'),
         ({}, "**/vis/*.png", "night/ir/*", "day/vis/1.png and night/vis/1.png have the same stem"),
         ({"p.csv": "visible,thermal\n1,2"}, "p.csv", None, "must have a first line with the columns visible and infrared"),
         ({"p.csv": ""}, "p.csv", None, "must have a first line"),

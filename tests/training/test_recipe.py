@@ -125,6 +125,14 @@ class TestParse:
         assert report.startswith("--model_config must be a mapping")
         assert len(report) < 400
 
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+    def test_encodings(self, capsys: pytest.CaptureFixture[str], tmp_path: Path, encoding: str) -> None:
+        (path := tmp_path / "recipe.yaml").write_text("output_dir: größe\n", encoding=encoding)
+        if encoding == "cp1252":
+            assert "recipe.yaml is not UTF-8 text: save it as UTF-8" in report_of(["--config", str(path)], capsys)
+        else:
+            assert Recipe.parse(["--config", str(path)]).training.output_dir == "größe"
+
     @pytest.mark.parametrize(
         ("content", "report"),
         [

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gffusion.data.file_names import normalize_class_name
-from gffusion.utils.regular_files import check_regular
+from gffusion.utils.regular_files import check_regular, decode_text
 
 logger = logging.getLogger(__name__)
 
@@ -114,12 +114,9 @@ def clip_boxes(coordinates: ArrayLike, classes: Sequence[int], size: tuple[int, 
 
 
 def read_text(path: Path) -> str:
-    """Read a UTF-8 text file, with or without a byte order mark; raise ValueError if it is not UTF-8."""
+    """Read a text file in UTF-8 or UTF-16, see [`decode_text`]; raise ValueError if it is neither."""
     check_regular(path)
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error}") from error
+    return decode_text(path.read_bytes(), path)
 
 
 def _find_class(name: str, indices: dict[str, int], origin: str) -> int:

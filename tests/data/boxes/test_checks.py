@@ -169,8 +169,8 @@ def test_files_are_read_once(tmp_path: Path, names: str | None, monkeypatch: pyt
     if names:
         (tmp_path / "classes.txt").write_text(names)
     read: list[str] = []
-    read_text = Path.read_text
-    monkeypatch.setattr(Path, "read_text", lambda path, **how: (read.append(path.name), read_text(path, **how))[1])
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (read.append(path.name), read_bytes(path))[1])
     dataset = FusionDataset(tmp_path)
     assert sorted(name for name in read if name != "classes.txt") == [f"rendered_000{index}.txt" for index in range(3)]
     read.clear()
