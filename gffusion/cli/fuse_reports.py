@@ -184,7 +184,7 @@ def show_result(path: Path) -> None:
     if _has_display():
         typer.launch(str(path))
         return
-    if sys.stdout.isatty():
+    if _has_colors():
         from gffusion.data import read_image
         from gffusion.visualization.terminal import draw_blocks
 
@@ -193,6 +193,13 @@ def show_result(path: Path) -> None:
             typer.echo(draw_blocks(read_image(path), columns, rows - 2))
             return
     print_line(f"no display: open {path} on a machine with one")
+
+
+def _has_colors() -> bool:
+    """Return whether standard output is a terminal that can show blocks in color, as far as that is known."""
+    is_plain = os.environ.get("TERM") in ("", "dumb") or bool(os.environ.get("NO_COLOR"))
+    has_blocks = bool("▀".encode(sys.stdout.encoding or "utf-8", "ignore"))
+    return sys.stdout.isatty() and has_blocks and not is_plain
 
 
 def _has_display() -> bool:

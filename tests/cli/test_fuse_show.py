@@ -1,5 +1,6 @@
 """`gffusion fuse --show`: opening the result."""
 
+import io
 import os
 import sys
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gffusion.cli import fuse_reports
+from gffusion.cli import fuse_reports, main
 
 pytestmark = pytest.mark.usefixtures("in_scenes")
 
@@ -62,6 +63,33 @@ def test_prints_the_path_without_a_display(
     outcome = gffusion("fuse", *PAIR, "-o", "out.png", "--model", "gffusion-live", "--show")
     assert outcome.exit_code == 0 and launched == []
     assert outcome.out.splitlines()[-1] == "no display: open out.png on a machine with one"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "variables", "is_drawn"),
+    [
+        ("utf-8", {}, True),
+        ("cp437", {}, True),
+        ("cp1252", {}, False),
+        ("utf-8", {"TERM": "dumb"}, False),
+        ("utf-8", {"TERM": ""}, False),
+        ("utf-8", {"NO_COLOR": "1"}, False),
+    ],
+)
+def test_draws_in_terminals_that_show_blocks_in_color(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, variables: dict[str, str], is_drawn: bool
+) -> None:
+    for name, value in {"SSH_CONNECTION": "a b", "TERM": "xterm", "NO_COLOR": "", **variables}.items():
+        monkeypatch.setenv(name, value)
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    with pytest.raises(SystemExit):
+        main(["fuse", *PAIR, "-o", "out.png", "--model", "gffusion-live", "--show"])
+    terminal.seek(0)
+    text = terminal.read()
+    assert ("▀" in text) == ("\x1b[38;2;" in text) == is_drawn
+    assert ("no display: open out.png" in text) != is_drawn
 
 
 @pytest.mark.parametrize(
