@@ -2,6 +2,7 @@
 
 import codecs
 import contextlib
+import errno
 import io
 import json
 import math
@@ -111,7 +112,10 @@ class _Unread(io.FileIO):
     def write(self, content: Any, /) -> int:
         try:
             return super().write(content)
-        except BrokenPipeError:
+        except OSError as error:
+            is_lost = isinstance(error, BrokenPipeError) or (os.name == "nt" and error.errno == errno.EINVAL)
+            if not is_lost:
+                raise
             return memoryview(content).nbytes
 
 

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import select
 import shlex
 import subprocess
 import sys
@@ -236,6 +237,22 @@ def test_a_reader_that_ends_early(tmp_path: Path, words: str, code: int, errors:
     assert done.returncode == code
     assert not done.stderr or (code == 2 and done.stderr.count("\n") == 1)
     assert (tmp_path / "pairs.csv").exists() == (words.startswith("match") and code == 0)
+
+
+@pytest.mark.skipif(not hasattr(select, "epoll"), reason="needs a descriptor to which writing is an invalid argument")
+@pytest.mark.parametrize(("system", "code"), [("nt", 0), ("posix", 1)])
+def test_a_reader_that_ends_early_on_windows(run_script: Callable, system: str, code: int) -> None:
+    """There, the error is EINVAL instead of EPIPE."""
+    script = f"""
+import os, select
+poll = select.epoll()
+os.dup2(poll.fileno(), 1)
+from gffusion.cli import main
+os.name = {system!r}
+main(["--version"])
+"""
+    done = run_script(script)
+    assert (done.returncode, "Invalid argument" in done.stderr) == (code, bool(code))
 
 
 @pytest.mark.parametrize(
