@@ -40,8 +40,24 @@ def expand_home(word: str) -> str:
     return word[:start] + expanded
 
 
+def find_spelling(word: str) -> str:
+    """Return a word with the Unicode form of its path in which a file exists, if the given one names none.
+
+    Examples:
+        >>> find_spelling("--fused=mine=missing")
+        '--fused=mine=missing'
+    """
+    start = _BEFORE_PATH.match(word).end()  # type: ignore[union-attr]  # which matches nothing, too
+    path = word[start:]
+    if path.isascii() or os.path.lexists(path):
+        return word
+    from gffusion.data.file_names import list_spellings  # saves start-up time
+
+    return word[:start] + next(filter(os.path.lexists, list_spellings(path)), path)
+
+
 def read_paths(words: Sequence[str], parameters: Iterable[Any]) -> list[str]:
-    """Return the words of a command with home folders as in [`expand_home`], except for values of options with the metavar MESSAGE.
+    """Return the words of a command with paths as in [`expand_home`] and [`find_spelling`], except for values with the metavar MESSAGE.
 
     Raises:
         ValueError: If a word is `-`, with which other programs mean standard input or output, or names no user's home folder.
@@ -56,7 +72,7 @@ def read_paths(words: Sequence[str], parameters: Iterable[Any]) -> list[str]:
                 f"{word}: images are read from files and written to files, not from standard input or to standard output; "
                 "give a file or folder, @- for a list of names from standard input, or ./- for this name"
             )
-        paths[index] = expand_home(word)
+        paths[index] = find_spelling(expand_home(word))
     return paths
 
 

@@ -77,6 +77,16 @@ def normalize_name(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
+def list_spellings(name: str) -> tuple[str, ...]:
+    """Return a name as it is given, and its composed and decomposed Unicode forms, which look alike but name different files.
+
+    Examples:
+        >>> len(list_spellings("wärme.png")), list_spellings("1.png")
+        (2, ('1.png',))
+    """
+    return tuple(dict.fromkeys((name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD")))))
+
+
 def normalize_class_name(name: str) -> str:
     """Return the name of a class for comparisons.
 

@@ -8,13 +8,14 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from gffusion.utils.escaping import to_line
 from gffusion.utils.regular_files import decode_text
 
 from .boxes import BOX_SUFFIXES
-from .file_names import normalize_name
+from .file_names import list_spellings, normalize_name
 from .io import IMAGE_SUFFIXES
 from .pairs import ImagePair, PairMatch, match_pairs
 
@@ -126,11 +127,11 @@ def expand(pattern: Path, suffixes: Sequence[str]) -> list[Path]:
     Raises:
         FileNotFoundError: If no image matches.
     """
-    files = [Path(file) for file in glob.iglob(str(pattern), recursive=True)]
-    files = [file for file in files if file.suffix.lower() in suffixes and not os.path.isdir(file)]
-    if not files:
-        raise FileNotFoundError(f"no image matches the pattern {pattern}")
-    return files
+    for spelling in list_spellings(str(pattern)):
+        files = [Path(file) for file in glob.iglob(spelling, recursive=True)]
+        if files := [file for file in files if file.suffix.lower() in suffixes and not os.path.isdir(file)]:
+            return files
+    raise FileNotFoundError(f"no image matches the pattern {pattern}")
 
 
 def _is_text_list(path: Path) -> bool:
@@ -245,7 +246,7 @@ def _read_text(path: Path) -> str:
 def _find(name: str, listed_in: Path, line: int, advice: str = "") -> Path:
     """Return the file of a line, relative to the list, to the current folder or, after `~`, to the home folder."""
     plain = name[1:-1] if len(name) > 2 and name[0] == name[-1] == '"' else name  # as "Copy as path" of Windows
-    for written in dict.fromkeys((name, plain, plain.replace("\\", "/"))):
+    for written in dict.fromkeys(chain.from_iterable(map(list_spellings, (name, plain, plain.replace("\\", "/"))))):
         files = [listed_in.parent / written, Path(written), Path(os.path.expanduser(written))]
         # False also for names that are too long. Links to missing files, and pipes, are reported when they are read.
         for is_there in (os.path.isfile, os.path.lexists):

@@ -122,6 +122,18 @@ def test_shells_complete_words(
     assert run_script("from gffusion.cli import main; main()").stdout.split() == [completed]
 
 
+@pytest.mark.parametrize("word", ["{}.png", "@{}.png", "mine={}.png", "--visible={}.png"])
+def test_composed_names_of_decomposed_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    composed, decomposed = "w\u00e4rme", "wa\u0308rme"
+    assert read_paths([word.format(composed)], ()) == [word.format(composed)]
+    Path(f"{decomposed}.png").touch()
+    if not Path(f"{composed}.png").exists():  # as on Linux; macOS finds it
+        assert read_paths([word.format(composed)], ()) == [word.format(decomposed)]
+    Path(f"{composed}.png").touch()
+    assert read_paths([word.format(composed)], ()) == [word.format(composed)]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows deletes no folder that a process is in")
 def test_deleted_current_folder(
     gffusion: Callable, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

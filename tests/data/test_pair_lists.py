@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import threading
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 
@@ -88,6 +89,21 @@ def test_home_folder_in_lists(files: Path, monkeypatch: pytest.MonkeyPatch) -> N
     Path("~/vis").mkdir(parents=True)
     Path("~/vis/1.png").touch()
     assert found("p.csv")[0][1] == "~/vis/1.png"
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_composed_and_decomposed_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forms: tuple[str, str]) -> None:
+    """macOS decomposes names, and keyboards and other systems compose them."""
+    monkeypatch.chdir(tmp_path)
+    saved, written = (normalize(form, "wärme") for form in forms)
+    for kind in ("vis", "ir"):
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / f"{saved}.png").touch()
+        Path(f"{kind}.txt").write_text(f"{kind}/{written}.png", encoding="utf-8")
+    Path("p.csv").write_text(f"visible,infrared\nvis/{written}.png,ir/{written}.png", encoding="utf-8")
+    for given in (("@vis.txt", "@ir.txt"), ("p.csv",), (f"vis/{written}*", f"ir/{written}*")):
+        ((_, visible, infrared),) = found(*given)
+        assert os.path.samefile(visible, f"vis/{saved}.png") and os.path.samefile(infrared, f"ir/{saved}.png")
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", ", "])
