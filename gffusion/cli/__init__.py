@@ -108,8 +108,8 @@ def _options(
 
 
 def _check_current_folder(words: Sequence[str]) -> None:
-    """Exit with an error if the current folder was deleted, except for the report and help: libraries of torch would end the process."""
-    if words[0] == "doctor" or {"--help", "-h"} & set(words):
+    """Exit with an error if the current folder was deleted, in which libraries of torch end the process."""
+    if words[0] in ("doctor", "models") or {"--help", "-h"} & set(words):
         return
     try:
         os.getcwd()

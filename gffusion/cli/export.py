@@ -1,6 +1,5 @@
 """`gffusion export`: write a model as an ONNX or a torch.export file."""
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -109,19 +108,18 @@ def export(
         options = {} if segment else {"use_segmenter": False}
         loaded = create_model(model, dtype=torch.float32, **options)  # --dtype is that of the file
         image_processor = load_image_processor(model, **infrared_options)
-        with warnings.catch_warnings(action="ignore"):  # those of torch's exporters are about themselves
-            parity = export_model(
-                loaded,
-                image_processor,
-                output,
-                name=model,
-                license=license,
-                segment=segment,
-                dtype=dtype,
-                uint8=uint8,
-                pairs=pairs,
-                overwrite=overwrite,
-            )
+        parity = export_model(
+            loaded,
+            image_processor,
+            output,
+            name=model,
+            license=license,
+            segment=segment,
+            dtype=dtype,
+            uint8=uint8,
+            pairs=pairs,
+            overwrite=overwrite,
+        )
         print_line(parity.describe(), err=as_json)
         if parity.largest > 1:
             print_note(f"--dtype {dtype} is more than one gray level from PyTorch")

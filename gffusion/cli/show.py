@@ -80,7 +80,7 @@ def show(
             "--model",
             "-m",
             metavar="NAME",
-            help=f"Name of a bundled model, folder, or Hub id. For fused: can be repeated. [default: {_DEFAULT_MODEL}]",
+            help=f"Name of a bundled model, folder, or Hub id. For fused: or .onnx file; can be repeated. [default: {_DEFAULT_MODEL}]",
             autocompletion=complete_model,
         ),
     ] = None,

@@ -35,9 +35,10 @@ def _check_given(files: Any, kind: str) -> list[Path]:
     given = list(files)
     if not given:
         raise ValueError(f"the list of {kind} is empty: give a folder, or at least one file")
-    if wrong := [file for file in given if not isinstance(file, str | os.PathLike)]:
-        raise ValueError(f"a list of {kind} must hold paths, got a {type(wrong[0]).__name__}")
-    return [Path(file) for file in given]
+    for file in given:
+        if not isinstance(file, Path | str | os.PathLike):
+            raise ValueError(f"a list of {kind} must hold paths, got a {type(file).__name__}")
+    return [file if isinstance(file, Path) else Path(file) for file in given]
 
 
 def list_folder(

@@ -21,7 +21,7 @@ from .pairs import ImagePair, PairMatch, match_pairs
 
 COLUMNS = ("visible", "infrared", "name", "labels", "boxes")
 _UNNOTED = re.compile(r"difference|unnamed: \d+|")  # columns of `gffusion match`, and of the row numbers of pandas
-_SETTING = re.compile(r"sep=([,;\t])(?:\r\n|\r|\n)")  # a first line for Excel
+_SETTING = re.compile(r'"?sep=([,;\t])"?(?:\r\n|\r|\n)')  # a first line for Excel
 _MAX_BYTES = 1 << 28
 
 

@@ -118,9 +118,10 @@ def _to_levels(image: ArrayLike, name: str) -> Luma:
         raise ValueError(
             f"The {name} image must be gray levels of shape (H, W), got {levels.dtype} of shape {levels.shape}."
         )
-    levels = levels.astype(np.float64)
+    levels = levels.astype(np.float64, copy=False)
     low, high = levels.min(), levels.max()
-    if not (low >= 0 and high <= 255) or (high <= 1 and (levels % 1).any()):  # also NaN
+    is_unit = 0.5 < high <= 1 and (levels % 1).any()
+    if is_unit or not (low >= -0.5 and high <= 255.5):  # interpolation can exceed 0 to 255; also NaN
         raise ValueError(
             f"The {name} image must have gray levels from 0 to 255, got {low:g} to {high:g}: `gffusion.metrics.to_luma8` converts images."
         )

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import threading
+import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,7 +74,7 @@ def export_model(
         OSError: If the file cannot be written.
         ImportError: If a package for ONNX files is missing.
     """
-    with _EXPORTING:
+    with _EXPORTING, warnings.catch_warnings(action="ignore"):  # those of torch's exporters are about themselves
         check_model_object(model)
         check_processor_object(image_processor)
         output = Path(output)

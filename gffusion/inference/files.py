@@ -1,6 +1,7 @@
 """Fuse image files: read ahead, batch by size, write in the background, and continue after failed pairs."""
 
 import math
+import re
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,6 +33,8 @@ from .predict import Prediction, predict
 
 _ALONE_PIXELS = 2**21  # of a batch, from which on no other one is fused at the same time on CPUs, because of the memory
 _large_batch = threading.Lock()
+# After such an error, all operations of a device fail, but not after one of a library such as cuBLAS.
+_DEVICE_ERROR = re.compile(r"(?:CUDA|HIP) error: (?!\w+_STATUS_)")
 
 
 def fuse_files(
@@ -170,7 +173,7 @@ def _fuse(
             )
             predictions = predict(model, image_processor, pairs, segment, options)
     except (ValueError, MemoryError, RuntimeError) as error:  # RuntimeError: operations that a device does not support
-        is_last = str(error).startswith(("CUDA error:", "HIP error:"))  # after which all operations fail
+        is_last = _DEVICE_ERROR.match(str(error)) is not None
         if len(batch) == 1 or is_last:
             return [(first, FusionResult(first.job, _describe(error, is_last), is_last=is_last))]
         return [result for item in batch for result in _fuse([item], model, image_processor)]  # find the one that fails

@@ -1,7 +1,7 @@
 """The images of pairs, in the forms that `predict` takes, as arrays."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,9 @@ def to_arrays(
     masks = (
         [pair.missing if isinstance(pair, PairImages) else None for pair in pairs] if missing is None else list(missing)
     )
+    masks = [
+        None if cast(Any, mask) is np.ma.nomask else mask for mask in masks
+    ]  # of masked arrays without masked values
     _check_masks(masks, [visible.shape[:2] for visible, _ in images])
     filled = []
     for number, (pair, (visible, infrared), mask) in enumerate(zip(pairs, images, masks, strict=True), start=1):

@@ -21,7 +21,7 @@ def check_settings(num_classes: Any, ignore_index: Any) -> tuple[int, int]:
         raise ValueError(f"`num_classes` must be an int of at least 2, the background included, got {num_classes!r}.")
     if not _is_whole(ignore_index):
         raise ValueError(
-            f"`ignore_index` must be an int, the label of ignored pixels, such as 255 or -1, got {ignore_index!r}."
+            f"`ignore_index` must be an int, the label of ignored pixels, such as 255, or -1 to count all, got {ignore_index!r}."
         )
     return int(num_classes), int(ignore_index)
 

@@ -21,11 +21,20 @@ _CONVERTERS: Any = {bool: lambda text: _BOOLEANS.get(text.lower(), text), int: i
 _PLAIN = str.maketrans({"`": "", "[": "", "]": "", "%": "%%"})
 
 
+class _Once(argparse.Action):
+    """Store a list that must not be given twice: whether the second one replaces the first or adds to it is not clear."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        if hasattr(namespace, self.dest):
+            parser.error(f"`{self.dest}` is given several times: give all its values after one, separated by spaces")
+        setattr(namespace, self.dest, values)
+
+
 class OptionParser(argparse.ArgumentParser):
     """Parser with an option for each field of some dataclasses, described by their docstrings.
 
     An option is spelled like its field, with underscores or dashes, and cannot be abbreviated. Lists take several words, or
-    one word with commas; those of a list that is given several times are joined.
+    one word with commas. Lists of texts, such as folders, can be given once, other options several times: the last one counts.
 
     Args:
         kinds: Title of a group in the help -> dataclass. Field names must be unique.
@@ -139,7 +148,11 @@ def _argparse_options(annotation: Any) -> dict[str, Any]:
     if kind is bool:
         return {"nargs": "?", "const": True, "metavar": "BOOL|PATH" if str in others else "BOOL"}
     if get_origin(kind) is list:
-        return {"action": "extend", "nargs": "+", "metavar": _alternatives(get_args(kind)[0])[0].__name__.upper()}
+        return {
+            "action": _Once if get_args(kind)[0] is str else "store",
+            "nargs": "+",
+            "metavar": _alternatives(get_args(kind)[0])[0].__name__.upper(),
+        }
     if get_origin(kind) is Literal:
         return {"metavar": f"{{{','.join(get_args(kind))}}}"}
     return {"metavar": "JSON" if get_origin(kind) is dict else kind.__name__.upper()}

@@ -116,7 +116,7 @@ class RunFolder:
         replaced = [(self.path / name).resolve() for name in WEIGHTS]
         config = model.config
         for source in filter(None, (model.name_or_path, config.clip_name_or_path, config.dinov2_name_or_path)):
-            files = [Path(source), *(Path(source).iterdir() if Path(source).is_dir() else ())]
+            files = [file for file in Path(source).glob("*") if file.is_file()]
             if any(file.resolve().is_relative_to(folder) for file in files for folder in replaced):
                 raise ValueError(
                     f"A new run in {self.path} deletes its weights, but starts from {source}, which has them: choose another "

@@ -134,7 +134,9 @@ def _draw_pair(model: GFFusionModel, item: dict[str, Any], device: torch.device)
     visible, infrared, labels = batch["visible_values"], batch["infrared_values"], batch.get("labels")
     outputs = run_model(model, visible, infrared, segment=labels is not None)
     fused = restore_color(outputs["fused_values"].float(), visible)
-    colors = (values[0].clamp(0, 1).expand(3, -1, -1).permute(1, 2, 0) for values in (visible, infrared, fused))
+    colors = (
+        values[0].nan_to_num().clamp(0, 1).expand(3, -1, -1).permute(1, 2, 0) for values in (visible, infrared, fused)
+    )
     images = [to_uint8(values.cpu().numpy()) for values in colors]  # (H, W, 3)
     heading = "visible, infrared, fused"
     if labels is not None:

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 def overlay(image: "Image", label_map: Any) -> NDArray[np.uint8]:
     """Draw a label map (H, W) over an image, (H, W) or (H, W, 3), uint8, uint16 or floating point in [0, 1].
 
-    Both can also be PIL images or tensors. Returns (H, W, 3) uint8. The background, 0, is left unchanged; elsewhere, half of
-    the color is that of the class.
+    Both can also be PIL images or tensors. Returns (H, W, 3) uint8. The background, 0, and ignored pixels, such as -1, are left
+    unchanged; elsewhere, half of the color is that of the class.
 
     Raises:
         ValueError: If the image has another type or values outside [0, 1], or the label map has another size or other values
-            than class ids.
+            than integers.
 
     Examples:
         >>> overlay(np.full((1, 2), 100, np.uint8), np.array([[0, 1]], np.uint8)).tolist()
@@ -48,13 +48,11 @@ def check_label_map(label_map: Any, size: tuple[int, ...]) -> NDArray[Any]:
     """Return a label map as an array (H, W).
 
     Raises:
-        ValueError: If it does not have the size (height, width) of its image, or other values than class ids.
+        ValueError: If it does not have the size (height, width) of its image, or other values than integers.
     """
     labels = np.asarray(label_map)
     if labels.shape != size or labels.dtype.kind not in "biu":
         raise ValueError(
             f"A label map holds class ids, integers of shape {size} as its image, got {labels.dtype} of shape {labels.shape}."
         )
-    if labels.min(initial=0) < 0:
-        raise ValueError(f"A label map holds class ids from 0 on, got {labels.min()}.")
-    return labels
+    return labels.clip(0) if labels.dtype.kind == "i" else labels  # -1 marks ignored pixels

@@ -413,7 +413,9 @@ def test_sizes_need_files_with_an_end(tmp_path: Path, suffix: str, monkeypatch: 
     assert read_pair_size(*files, ReadOptions()) == (30, 40)
 
 
-@pytest.mark.parametrize(("largest", "bits"), [(1, 8), (255, 8), (4095, 12), (16383, 14), (16384, None), (0, None)])
+@pytest.mark.parametrize(
+    ("largest", "bits"), [(0, None), (127, None), (128, 8), (255, 8), (4095, 12), (16383, 14), (16384, None)]
+)
 def test_visible_values_of_few_bits_are_noted(tmp_path: Path, largest: int, bits: int | None) -> None:
     """As cameras of 12 bits store them in 16 bits, where they look black."""
     visible = np.linspace(0, largest, 48 * 64).reshape(48, 64).astype(np.uint16)

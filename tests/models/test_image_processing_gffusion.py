@@ -185,10 +185,6 @@ REFUSED = {
         (COLOR, PIL.Image.fromarray(GRAY.astype(np.int32) * 1000)),
         r"values in \[0, 1\].*, got 0 to .*infrared_range=",
     ),
-    "8 bits as PIL integers": (
-        (PIL.Image.fromarray(GRAY).convert("I"), GRAY),
-        "visible image has int32 values .*convert it to uint8",
-    ),
 }
 
 

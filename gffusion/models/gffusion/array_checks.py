@@ -21,12 +21,19 @@ def unmask(array: NDArray[Any], name: str) -> NDArray[Any]:
 
 
 def check_mask(mask: Any, size: tuple[int, ...], name: str = "A mask in `missing`") -> None:
-    """Raise ValueError if a mask is no bool array of a height and width; `None` is allowed. The message has the name.
+    """Raise ValueError if a mask is no bool array of a height and width; `None` and `np.ma.nomask` are allowed.
+
+    The message has the name.
 
     Examples:
         >>> check_mask(np.zeros((48, 64), bool), (48, 64))
     """
-    if mask is None or (isinstance(mask, np.ndarray) and mask.dtype == np.bool_ and mask.shape == tuple(size)):
+    if (
+        mask is None
+        or mask is np.ma.nomask
+        or (isinstance(mask, np.ndarray) and mask.dtype == np.bool_ and mask.shape == tuple(size))
+    ):
         return
     got = f"{mask.dtype} of shape {tuple(mask.shape)}" if hasattr(mask, "shape") else f"a {type(mask).__name__}"
-    raise ValueError(f"{name} must be bool of shape {tuple(size)}, got {got}: give an array such as `mask > 0`.")
+    advice = ": give an array such as `np.asarray(mask) > 0`" if np.shape(mask) == tuple(size) else ""
+    raise ValueError(f"{name} must be bool of shape {tuple(size)}, got {got}{advice}.")

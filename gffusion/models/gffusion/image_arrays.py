@@ -127,7 +127,9 @@ def _narrow_integers(array: NDArray[Any], name: str) -> NDArray[Any]:
 
 def _convert_pil(image: PIL.Image.Image) -> NDArray[Any]:
     if image.mode.startswith(("I", "F")):  # "I;16" and its variants, 32-bit integers, and floating-point values
-        return np.asarray(image)
+        values = np.asarray(image)
+        is_narrow = image.mode == "I" and values.size and values.min() >= 0 and values.max() <= np.iinfo(np.uint16).max
+        return values.astype(np.uint16) if is_narrow else values  # Pillow reads images of 16 bits as 32, too
     if image.mode == "La":  # which Pillow only converts back
         image = image.convert("LA")
     return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
