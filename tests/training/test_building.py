@@ -209,8 +209,8 @@ def test_notes_and_pairs_of_both_training_and_evaluation_are_reported(
 def test_options_that_contradict_each_other_or_the_data(
     scenes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def build(*words: object, config: str = "funet") -> None:
-        defaults = ["--config", config, "--train_data", scenes, "--model_config", json.dumps(FUNET)]
+    def build(*words: object, config: str = "funet", times: int = 1) -> None:
+        defaults = ["--config", config, "--train_data", *[scenes] * times, "--model_config", json.dumps(FUNET)]
         defaults += ["--per_device_train_batch_size", 2, "--scale", 1, 1, "--output_dir", tmp_path / "run"]
         caplog.clear()
         build_trainer(Recipe.parse([str(word) for word in [*defaults, *words]]))
@@ -223,7 +223,7 @@ def test_options_that_contradict_each_other_or_the_data(
     for config in ("funet", str(tmp_path / "mine.yaml")):  # those of recipes are replaced
         build(*resized, config=config)
     assert "given several times" not in caplog.text
-    build(*resized, "--train_data", scenes, scenes)
+    build(*resized, times=2)
     assert "3 of 3 training images are given several times" in caplog.text
     for names, is_moved in (("car,bicycle,person", True), ("person,van,car", False), ("Person,bicycle,car", False)):
         build(*resized, "--class_names", names)
