@@ -188,7 +188,7 @@ def _check_arguments(pairs: Sequence[PairArrays], transform: str) -> None:
         kinds = [type(item).__name__ for item in (wrong[0] if isinstance(wrong[0], tuple | list) else wrong[:1])]
         raise ValueError(
             "`pairs` must be a list of (visible, infrared, missing), two arrays and a mask or None, got one of "
-            f"{', '.join(kinds[:4])}: take `pair[:3]` of what `read_pair` returns"
+            f"{', '.join(kinds[:4])}: add None for images without a mask, or take `pair[:3]` of what `read_pair` returns"
         )
     if not pairs:
         raise ValueError("a rig is estimated from at least one pair, got none")

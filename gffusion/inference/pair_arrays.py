@@ -1,7 +1,7 @@
 """The images of pairs, in the forms that `predict` takes, as arrays."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +27,12 @@ def list_pairs(pairs: Any) -> list[Any]:
     refuse_lists_of_one_modality(pairs if isinstance(pairs, tuple) else items)  # the items of `zip(*pairs)`, too
     wrong = items if is_one else [item for item in items if not _is_pair(item)]
     if wrong:
+        is_longer = not is_one and isinstance(wrong[0], tuple | list)
+        size = f" of {len(wrong[0])}" if is_longer else ""
+        advice = "give masks as `missing=[mask, ...]`" if is_longer else "put a single pair in brackets, `[pair]`"
         raise ValueError(
             "`pairs` must be a list of pairs, each (visible, infrared) or as `read_pair` returns it, got "
-            f"{'a' if is_one else 'a list with a'} {type(wrong[0]).__name__}: put a single pair in brackets, `[pair]`."
+            f"{'a' if is_one else 'a list with a'} {type(wrong[0]).__name__}{size}: {advice}."
         )
     return items
 
@@ -66,9 +69,7 @@ def to_arrays(
     masks = (
         [pair.missing if isinstance(pair, PairImages) else None for pair in pairs] if missing is None else list(missing)
     )
-    masks = [
-        None if cast(Any, mask) is np.ma.nomask else mask for mask in masks
-    ]  # of masked arrays without masked values
+    masks = [_to_mask(mask) for mask in masks]
     _check_masks(masks, [visible.shape[:2] for visible, _ in images])
     filled = []
     for number, (pair, (visible, infrared), mask) in enumerate(zip(pairs, images, masks, strict=True), start=1):
@@ -80,6 +81,13 @@ def to_arrays(
             infrared = _map_colors(infrared, mask, f"the infrared image of pair {number}")
         filled.append((visible, infrared if mask is None else fill_missing(infrared, mask)))
     return filled, masks
+
+
+def _to_mask(mask: Any) -> Any:
+    """Return a mask as an array, and `None` for that of a masked array without masked values."""
+    if mask is np.ma.nomask:
+        return None
+    return mask.numpy(force=True) if isinstance(mask, Tensor) else mask
 
 
 def _map_colors(infrared: NDArray[Any], missing: NDArray[np.bool_] | None, name: str) -> NDArray[Any]:

@@ -173,7 +173,7 @@ def test_wrong_arguments() -> None:
         ((visible, None, None), "ndarray, NoneType, NoneType"),
         (visible, "ndarray"),
     ):
-        with pytest.raises(ValueError, match=rf"list of \(visible, infrared, missing\).* got one of {kinds}: take"):
+        with pytest.raises(ValueError, match=rf"list of \(visible, infrared, missing\).* got one of {kinds}: add None"):
             estimate_rig([wrong])  # type: ignore[list-item]
     with pytest.raises(ValueError, match=r"--transform.*rotation"):
         estimate_rig(pairs, "rotation")  # type: ignore[arg-type]

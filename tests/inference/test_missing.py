@@ -55,7 +55,8 @@ def test_missing_values_of_float_arrays(fuse: Any, kind: str, infrared_range: st
     }.get(kind, DAMAGED)
     fused = np.asarray(fuse(VISIBLE, infrared, infrared_range=infrared_range)).astype(int)
     zeros = np.where(MISSING, 0, DAMAGED)  # what hidden values are does not matter
-    expected = run(zeros, [MISSING], infrared_range=infrared_range)[0].fused
+    mask = torch.from_numpy(MISSING) if kind == "tensor" else MISSING
+    expected = run(zeros, [mask], infrared_range=infrared_range)[0].fused
     assert np.abs(fused - expected).max() <= (3 if kind == "bfloat16" else 0)
     assert np.array_equal(fused[30:40, 40:50], VISIBLE[30:40, 40:50])
 
