@@ -37,7 +37,7 @@ CHANGES: dict[str, Callable[[GFFusionModel], Any]] = {
     "load_state_dict": load_slightly_changed,
     "load_state_dict of the encoder": load_other,
     "another encoder": lambda model: setattr(model, "clip", CLIPVisionModel(model.config.clip_config).eval()),
-    "another layer": lambda model: model.clip.encoder.layers[0].mlp.fc1.reset_parameters(),
+    "another layer": lambda model: model.clip.encoder.layers[0].mlp.fc1.weight.normal_(std=0.02),
     "trainable": lambda model: model.clip.requires_grad_(True),
     "trained and converted": train_and_convert,
     "in place": lambda model: model.clip.embeddings.class_embedding.mul_(1.01),
