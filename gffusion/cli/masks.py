@@ -134,8 +134,9 @@ def masks(
 ) -> None:
     """Make label maps for segmentation from boxes: 0 is background, an object has the class of its box plus 1, 255 is ignored.
 
-    Infrared images are read as the options say, not as saved with a model. Label maps are 8-bit PNG files. The class names are written to classes.txt next to their folder. Exit code: 0 on success,
-    1 if some pairs failed, 2 if all failed or nothing could be done.
+    Infrared images are read as the options say, not as saved with a model. Label maps are 8-bit PNG files. The class names are
+    written to classes.txt next to their folder. Exit code: 0 on success, 1 if some pairs failed, 2 if all failed or nothing could
+    be done.
     """
     from gffusion.labeling.files import choose_label_files  # imports NumPy, which would delay `gffusion --help`
 

@@ -15,7 +15,7 @@ _NO_NAME = re.compile(r"\d+\s*[:,;\t]\s*[^\W\d]|.*:\d+,\d+,\d+:|#\s|-\s|names\s*
 
 
 def read_lines(file: Path) -> tuple[str, ...]:
-    """Read the lines of a text file, without empty ones; raise ValueError if it is not UTF-8."""
+    """Read the lines of a text file, without empty ones; raise ValueError if it is neither UTF-8 nor UTF-16."""
     return tuple(line.strip() for line in read_text(file).splitlines() if line.strip())
 
 

@@ -23,7 +23,12 @@ _FULL_ERRORS = (errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC
 _DISK_ERRORS = (*_FULL_ERRORS, errno.EIO, errno.EACCES)
 # Of disks that cannot synchronize folders, such as SMB, FUSE and those of WSL, and of folders that may not be listed.
 _UNSUPPORTED_ERRORS = (
-    *(errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY),
+    errno.EINVAL,
+    errno.EBADF,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+    errno.ENOTTY,
     errno.EACCES,
 )
 _RUN = secrets.token_hex(4)  # in containers, the next process often has the number of a killed one
