@@ -24,9 +24,15 @@ from .printing import make_console, print_json, print_line
 def evaluate(
     visible: Annotated[
         Path,
-        typer.Option(metavar="DIR", help='Folder of visible images, a pattern in quotes ("day/*.png"), or @list.txt.'),
+        typer.Option(
+            metavar="DIR",
+            help='Folder of visible images, a pattern in quotes ("day/*.png"), or @list.txt; or, without --infrared, a CSV file of pairs.',
+        ),
     ],
-    infrared: Annotated[Path, typer.Option(metavar="DIR", help="Folder, pattern or list of infrared images.")],
+    infrared: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder, pattern or list of infrared images.", show_default=False)
+    ] = None,
+    *,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Folder for tables and figures.")],
     fused: Annotated[
         list[str] | None,
@@ -59,7 +65,11 @@ def evaluate(
         ),
     ] = "standard",
     labels: Annotated[
-        Path | None, typer.Option(metavar="LABELS", help="Folder of label maps: also measure mIoU.")
+        Path | None,
+        typer.Option(
+            metavar="LABELS",
+            help="Folder of label maps, or the CSV file of pairs with a column labels: also measure mIoU.",
+        ),
     ] = None,
     predicted_labels: Annotated[
         list[str] | None,
@@ -154,7 +164,7 @@ def evaluate(
 ) -> None:
     """Compare fusion methods on folders of pairs: folders of fused images, models, and classical baselines.
 
-    Images are matched by file name. OUT gets table.md, table.tex, table.csv, summary.json, per_image.csv, per_image_iou.csv (with
+    Images are matched by file name, or by a CSV file. OUT gets table.md, table.tex, table.csv, summary.json, per_image.csv, per_image_iou.csv (with
     --labels), significance.csv (with --compare), sheet.png (images side by side), boxplots.png, .svg and .pdf (with matplotlib), report.html (with --html), and
     records.jsonl, which lets later runs skip what is already measured. Images that cannot be measured are left out for all methods and listed. If OUT has a table
     of other methods, it is not replaced: choose another folder, or name these methods again to have all in one table. Exit code: 0 on success, 1 if images or label maps were left out, 2 if nothing was
@@ -191,7 +201,7 @@ def evaluate(
             "compare": compare,
             "read_options": read_options,
         }
-        if not (is_pipe(visible) or is_pipe(infrared)):
+        if not any(map(is_pipe, filter(None, (visible, infrared)))):
             find_inputs(visible, infrared, **inputs)
         from gffusion.evaluation import evaluate as run  # imports torch
 

@@ -43,7 +43,7 @@ def match(
     """Match images by the times in their names, for two cameras that are not triggered together.
 
     Each image is matched with the nearest one of the other camera. FILE gets the columns visible, infrared and difference (infrared
-    minus visible, in seconds) for `gffusion fuse FILE`, `gffusion align FILE` and `gffusion train --train_data FILE`. Exit code: 0 if
+    minus visible, in seconds) for `gffusion fuse FILE`, `gffusion align FILE`, `gffusion evaluate --visible FILE` and `gffusion train --train_data FILE`. Exit code: 0 if
     FILE was written, 2 if not.
     """
     with user_errors(), new_output(output):

@@ -117,7 +117,9 @@ def list_files(path: Path, raw_suffixes: tuple[str, ...] = ()) -> Path | list[Pa
     if _is_text_list(path):
         return _read_lines(path)
     if path.suffix.lower() == ".csv":
-        raise ValueError(f"{path}: CSV files are for fuse; give a folder, a pattern in quotes or @list.txt here")
+        raise ValueError(
+            f"{path} lists both images of each pair: give it alone as the visible images, or give a folder, a pattern in quotes or @list.txt here"
+        )
     return expand(path, IMAGE_SUFFIXES + raw_suffixes)
 
 

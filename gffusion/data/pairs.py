@@ -146,7 +146,7 @@ def match_pairs(
         partners, assumed = _find_partners(visible_files, infrared_files, INFRARED, INFRARED_OR_NEAR)
         notes = (*left_out, *assumed)
         listed = (
-            ", or give `gffusion fuse`, `align` or `train` a CSV file of pairs, which `gffusion match` writes by the times in names; "
+            ", or give `gffusion fuse`, `align`, `evaluate` or `train` a CSV file of pairs, which `gffusion match` writes by the times in names; "
             "`fuse` also takes two lists (@visible.txt @infrared.txt)"
         )
         _check_any_match(_describe(visible), visible_files, _describe(infrared), infrared_files, partners, listed)

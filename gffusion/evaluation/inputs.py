@@ -5,14 +5,14 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from gffusion.data import PairMatch, ReadOptions, match_pairs
-from gffusion.data.file_names import is_listed
+from gffusion.data import ImagePair, PairMatch, ReadOptions, match_pairs
+from gffusion.data.file_names import is_listed, normalize_name
 from gffusion.data.io import IMAGE_SUFFIXES
 from gffusion.data.label_values import check_label_files
-from gffusion.data.pair_lists import is_list, list_files
+from gffusion.data.pair_lists import is_list, list_files, list_pairs
 from gffusion.data.pairs import match_results
 from gffusion.data.wrong_pairs import check_different_files
 from gffusion.export.requirements import check_file, is_onnx
@@ -67,10 +67,15 @@ class Inputs(NamedTuple):
         match = self.match
         return [*(pair.name for pair in match.pairs), *(file.stem for file in match.visible_only + match.infrared_only)]
 
+    @property
+    def note(self) -> str:
+        """What was assumed to match the images, or an empty text."""
+        return f"note: {'; '.join(self.match.notes)}" if self.match.notes else ""
+
 
 def find_inputs(
     visible: StrPath,
-    infrared: StrPath,
+    infrared: StrPath | None,
     *,
     fused: Mapping[str, StrPath],
     models: Sequence[StrPath],
@@ -87,8 +92,7 @@ def find_inputs(
 ) -> Inputs:
     """Find the files of an evaluation, and check its arguments; see [`evaluate`][gffusion.evaluation.evaluate] for them.
 
-    If one of both is a list or a pattern and the other a
-    folder, other images in the folder are not without a partner.
+    If one of both is a list or a pattern and the other a folder, other images in the folder are not without a partner.
 
     Raises:
         OSError: If a folder or a model does not exist, or a file is given instead of a folder.
@@ -111,14 +115,10 @@ def find_inputs(
     for model in models:
         check_no_baseline(model)
         check_file(model) if is_onnx(model) else locate(model)
-    raw_suffixes = read_options.raw_suffixes
-    visible_files = _list_images("visible", visible)
-    infrared_files = _list_images("infrared", infrared, raw_suffixes)
-    match = match_pairs(visible_files, infrared_files, labels, infrared_suffixes=raw_suffixes)
-    if isinstance(visible_files, list) and isinstance(infrared_files, Path):
-        match = replace(match, infrared_only=())
-    elif isinstance(visible_files, Path) and isinstance(infrared_files, list):
-        match = replace(match, visible_only=())
+    if infrared is None:
+        match = _list_table(visible, labels)
+    else:
+        match = _match_images(visible, infrared, labels, read_options.raw_suffixes)
     check_different_files(match.pairs, options=read_options)
     check_label_files((pair.labels for pair in match.pairs if pair.labels), read_options.max_pixels)
     pairs = [pair.name for pair in match.pairs]
@@ -127,12 +127,60 @@ def find_inputs(
     for name in () if isinstance(sheet, int) else sheet:
         if name not in pairs:
             raise ValueError(f"There is no pair {name!r} for the sheet. The first of {len(pairs)} is {pairs[0]!r}.")
-    files = [pair.visible for pair in match.pairs]
-    found = {method: match_results(files, Path(folder)) for method, folder in fused.items()}
-    predictions = predicted_labels.items()
     return Inputs(
-        match, found, {method: match_results(files, Path(folder), are_labels=True) for method, folder in predictions}
+        match,
+        {method: _find_results(match.pairs, folder) for method, folder in fused.items()},
+        {method: _find_results(match.pairs, folder, are_labels=True) for method, folder in predicted_labels.items()},
     )
+
+
+def _match_images(
+    visible: StrPath, infrared: StrPath, labels: StrPath | None, raw_suffixes: tuple[str, ...]
+) -> PairMatch:
+    """Match the images of folders, patterns or lists by name; what a list of one kind does not select has no partner to miss."""
+    visible_files = _list_images("visible", visible)
+    infrared_files = _list_images("infrared", infrared, raw_suffixes)
+    match = match_pairs(visible_files, infrared_files, labels, infrared_suffixes=raw_suffixes)
+    if isinstance(visible_files, list) and isinstance(infrared_files, Path):
+        return replace(match, infrared_only=())
+    if isinstance(visible_files, Path) and isinstance(infrared_files, list):
+        return replace(match, visible_only=())
+    return match
+
+
+def _list_table(table: StrPath, labels: StrPath | None) -> PairMatch:
+    """Return the pairs of a CSV file, with the label maps of its column `labels` if `labels` is the same file, or of a folder."""
+    _check_paths([("visible", table)])
+    has_labels = labels is not None and Path(labels).resolve() == Path(table).resolve()
+    match = list_pairs(Path(table), None, with_annotations=has_labels)
+    named: dict[str, ImagePair] = {}
+    for pair in match.pairs:
+        if (twin := named.setdefault(normalize_name(pair.name), pair)) is not pair:
+            raise ValueError(
+                f"{table} has two pairs with the name {pair.name}, {twin.visible} and {pair.visible}: give each a name of its own in "
+                "a column name"
+            )
+    if has_labels and not any(pair.labels for pair in match.pairs):
+        raise ValueError(
+            f"{table} names no label maps: put them in a column labels, or give their folder as `labels` (--labels)"
+        )
+    if labels is None or has_labels:
+        return match
+    maps = _find_results(match.pairs, labels, are_labels=True)
+    return replace(match, pairs=tuple(replace(pair, labels=maps.get(pair.name)) for pair in match.pairs))
+
+
+def _find_results(pairs: Sequence[ImagePair], folder: StrPath, are_labels: bool = False) -> dict[str, Path]:
+    """Return the fused image or label map of each pair that has one, by its name, whose folders are below `folder`."""
+    files: dict[PurePosixPath, list[Path]] = {}
+    for pair in pairs:
+        name = PurePosixPath(pair.name)
+        files.setdefault(name.parent, []).append(pair.visible.with_name(name.name + pair.visible.suffix))
+    return {
+        str(parent / stem): file
+        for parent, named in files.items()
+        for stem, file in match_results(named, Path(folder, parent), are_labels).items()
+    }
 
 
 def _check_options(

@@ -63,7 +63,7 @@ def _write(text: str) -> None:
 
 def evaluate(
     visible: StrPath,
-    infrared: StrPath,
+    infrared: StrPath | None = None,
     *,
     fused: Mapping[str, StrPath] | None = None,
     models: Sequence[StrPath] | StrPath = (),
@@ -96,10 +96,12 @@ def evaluate(
     of the segmentation only, and is listed in `unsegmented`.
 
     Args:
-        visible: Folder of visible images, a pattern such as `"day/*.png"`, or `"@list.txt"` with one name per line.
+        visible: Folder of visible images, a pattern such as `"day/*.png"`, or `"@list.txt"` with one name per line. Or, without
+            `infrared`, a CSV file of pairs with the columns `visible`, `infrared` and, optionally, `name`.
         infrared: Folder, pattern or list of infrared images. Images of a folder count only if the pattern or list of the
             other kind selects them.
-        fused: Folders of fused images, gray or color, by the name of their method.
+        fused: Folders of fused images, gray or color, by the name of their method. If names in a CSV file have folders, so have
+            the fused images.
         models: Models that fuse during the evaluation, or one: names of bundled models, folders, Hub ids or .onnx files of
             `gffusion export`.
         baselines: Classical baselines, or one: names in `gffusion.evaluation.baselines.BASELINES`. Default: all; `[]` for none.
@@ -108,7 +110,7 @@ def evaluate(
             [`register_metric`][gffusion.metrics.register_metric] gave them. Nabf, the share of artifacts, is always measured if the protocol has it, but
             counts only if it is listed here.
         protocol: A name in `gffusion.metrics.PROTOCOLS`.
-        labels: Folder of label maps. Adds a table of IoU for models with a segmenter, over the pairs that have a label map.
+        labels: Folder of label maps, or the CSV file of pairs if it has a column `labels`. Adds a table of IoU for models with a segmenter, over the pairs that have a label map.
         predicted_labels: Folders of predicted label maps by the name of their method, instead of a model's own.
         segment_with: Model (name, folder or Hub id) that predicts the label maps of all methods from their fused images, so
             that these can be compared, as [`segment_fused`][gffusion.inference.segmenting.segment_fused] does.
@@ -205,6 +207,7 @@ def evaluate(
     segmenters = [segmenter] if segmenter else methods
     names, assumed = prepare_classes(segmenters, inputs, class_names, label_map, labels, read_options.max_pixels)
     tell(assumed)
+    tell(inputs.note)
     pairs = inputs.match.pairs
     reading = read_options  # as given
     read_options, found = find_rig(pairs, read_options)
