@@ -189,20 +189,30 @@ def match_results(visible: Sequence[Path], folder: Path, are_labels: bool = Fals
         FileNotFoundError, NotADirectoryError: If the folder does not exist or is a file.
         ValueError: If it contains no images, several files could match, or no stems match.
     """
-    images, results = index_files(visible), list_folder(folder, IMAGE_SUFFIXES, "images")
-    kinds = (ANY,) if are_labels else (Words(FUSED_WORDS), INFRARED, INFRARED_OR_NEAR, FUSED)
-    partners, _ = _find_partners(images, results, *kinds)
-    _check_any_match(str(visible[0].parent), images, str(folder), results, partners)
+    images, where = index_files(visible), str(visible[0].parent)
+    if are_labels:
+        results = list_folder(folder, IMAGE_SUFFIXES, "label maps")
+        partners = _match_others(where, images, str(folder), results)
+    else:
+        results = list_folder(folder, IMAGE_SUFFIXES, "images")
+        partners, _ = _find_partners(images, results, Words(FUSED_WORDS), INFRARED, INFRARED_OR_NEAR, FUSED)
+        _check_any_match(where, images, str(folder), results, partners)
+        _check_unique(visible, folder, results, partners)
+    return {images[stem].stem: results[other] for stem, other in partners.items()}
+
+
+def _check_unique(
+    visible: Sequence[Path], folder: Path, results: Mapping[str, Path], partners: Mapping[str, str]
+) -> None:
+    """Raise ValueError if a fused image that matched none could be that of a visible image that has one."""
     claimed = {core: other for stem, other in partners.items() for core in (other, find_core(stem, VISIBLE))}
-    unused = () if are_labels else sorted(results.keys() - partners.values())
-    cores = {stem: find_core(stem, Words(FUSED_WORDS)) for stem in unused}
+    cores = {stem: find_core(stem, Words(FUSED_WORDS)) for stem in sorted(results.keys() - partners.values())}
     rivals = {stem: claimed[core] for stem, core in cores.items() if core != stem and core in claimed}
     for stem in sorted(rivals.keys() - _list_stems_beside(visible, folder)) if rivals else ():
         raise ValueError(
             f"{results[rivals[stem]].name} and {results[stem].name} in {folder} could both be the same fused image: move one of "
             "them to another folder"
         )
-    return {images[stem].stem: results[other] for stem, other in partners.items()}
 
 
 def _list_stems_beside(visible: Sequence[Path], results: Path) -> set[str]:

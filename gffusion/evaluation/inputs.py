@@ -12,8 +12,9 @@ from gffusion.data import ImagePair, PairMatch, ReadOptions, match_pairs
 from gffusion.data.file_names import is_listed, normalize_name
 from gffusion.data.io import IMAGE_SUFFIXES
 from gffusion.data.label_values import check_label_files
+from gffusion.data.nested import match_nested
 from gffusion.data.pair_lists import is_list, list_files, list_pairs
-from gffusion.data.pairs import match_results
+from gffusion.data.pairs import NoMatchError, match_results
 from gffusion.data.wrong_pairs import check_different_files
 from gffusion.export.requirements import check_file, is_onnx
 from gffusion.utils.atomic import check_replaceable, is_written
@@ -55,17 +56,17 @@ def check_no_baseline(model: StrPath) -> None:
 
 
 class Inputs(NamedTuple):
-    """The pairs and the images without a partner, the fused images, and the predicted label maps."""
+    """The pairs, the fused images, the predicted label maps, and why images without a partner are left out, by their name."""
 
     match: PairMatch
     fused: FilesByMethod
     predicted_labels: FilesByMethod
+    alone: Mapping[str, str]
 
     @property
     def names(self) -> list[str]:
         """Names of the pairs and of the images without a partner."""
-        match = self.match
-        return [*(pair.name for pair in match.pairs), *(file.stem for file in match.visible_only + match.infrared_only)]
+        return [*(pair.name for pair in self.match.pairs), *self.alone]
 
     @property
     def note(self) -> str:
@@ -115,10 +116,10 @@ def find_inputs(
     for model in models:
         check_no_baseline(model)
         check_file(model) if is_onnx(model) else locate(model)
-    if infrared is None:
-        match = _list_table(visible, labels)
-    else:
-        match = _match_images(visible, infrared, labels, read_options.raw_suffixes)
+    match = _list_table(visible, labels) if infrared is None else _match_images(visible, infrared, read_options)
+    if labels is not None and not _is_same(labels, visible):
+        maps = _find_results(match.pairs, labels, are_labels=True)
+        match = replace(match, pairs=tuple(replace(pair, labels=maps.get(pair.name)) for pair in match.pairs))
     check_different_files(match.pairs, options=read_options)
     check_label_files((pair.labels for pair in match.pairs if pair.labels), read_options.max_pixels)
     pairs = [pair.name for pair in match.pairs]
@@ -131,27 +132,26 @@ def find_inputs(
         match,
         {method: _find_results(match.pairs, folder) for method, folder in fused.items()},
         {method: _find_results(match.pairs, folder, are_labels=True) for method, folder in predicted_labels.items()},
+        _name_alone(match, visible, infrared),
     )
 
 
-def _match_images(
-    visible: StrPath, infrared: StrPath, labels: StrPath | None, raw_suffixes: tuple[str, ...]
-) -> PairMatch:
+def _match_images(visible: StrPath, infrared: StrPath, options: ReadOptions) -> PairMatch:
     """Match the images of folders, patterns or lists by name; what a list of one kind does not select has no partner to miss."""
     visible_files = _list_images("visible", visible)
-    infrared_files = _list_images("infrared", infrared, raw_suffixes)
-    match = match_pairs(visible_files, infrared_files, labels, infrared_suffixes=raw_suffixes)
-    if isinstance(visible_files, list) and isinstance(infrared_files, Path):
+    infrared_files = _list_images("infrared", infrared, options.raw_suffixes)
+    if isinstance(visible_files, Path) and isinstance(infrared_files, Path):
+        return match_nested(visible_files, infrared_files, options.raw_suffixes)
+    match = match_pairs(visible_files, infrared_files, infrared_suffixes=options.raw_suffixes)
+    if isinstance(infrared_files, Path):
         return replace(match, infrared_only=())
-    if isinstance(visible_files, Path) and isinstance(infrared_files, list):
-        return replace(match, visible_only=())
-    return match
+    return replace(match, visible_only=()) if isinstance(visible_files, Path) else match
 
 
 def _list_table(table: StrPath, labels: StrPath | None) -> PairMatch:
-    """Return the pairs of a CSV file, with the label maps of its column `labels` if `labels` is the same file, or of a folder."""
+    """Return the pairs of a CSV file, with the label maps of its column `labels` if `labels` is the same file."""
     _check_paths([("visible", table)])
-    has_labels = labels is not None and Path(labels).resolve() == Path(table).resolve()
+    has_labels = labels is not None and _is_same(labels, table)
     match = list_pairs(Path(table), None, with_annotations=has_labels)
     named: dict[str, ImagePair] = {}
     for pair in match.pairs:
@@ -164,23 +164,46 @@ def _list_table(table: StrPath, labels: StrPath | None) -> PairMatch:
         raise ValueError(
             f"{table} names no label maps: put them in a column labels, or give their folder as `labels` (--labels)"
         )
-    if labels is None or has_labels:
-        return match
-    maps = _find_results(match.pairs, labels, are_labels=True)
-    return replace(match, pairs=tuple(replace(pair, labels=maps.get(pair.name)) for pair in match.pairs))
+    return match
+
+
+def _is_same(path: StrPath, other: StrPath) -> bool:
+    return Path(path).resolve() == Path(other).resolve()
 
 
 def _find_results(pairs: Sequence[ImagePair], folder: StrPath, are_labels: bool = False) -> dict[str, Path]:
-    """Return the fused image or label map of each pair that has one, by its name, whose folders are below `folder`."""
+    """Return the fused image or label map of each pair that has one, by its name; folders in names are below `folder`.
+
+    Raises:
+        OSError, ValueError: As [`match_results`][gffusion.data.pairs.match_results], unless other sub-folders have results.
+    """
     files: dict[PurePosixPath, list[Path]] = {}
     for pair in pairs:
         name = PurePosixPath(pair.name)
         files.setdefault(name.parent, []).append(pair.visible.with_name(name.name + pair.visible.suffix))
-    return {
-        str(parent / stem): file
-        for parent, named in files.items()
-        for stem, file in match_results(named, Path(folder, parent), are_labels).items()
-    }
+    found: dict[str, Path] = {}
+    missing: list[Exception] = []
+    for parent, named in files.items():
+        try:
+            results = match_results(named, Path(folder, parent), are_labels)
+        except (FileNotFoundError, NoMatchError) as error:
+            missing.append(error)
+        else:
+            found |= {str(parent / stem): file for stem, file in results.items()}
+    if not found:
+        raise missing[0]
+    return found
+
+
+def _name_alone(match: PairMatch, visible: StrPath, infrared: StrPath | None) -> dict[str, str]:
+    """Return why images without a partner are left out, by their name, which has a folder if the names of pairs have one."""
+    has_folders = any("/" in pair.name for pair in match.pairs)
+    reasons: dict[str, str] = {}
+    for files, root, other in ((match.visible_only, visible, "infrared"), (match.infrared_only, infrared, "visible")):
+        for file in files:
+            name = file.relative_to(root or "") if has_folders else Path(file.name)
+            reasons[name.with_suffix("").as_posix()] = f"no {other} image of this name"
+    return reasons
 
 
 def _check_options(

@@ -1,11 +1,9 @@
 """Collect the scores of pairs in a table."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
-
-from gffusion.data import PairMatch
 
 from .methods import Method
 from .records import CONFUSION, NOTES
@@ -13,8 +11,8 @@ from .scoring import PairScores, Plan
 from .table import EvaluationTable
 
 
-def make_table(plan: Plan, scores: Sequence[PairScores], match: PairMatch) -> EvaluationTable:
-    """Return the table of the pairs that could be measured for all methods.
+def make_table(plan: Plan, scores: Sequence[PairScores], alone: Mapping[str, str]) -> EvaluationTable:
+    """Return the table of the pairs that could be measured for all methods; `alone` tells why other images are left out.
 
     Raises:
         ValueError: If there are none, or no label map could be measured.
@@ -24,8 +22,7 @@ def make_table(plan: Plan, scores: Sequence[PairScores], match: PairMatch) -> Ev
     if not complete:
         name, reason = next(iter(skipped.items()))
         raise ValueError(f"None of {len(scores)} pairs could be measured. {name}: {reason}")
-    for kind, files in (("infrared", match.visible_only), ("visible", match.infrared_only)):
-        skipped |= {file.stem: f"no {kind} image of this name" for file in files}
+    skipped |= alone
     values = [
         [[score.values[method.name][metric] for metric in plan.metrics] for score in complete]
         for method in plan.methods

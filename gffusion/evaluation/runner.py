@@ -90,7 +90,7 @@ def evaluate(
 ) -> EvaluationTable:
     """Measure several methods on the same pairs, and return the table of all pairs that could be measured.
 
-    Images are matched by stem. Metrics are computed on 8-bit luma, see [`to_luma8`][gffusion.metrics.to_luma8]. A pair that
+    Images are matched by stem, in folders without images those of equal sub-folders (`night/1` is a name). Metrics are computed on 8-bit luma, see [`to_luma8`][gffusion.metrics.to_luma8]. A pair that
     cannot be measured for one method, or has an infinite metric (such as PSNR of equal images), is left out for all methods,
     so that all means are over the same pairs. The table lists it in `skipped`. A pair with an unusable label map is left out
     of the segmentation only, and is listed in `unsegmented`.
@@ -100,8 +100,8 @@ def evaluate(
             `infrared`, a CSV file of pairs with the columns `visible`, `infrared` and, optionally, `name`.
         infrared: Folder, pattern or list of infrared images. Images of a folder count only if the pattern or list of the
             other kind selects them.
-        fused: Folders of fused images, gray or color, by the name of their method. If names in a CSV file have folders, so have
-            the fused images.
+        fused: Folders of fused images, gray or color, by the name of their method. If names of pairs have folders, so have those
+            of fused images and label maps.
         models: Models that fuse during the evaluation, or one: names of bundled models, folders, Hub ids or .onnx files of
             `gffusion export`.
         baselines: Classical baselines, or one: names in `gffusion.evaluation.baselines.BASELINES`. Default: all; `[]` for none.
@@ -251,7 +251,7 @@ def evaluate(
     scores = list(show_progress(results, total=len(pairs), unit="pair", hidden=not progress))
     records.finish()
     _tell_notes(scores, methods, tell)
-    table = make_table(plan, scores, inputs.match)
+    table = make_table(plan, scores, inputs.alone)
     scored = {pair.name: pair for pair in pairs if pair.name in table.images}
     settings |= {
         "device": describe_device(plan),

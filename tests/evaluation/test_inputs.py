@@ -81,6 +81,33 @@ def test_csv_file_equals_folders(labeled: Path, tmp_path: Path, labels: str) -> 
     assert "day/1" in (tmp_path / "out" / "report.html").read_text("utf-8")
 
 
+def test_sub_folders_equal_one_folder(labeled: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"baselines": ["maximum"], "metrics": METRICS, "class_names": [*"xyz"]}
+    expected = run(labeled, labels=labeled / "labels", predicted_labels={"sharp": labeled / "predicted"}, **options)
+    folders = dict(zip(NAMES, ("day", "day", "night/late", "night/late"), strict=True))
+    for kind in ("visible", "infrared", "sharp", "flat", "labels", "predicted"):
+        for file in [*(labeled / kind).iterdir()]:
+            target = tmp_path / "nested" / kind / folders[file.stem] / file.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, target)
+    nested = tmp_path / "nested"
+    given = options | {"labels": nested / "labels", "predicted_labels": {"sharp": nested / "predicted"}}
+    table = run(nested, **given)
+    assert table.images == table.segmented == tuple(f"{folders[name]}/{name}" for name in NAMES)
+    assert np.array_equal(table.values, expected.values)
+    assert np.array_equal(table.confusion["sharp"], expected.confusion["sharp"])
+    (nested / "infrared" / "day" / "a.png").unlink()
+    shutil.rmtree(nested / "labels" / "night")
+    shutil.rmtree(nested / "flat" / "night")
+    table = run(nested, **given)
+    assert (table.images, table.segmented) == (("day/b",), ("day/b",))
+    assert table.skipped["day/a"] == "no infrared image of this name"
+    assert table.skipped["night/late/c"].startswith("flat: no fused image of this name")
+    shutil.rmtree(nested / "flat" / "day")
+    with pytest.raises(FileNotFoundError, match=r"the folder .*flat.* does not exist"):
+        run(nested, **given)
+
+
 def test_csv_file_leaves_out_what_was_not_fused(labeled: Path) -> None:
     table_file = rename(labeled)
     (labeled / "flat" / "night" / "2_fused.png").unlink()
