@@ -29,7 +29,7 @@ def sample(
     """Write rendered visible/infrared pairs of a street at night, with label maps and boxes.
 
     DIR gets visible/, infrared/, labels/ (class ids as PNG), boxes/ (YOLO: class, center and size relative to the image)
-    and classes.txt. If DIR has a classes.txt with other classes, nothing is written. The images are rendered, not captured; a seed always gives the same files.
+    and classes.txt. If DIR has a classes.txt with other classes, nothing is written. The images are rendered, not captured; a seed always gives the same files with the same versions of Pillow and NumPy.
     """
     from gffusion.synthetic.samples import write_scenes  # imports scipy, which would delay `gffusion --help`
 
