@@ -125,5 +125,7 @@ def new_output(path: Path, option: str = "--output") -> Iterator[None]:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):
+    from gffusion.utils.locks import FolderLock  # saves start-up time
+
+    with contextlib.suppress(OSError), FolderLock(folder):  # not one to which another process begins to write
         folder.rmdir()

@@ -1,7 +1,5 @@
 """Find and check the files of an evaluation before anything is computed. Does not import torch."""
 
-import csv
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -17,13 +15,10 @@ from gffusion.data.pair_lists import is_list, list_files, list_pairs
 from gffusion.data.pairs import NoMatchError, match_results
 from gffusion.data.wrong_pairs import check_different_files
 from gffusion.export.requirements import check_file, is_onnx
-from gffusion.utils.atomic import check_replaceable, is_written
-from gffusion.utils.escaping import escape_csv
 from gffusion.utils.notes import name_first
 from gffusion.zoo import locate
 
 from .baseline_names import BASELINE_NAMES
-from .records import holds_records
 
 StrPath = str | os.PathLike[str]
 FilesByMethod = Mapping[str, Mapping[str, Path]]
@@ -313,79 +308,3 @@ def describe_unused(files: Mapping[str, Path]) -> str:
         name for name in sorted(os.listdir(folder)) if name not in used and is_listed(folder / name, IMAGE_SUFFIXES)
     ]
     return f"; {len(names)} unused image{'s' * (len(names) > 1)} in {folder}: {name_first(names)}" if names else ""
-
-
-def check_output(output: Path) -> None:
-    """Check that a folder has no files of others under the names that an evaluation writes.
-
-    Raises:
-        OSError: If the file of records is a dangling link, a pipe or the like.
-        ValueError: If it has one, and no evaluation has written there.
-    """
-    records = output / "records.jsonl"
-    check_replaceable(records)
-    has_others = records.is_dir() or is_written(records)
-    if holds_records(records) or (_read_summary(output) and not has_others):
-        return
-    for pattern in (
-        "records.jsonl",
-        "summary.json",
-        "per_image*.csv",
-        "table.*",
-        "boxplots.*",
-        "sheet*.png",
-        "report.html",
-    ):
-        for file in sorted(output.glob(pattern)):
-            if file.is_dir() or is_written(file):
-                raise ValueError(
-                    f"{file} is not from an evaluation and would be replaced: remove it, or choose another output (--output)"
-                )
-
-
-def check_former_table(output: Path, methods: Sequence[str], protocol: str, pairs: Sequence[str]) -> None:
-    """Check that `output` has no table of other methods or pairs, or with another protocol, which would be lost.
-
-    `pairs` has the names of those that will be left out, too.
-
-    Raises:
-        ValueError: If it has one.
-    """
-    former = _read_summary(output)
-    if not former:
-        return
-    others = [name for name in former["methods"] if name not in methods]
-    try:
-        with (output / "per_image.csv").open(encoding="utf-8", newline="") as file:
-            written = set(map(escape_csv, pairs))
-            lost = list(dict.fromkeys(row["image"] for row in csv.DictReader(file) if row["image"] not in written))
-        reason = ""
-        if others:
-            reason = f"of {', '.join(others)}"
-        elif former["protocol"] != protocol:
-            reason = f"with the protocol {former['protocol']}"
-        elif lost:
-            reason = f"of other pairs ({name_first(lost)})"
-    except (OSError, ValueError, LookupError, TypeError):  # no complete table
-        return
-    if reason:
-        both = ", or, to have all methods in one table, name these methods again; values that are measured are not measured again"
-        raise ValueError(
-            f"{output} has a table {reason}, which the new one would replace: choose another output (--output)"
-            + both * bool(others)
-        )
-
-
-def read_settings(output: Path) -> dict[str, Any]:
-    """Return the settings of the former table in a folder, or an empty mapping."""
-    settings = _read_summary(output).get("settings")
-    return settings if isinstance(settings, dict) else {}
-
-
-def _read_summary(output: Path) -> dict[str, Any]:
-    """Return the content of the `summary.json` of an evaluation, or an empty mapping if there is none."""
-    try:
-        summary = json.loads((output / "summary.json").read_text(encoding="utf-8"))
-        return summary if isinstance(summary["methods"], dict) and {"protocol", "images"} <= summary.keys() else {}
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return {}

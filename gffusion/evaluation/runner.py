@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -33,9 +34,10 @@ from gffusion.zoo.digest import hash_file
 from .baselines import BASELINES
 from .figures import Scene, draw_sheets, draw_table, fuse_scene
 from .infrared import check_range, choose_options
-from .inputs import StrPath, check_former_table, check_output, find_inputs, name_model, read_settings
+from .inputs import StrPath, find_inputs, name_model
 from .label_classes import prepare_classes
 from .methods import Baseline, FusedFolder, Method, Model
+from .output_folder import check_former_table, check_output, locked_output, read_settings
 from .records import Records
 from .report import describe_scene, render_report
 from .results import make_table
@@ -141,7 +143,8 @@ def evaluate(
         OSError: If a folder or a model does not exist, or a file cannot be written.
         TypeError: If an argument is neither a name nor names, or no dict.
         ValueError: If an argument is wrong, folders have no names in common, label maps hold values that are no classes,
-            models have different infrared options, raw counts have no range, or no pair can be measured.
+            models have different infrared options, raw counts have no range, no pair can be measured, or another process
+            writes to `output`.
 
     Examples:
         >>> import tempfile
@@ -192,9 +195,10 @@ def evaluate(
     read_options.check_raw_frames(pair.infrared for pair in inputs.match.pairs)
     check_not_swapped(inputs.match.pairs, read_options)
     names_of_methods = [*fused, *map(name_model, models), *baselines]
-    if output is not None:
-        check_output(Path(output))
-        check_former_table(Path(output), names_of_methods, protocol, inputs.names)
+    folder = None if output is None else Path(output)
+    if folder is not None:
+        check_output(folder)
+        check_former_table(folder, names_of_methods, protocol, inputs.names)
     segment_themselves = labels is not None and segment_with is None
     hash_once = cache(hash_file)
     methods: list[Method] = [
@@ -242,24 +246,23 @@ def evaluate(
         label_map=label_map,
         compared=compare,
     )
-    folder = None if output is None else Path(output)
-    if folder is not None:
-        tell(describe_replaced(read_settings(folder), settings))
-        folder.mkdir(parents=True, exist_ok=True)
-    records = Records(folder / "records.jsonl" if folder else None)
-    results = score_pairs(plan, pairs, records, workers)
-    scores = list(show_progress(results, total=len(pairs), unit="pair", hidden=not progress))
-    records.finish()
-    _tell_notes(scores, methods, tell)
-    table = make_table(plan, scores, inputs.alone)
-    scored = {pair.name: pair for pair in pairs if pair.name in table.images}
-    settings |= {
-        "device": describe_device(plan),
-        "sha256": hash_inputs(plan, list(scored.values()), table.segmented),
-    }
-    table = replace(table, std=std, compared=compare, settings=settings)
-    if folder is not None:
-        _save(table, plan, _choose_pairs(sheet, scored), folder, html, zoom)
+    with locked_output(folder, names_of_methods, protocol, inputs.names) if folder else nullcontext():
+        if folder is not None:
+            tell(describe_replaced(read_settings(folder), settings))
+        records = Records(folder / "records.jsonl" if folder else None)
+        results = score_pairs(plan, pairs, records, workers)
+        scores = list(show_progress(results, total=len(pairs), unit="pair", hidden=not progress))
+        records.finish()
+        _tell_notes(scores, methods, tell)
+        table = make_table(plan, scores, inputs.alone)
+        scored = {pair.name: pair for pair in pairs if pair.name in table.images}
+        settings |= {
+            "device": describe_device(plan),
+            "sha256": hash_inputs(plan, list(scored.values()), table.segmented),
+        }
+        table = replace(table, std=std, compared=compare, settings=settings)
+        if folder is not None:
+            _save(table, plan, _choose_pairs(sheet, scored), folder, html, zoom)
     return table
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gffusion.cli.outputs import check_not_inputs
+from gffusion.cli.outputs import check_not_inputs, new_output
+from gffusion.utils.locks import FolderLock
 
 COMMANDS = [
     "fuse {0}/visible {0}/infrared -o OUT",
@@ -132,3 +133,15 @@ def test_inputs_in_another_case(monkeypatch: pytest.MonkeyPatch, platform: str, 
     monkeypatch.setattr(sys, "platform", platform)
     with pytest.raises(ValueError, match="overwrite an input") if is_same else nullcontext():
         check_not_inputs([Path("Visible.png")], [Path("visible.png")])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no locks of folders")
+def test_empty_folder_of_another_command_stays(tmp_path: Path) -> None:
+    """The other one made the folder in the meantime, and has not written a file yet."""
+    output = tmp_path / "out"
+    with pytest.raises(ValueError, match="another process"), new_output(output):
+        output.mkdir()
+        lock = FolderLock(output)
+        raise ValueError("another process")
+    assert output.is_dir()
+    lock.release()

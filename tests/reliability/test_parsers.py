@@ -20,7 +20,7 @@ from gffusion.data.infrared_range import parse_infrared_range
 from gffusion.data.pair_lists import list_pairs
 from gffusion.data.raw_frames import RawFrame
 from gffusion.data.rigs import parse_align
-from gffusion.evaluation.inputs import check_former_table, read_settings
+from gffusion.evaluation.output_folder import check_former_table, read_settings
 from gffusion.evaluation.records import Records
 from gffusion.evaluation.settings import describe_replaced
 from gffusion.synthetic.samples import write_scenes

@@ -1,0 +1,32 @@
+"""Output folders of evaluations: one evaluation at a time, which replaces no table of others."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from evaluation_runs import NAMES, run
+
+from gffusion.evaluation.output_folder import locked_output
+from gffusion.utils.locks import FolderLock
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no locks of folders")
+def test_one_evaluation_at_a_time(pairs: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    with (
+        FolderLock(output),
+        pytest.raises(ValueError, match=r"^another process writes to .*out: wait for it, or choose"),
+    ):
+        run(pairs, output=output)
+    assert not list(output.iterdir())
+
+
+@pytest.mark.usefixtures("fast_plots")
+def test_table_that_another_evaluation_wrote_before_the_lock(pairs: Path, tmp_path: Path) -> None:
+    run(pairs, output=tmp_path / "out")
+    refused = pytest.raises(ValueError, match=r"out has a table of sharp, flat, which")
+    with refused, locked_output(tmp_path / "out", ["average"], "standard", NAMES):
+        pytest.fail("the table can be replaced")
+    with locked_output(tmp_path / "out", ["sharp", "flat"], "standard", NAMES):
+        pass
