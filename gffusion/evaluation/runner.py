@@ -1,9 +1,8 @@
 """`evaluate`: measure methods on folders of pairs, and write tables and figures."""
 
 import os
-import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
@@ -16,7 +15,7 @@ from tqdm import tqdm
 
 from gffusion.cameras.cleaning import BORDER_FILLED
 from gffusion.cameras.narrow_ranges import note_narrow
-from gffusion.data import ImagePair, ReadOptions, write_image
+from gffusion.data import ImagePair, ReadOptions
 from gffusion.data.infrared_range import PairRanges, format_options, measure_pairs
 from gffusion.data.reading import read_pair_size
 from gffusion.data.rigs import find_rig
@@ -25,25 +24,23 @@ from gffusion.data.wrong_pairs import check_not_swapped
 from gffusion.metrics.names import DEFAULT_METRICS, list_given
 from gffusion.metrics.protocols import select_options
 from gffusion.models.gffusion.infrared_options import InfraredOptions
-from gffusion.utils.atomic import replace_file
 from gffusion.utils.notes import name_first, summarize_notes
 from gffusion.utils.progress import show_progress
 from gffusion.visualization.comparison import Box, check_box
 from gffusion.zoo.digest import hash_file
 
 from .baselines import BASELINES
-from .figures import Scene, draw_sheets, draw_table, fuse_scene
 from .infrared import check_range, choose_options
 from .inputs import StrPath, find_inputs, name_model
 from .label_classes import prepare_classes
 from .methods import Baseline, FusedFolder, Method, Model
 from .output_folder import check_former_table, check_output, locked_output, read_settings
 from .records import Records
-from .report import describe_scene, render_report
 from .results import make_table
+from .saving import save_results
 from .scoring import PairScores, Plan, score_pairs
 from .settings import describe_device, describe_replaced, describe_settings, hash_inputs
-from .table import SEGMENTATION_CSV, SIGNIFICANCE_CSV, EvaluationTable
+from .table import EvaluationTable
 
 ARTIFACTS = "Nabf"
 _OTHER_MODELS = (
@@ -52,9 +49,6 @@ _OTHER_MODELS = (
 )
 _FILLED_FOR_MODELS = (
     "filled by the visible image for models, unless --keep-borders is given; metrics compare with the file as it is"
-)
-_OPTIONAL = re.compile(
-    r"sheet(-[0-9]+)?\.png|boxplots\.(png|svg|pdf)|report\.html|per_image_iou\.csv|significance\.csv"
 )
 
 
@@ -262,43 +256,8 @@ def evaluate(
         }
         table = replace(table, std=std, compared=compare, settings=settings)
         if folder is not None:
-            _save(table, plan, _choose_pairs(sheet, scored), folder, html, zoom)
+            save_results(table, plan, _choose_pairs(sheet, scored), folder, html, zoom)
     return table
-
-
-def _save(
-    table: EvaluationTable, plan: Plan, shown: Sequence[ImagePair], folder: Path, html: bool, zoom: Box | None
-) -> None:
-    """Write tables and figures instead of former ones; only the scenes of one page are in memory at a time."""
-    table.save(folder)
-    plots = draw_table(table)
-    for name, content in plots.items():
-        replace_file(folder / name, content)
-    described: list[dict[str, Any]] = []
-
-    def fuse_scenes() -> Iterator[Scene]:
-        for pair in shown:
-            scene = fuse_scene(plan, pair)
-            if html:
-                described.append(describe_scene(scene, table, len(shown)))
-            yield scene
-
-    written = {
-        *plots,
-        *([SEGMENTATION_CSV] if table.confusion else []),
-        *([SIGNIFICANCE_CSV] if table.compared else []),
-    }
-    for number, page in enumerate(draw_sheets(fuse_scenes(), zoom), start=1):
-        name = "sheet.png" if number == 1 else f"sheet-{number}.png"
-        write_image(folder / name, np.asarray(page))
-        written.add(name)
-    if html:
-        written.add("report.html")
-        text = render_report(table, described, plots.get("boxplots.svg"))
-        replace_file(folder / "report.html", text.encode(errors="backslashreplace"))
-    for path in folder.iterdir():
-        if _OPTIONAL.fullmatch(path.name) and path.name not in written and not path.is_dir():
-            path.unlink()
 
 
 def _choose_workers(given: int | None) -> int:

@@ -27,12 +27,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame  # type: ignore[import-untyped, import-not-found]
     from rich.console import Console, ConsoleOptions, Group
 
-SEGMENTATION_CSV = "per_image_iou.csv"
-"""Name of the file with the segmentation of every image."""
-
-SIGNIFICANCE_CSV = "significance.csv"
-"""Name of the file with the tests of one method against the others."""
-
 _MAX_DECIMALS = 6
 _FEW_PIXELS = 1000
 
@@ -291,12 +285,12 @@ class EvaluationTable:
         """
         texts = {
             "per_image.csv": self.to_csv(),
-            **({SEGMENTATION_CSV: self.to_segmentation_csv()} if self.confusion else {}),
-            **({SIGNIFICANCE_CSV: self.to_significance_csv()} if self.compared else {}),
-            "summary.json": json.dumps(self.summarize(), indent=2) + "\n",
+            **({"per_image_iou.csv": self.to_segmentation_csv()} if self.confusion else {}),
+            **({"significance.csv": self.to_significance_csv()} if self.compared else {}),
             "table.csv": self.to_summary_csv(),
             "table.md": self.to_markdown(),
             "table.tex": self.to_latex(),
+            "summary.json": json.dumps(self.summarize(), indent=2) + "\n",
         }
         for name, text in texts.items():
             replace_file(Path(folder) / name, text.encode())

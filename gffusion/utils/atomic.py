@@ -204,6 +204,35 @@ def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def replacing_files(folder: Path, last: str) -> Iterator[Path]:
+    """Give a temporary folder for files, which are moved to an existing folder together at the end of the `with` block.
+
+    After an error, such as on a full disk, the folder has none of them. A kill can only leave a part of them if it comes between
+    two moves: the file with the name `last` is then the former one.
+
+    Examples:
+        >>> with temporary_folder() as folder:
+        ...     with replacing_files(folder, last="b.txt") as staging:
+        ...         _ = (staging / "b.txt").write_text("complete"), (staging / "a.txt").write_text("complete")
+        ...         print(any(folder.glob("*.txt")))
+        ...     sorted(path.name for path in folder.iterdir())
+        False
+        ['a.txt', 'b.txt']
+    """
+    with temporary_folder(folder) as staging:
+        yield staging
+        files = sorted(staging.iterdir(), key=lambda file: (file.name == last, file.name))
+        for file in files:
+            check_replaceable(folder / file.name)
+        synchronize(staging)
+        for file in files:
+            try:
+                os.replace(file, folder / file.name)
+            except OSError as error:  # name the file of the caller in the message
+                raise type(error)(error.errno, error.strerror, str(folder / file.name)) from error
+
+
 def synchronize(path: Path) -> None:
     """Wait until a file, or a folder with everything below it, is on the disk.
 

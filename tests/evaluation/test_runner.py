@@ -1,8 +1,10 @@
 """`evaluate`: values against the metrics, damaged images, and wrong arguments."""
 
 import csv
+import errno
 import functools
 import json
+import os
 import platform
 import re
 import shutil
@@ -389,6 +391,30 @@ class TestOutput:
         tables = [f"table.{suffix}" for suffix in ("csv", "md", "tex")]
         assert files == sorted([*figures, *tables, "per_image.csv", "records.jsonl", "summary.json"])
         assert (tmp_path / "new" / "out" / "table.md").read_text(encoding="utf-8") == table.to_markdown()
+
+    @pytest.mark.usefixtures("fast_plots")
+    def test_former_tables_and_figures_stay_if_one_cannot_be_written(
+        self, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def read() -> dict[str, bytes]:
+            return {path.name: path.read_bytes() for path in tmp_path.glob("out/*") if path.name != "records.jsonl"}
+
+        def fail(*_: Any) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        run(pairs, output=tmp_path / "out", html=True)
+        before = read()
+        with monkeypatch.context() as patch:
+            patch.setattr("gffusion.evaluation.saving.render_report", fail)
+            with pytest.raises(OSError, match="No space left"):
+                run(pairs, output=tmp_path / "out", html=True, baselines=["average"])
+        assert read() == before
+        run(pairs, output=tmp_path / "out", baselines=["average"])
+        after = read()
+        assert before.keys() - after.keys() == {"report.html"}
+        assert {name for name in after if after[name] == before[name]} == {
+            f"boxplots.{suffix}" for suffix in ("png", "svg", "pdf")
+        }
 
     @pytest.mark.usefixtures("fast_plots")
     def test_sheet_count_is_a_limit(self, pairs: Path, tmp_path: Path) -> None:

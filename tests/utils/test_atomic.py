@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from read_back import read_files
 
 from gffusion.utils import atomic
 from gffusion.utils.atomic import (
@@ -17,6 +19,7 @@ from gffusion.utils.atomic import (
     remove_leftovers,
     replace_file,
     replacing,
+    replacing_files,
     synchronize,
     temporary_folder,
 )
@@ -190,3 +193,35 @@ def test_other_errors_in_temporary_folders_are_unchanged(tmp_path: Path) -> None
         with pytest.raises(type(error)) as raised, temporary_folder(tmp_path):
             raise error
         assert raised.value is error
+
+
+def write_three(folder: Path, content: str) -> None:
+    with replacing_files(folder, last="b") as staging:
+        for name in "abc":
+            (staging / name).write_text(content, encoding="utf-8")
+
+
+def test_the_last_of_several_files_tells_that_all_are_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_three(tmp_path, "old")
+    original = os.replace
+
+    def fail(source: Path, target: Path) -> None:
+        if target.name == "b":
+            raise OSError(28, "No space left on device", str(source))
+        original(source, target)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match=rf"No space left on device: '{re.escape(str(tmp_path / 'b'))}'"):
+        write_three(tmp_path, "new")
+    assert read_files(tmp_path) == {"a": b"new", "b": b"old", "c": b"new"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes")
+def test_no_file_is_replaced_if_one_is_a_pipe(tmp_path: Path) -> None:
+    write_three(tmp_path, "old")
+    (tmp_path / "c").unlink()
+    os.mkfifo(tmp_path / "c")
+    with pytest.raises(OSError, match=r"c: it is a .*pipe"):
+        write_three(tmp_path, "new")
+    assert [(tmp_path / name).read_text(encoding="utf-8") for name in "ab"] == ["old", "old"]
+    assert len(list(tmp_path.iterdir())) == 3
