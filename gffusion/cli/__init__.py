@@ -1,5 +1,6 @@
 """The `gffusion` command: one file per subcommand, parsing and printing only."""
 
+import atexit
 import os
 import sys
 import warnings
@@ -15,7 +16,7 @@ from .align import align
 from .benchmark import benchmark
 from .demo import demo
 from .doctor import doctor
-from .errors import ClickException, exit_with_usage_error, interrupted_by_signals
+from .errors import ClickException, exit_with_usage_error, ignore_signals, interrupted_by_signals
 from .evaluate import evaluate
 from .examples import format_examples
 from .export import export
@@ -25,7 +26,7 @@ from .match import match
 from .messages import printed_warnings, use_options
 from .models import models
 from .option_values import check_lists, join_list_words, read_paths
-from .printing import checked_output, expect_json, prepare_output
+from .printing import checked_output, drop_unwritten, expect_json, prepare_output
 from .pull import pull
 from .push import push
 from .sample import sample
@@ -121,6 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line, by default that of this process, and exit, with code 2 and one line on stderr on a usage error."""
     warnings.filterwarnings("ignore", module=r"PIL\.")  # about damaged files; what matters is in our messages
     prepare_output()
+    atexit.register(drop_unwritten)
+    atexit.register(ignore_signals)
     words = list(sys.argv[1:] if arguments is None else arguments)
     group = typer.main.get_command(app)
     command = getattr(group, "commands", {}).get(words[0]) if words else None
@@ -150,5 +153,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.exit(group.main(words, prog_name="gffusion", standalone_mode=False))
     except ClickException as error:
         exit_with_usage_error(error)
-    except KeyboardInterrupt:  # before the command began
-        sys.exit(130)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, cast
 import typer
 
 from .messages import one_line
-from .printing import escape_controls, list_names, print_failure, print_json_of_failure
+from .printing import LostOutput, escape_controls, list_names, print_failure, print_json_of_failure
 
 # The base class of usage errors. It cannot be imported from click, because newer releases of typer bring their own copy of click.
 ClickException = cast(type[Exception], typer.BadParameter.__mro__[2])
@@ -115,7 +115,8 @@ def user_errors() -> Iterator[None]:
     except KeyboardInterrupt as stop:
         print_failure(f"interrupted; {getattr(stop, 'advice', 'files written so far are complete')}")
         code = 128 + _received[-1]
-        print_json_of_failure({**getattr(stop, "report", {}), "interrupted": True, "exit_code": code})
+        with contextlib.suppress(LostOutput):  # that of a closed terminal
+            print_json_of_failure({**getattr(stop, "report", {}), "interrupted": True, "exit_code": code})
         raise typer.Exit(code) from None
 
 
@@ -152,7 +153,19 @@ def interrupted_by_signals() -> Iterator[None]:
         signal.signal(number, interrupt)
     try:
         yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        # Before and after the work of a command; typer turns any KeyboardInterrupt into exit code 130.
+        if isinstance(stop, SystemExit) and stop.code != 128 + signal.SIGINT:
+            raise
+        sys.exit(128 + _received[-1])
     finally:
         for number in replaced:
             signal.signal(number, signal.SIG_DFL)
         del _received[1:]
+
+
+def ignore_signals() -> None:
+    """Let no signal change the exit code while Python ends, after the work and its report."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -53,9 +53,13 @@ def print_json_of_failure(facts: dict[str, Any]) -> None:
 
 
 def print_failure(text: str) -> None:
-    """Print an error or an interruption on standard error, with the name of the command and, of several, the process."""
+    """Print an error or an interruption on standard error, with the name of the command and, of several, the process.
+
+    Without a standard error, such as that of a closed terminal, the exit code tells it alone.
+    """
     process = f" (process {_process['process']} of {_process['processes']})" if _process else ""
-    typer.echo(f"gffusion{process}: {text}", err=True)
+    with contextlib.suppress(OSError):
+        typer.echo(f"gffusion{process}: {text}", err=True)
 
 
 def print_json(facts: Any) -> None:
@@ -147,11 +151,18 @@ def checked_output() -> Iterator[None]:
         if getattr(error, "filename", None) is not None:
             raise
         reason = getattr(error, "strerror", None) or error
-        with contextlib.suppress(OSError):
-            print_failure(f"error: standard output cannot be written: {reason}; files written so far are complete")
-        with contextlib.suppress(OSError, ValueError):  # of a stream without descriptor
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what is left when it ends
+        print_failure(f"error: standard output cannot be written: {reason}; files written so far are complete")
         sys.exit(1)
+
+
+def drop_unwritten() -> None:
+    """Drop what is left in streams that cannot be written, with which Python would change the exit code when it ends."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):  # of a stream without descriptor
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def escape_controls(text: str) -> str:

@@ -147,6 +147,53 @@ with interrupted_by_signals(), ThreadPoolExecutor() as pool:
         assert running.wait(5) == 143
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no terminals of this kind")
+def test_closed_terminals() -> None:
+    """Nothing can be printed any more; the exit code is that of SIGHUP, also if something else fails after it."""
+    code = """
+import signal
+from gffusion.cli import main
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup` ignores it
+main("fuse pairs.csv -o out --model gffusion-live --json".split())
+"""
+    rows = "\n".join(f"{PAIR[0]},{PAIR[1]},{index}" for index in range(500))
+    Path("pairs.csv").write_text(f"visible,infrared,name\n{rows}\n")
+    ends = os.openpty()
+    script = f"import os, fcntl, termios\nos.setsid()\nfcntl.ioctl(0, termios.TIOCSCTTY, 0)\n{code}"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], env=make_environment(), stdin=ends[1], stdout=ends[1], stderr=ends[1]
+    ) as running:
+        os.close(ends[1])
+        started = time.monotonic()
+        while not Path("out/0.png").exists() and time.monotonic() < started + 60:
+            time.sleep(0.02)
+        os.close(ends[0])
+        assert running.wait(60) == 129
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_signals_while_python_ends() -> None:
+    """The work and its report are complete: the exit code is theirs."""
+    code = (
+        "import atexit, os; atexit.register(os.kill, os.getpid(), {}); from gffusion.cli import main; main(['models'])"
+    )
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        command = [sys.executable, "-c", code.format(int(number))]
+        assert subprocess.run(command, env=make_environment(), stdout=subprocess.DEVNULL).returncode == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_signals_before_and_after_the_work_of_a_command() -> None:
+    """They leave the exit code that the documentation has for them, not that of Ctrl-C."""
+    code = """
+import os, signal, sys
+from gffusion.cli import main
+sys.modules["gffusion.cli.pull"].print_line = lambda text: os.kill(os.getpid(), signal.SIGTERM)
+main("pull gffusion-funet -o model".split())
+"""
+    assert subprocess.run([sys.executable, "-c", code], env=make_environment()).returncode == 143
+
+
 def test_home_folders_that_the_shell_leaves(
     gffusion: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -189,6 +189,12 @@ def test_lack_of_memory_is_an_error_of_users(error: Exception, capsys: pytest.Ca
         ("models", ">/dev/full", 1),
         ("match visible infrared -o pairs.csv --tolerance 1", ">/dev/full", 1),
         ("models --json", ">&-", 0),
+        ("models --json", ">/dev/full 2>/dev/full", 1),
+        ("match visible infrared -o pairs.csv --tolerance 1", ">/dev/full 2>/dev/full", 1),
+        ("match visible infrared -o pairs.csv --tolerance 1", "2>/dev/full", 0),
+        ("models missing", "2>/dev/full", 2),
+        ("models --no-such-option", "2>/dev/full", 2),
+        ("models missing --json", ">&- 2>/dev/full", 2),
         ("models missing", ">&- 2>&-", 2),
     ],
 )
@@ -198,11 +204,13 @@ def test_standard_output_that_cannot_be_written(tmp_path: Path, words: str, outp
         (tmp_path / kind).mkdir()
         (tmp_path / kind / "20240101_120000.png").touch()
     command = f"{shlex.quote(sys.executable)} -m gffusion {words} {output}"
-    done = subprocess.run(command, shell=True, cwd=tmp_path, env=make_environment(), capture_output=True, text=True)
+    environment = make_environment(PYTHONUNBUFFERED="")
+    done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
     said = (
         "gffusion: error: standard output cannot be written: No space left on device; files written so far are complete"
     )
-    assert (done.returncode, done.stderr.splitlines()) == (code, [said] * (code == 1))
+    is_said = output == ">/dev/full"
+    assert (done.returncode, done.stderr.splitlines()) == (code, [said] * is_said)
 
 
 @pytest.mark.processes
