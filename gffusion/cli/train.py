@@ -1,5 +1,7 @@
 """`gffusion train`: train a model with a recipe and options."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,9 +46,25 @@ def _train(recipe: "Recipe") -> None:
         if description := getattr(dataset, "range_description", None):
             trainer.accelerator.print(f"{name}: {description}")
     trainer.accelerator.print(_describe_length(trainer))
-    trainer.train()
+    with _ended_workers():
+        trainer.train()
     trainer.accelerator.print(f"best weights: {trainer.output_dir / 'best'}")
     trainer.accelerator.state.destroy_process_group()  # its threads would race with the end of Python
+
+
+@contextmanager
+def _ended_workers() -> Iterator[None]:
+    """Turn the end of a process that loads data into an error of users."""
+    from gffusion.utils.memory import describe_ended_worker  # saves start-up time
+
+    try:
+        yield
+    except RuntimeError as error:
+        if (found := describe_ended_worker(error)) is None:
+            raise
+        raise ChildProcessError(
+            f"{found}; if memory ran out, lower --dataloader_num_workers; --resume_from_checkpoint true continues the run"
+        ) from None
 
 
 def _describe_length(trainer: "FusionTrainer") -> str:

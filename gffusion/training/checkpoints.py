@@ -22,7 +22,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_checks import check_finite, find_new_parts, read_headers
 from gffusion.models.gffusion.wrappers import without_wrappers
 from gffusion.utils.atomic import describe_error, synchronize, synchronize_entries
-from gffusion.utils.memory import describe_memory_error
+from gffusion.utils.memory import describe_ended_worker, describe_memory_error
 
 from .progress import Progress
 
@@ -168,6 +168,8 @@ class Checkpoints:
         try:
             yield
         except _DISK_ERRORS as error:
+            if describe_ended_worker(error):  # torch raises it wherever the trainer is
+                raise
             good = "No checkpoint yet."
             if newest := self.newest:
                 good = f"The last good checkpoint is {newest}; `resume_from_checkpoint` continues from it."

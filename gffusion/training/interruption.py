@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from gffusion.utils.memory import describe_ended_worker
+
 _SIGHUP = getattr(signal, "SIGHUP", 0)  # Windows has none
 _NUMBERS: list[int] = [signal.SIGINT, signal.SIGTERM, *[_SIGHUP] * bool(_SIGHUP)]
 
@@ -37,8 +39,10 @@ class Interruption:
             self._handlers = {number: signal.signal(number, self._defer) for number in numbers}
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._restore_handlers()
+        if self._received and describe_ended_worker(error):  # Slurm, for example, sends SIGTERM to all processes
+            self.raise_signal()
 
     def is_requested(self) -> bool:
         """Return whether any process has received a signal. All processes must call this at the same time."""

@@ -1,10 +1,25 @@
 """Memory that runs out, which torch reports as a RuntimeError, and Python without a message."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 # Of torch on all devices, and of the system.
 _TEXTS = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory", "alloc_failed")
+
+_ENDED_WORKER = re.compile(r"DataLoader worker \(pid.*")
+
+
+def describe_ended_worker(error: BaseException | None) -> str | None:
+    """Return in one line how a process of a DataLoader was ended, or `None` for other errors; a lack of memory is the usual cause.
+
+    Examples:
+        >>> describe_ended_worker(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "))
+        'DataLoader worker (pid 7) is killed by signal: Killed'
+        >>> describe_ended_worker(RuntimeError("Caught ValueError in DataLoader worker process 0."))
+    """
+    found = _ENDED_WORKER.match(" ".join(str(error).split()))
+    return found[0].rstrip(".") if found and isinstance(error, RuntimeError) else None
 
 
 def describe_memory_error(error: BaseException, purpose: str = "") -> str | None:

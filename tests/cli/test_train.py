@@ -1,6 +1,8 @@
 """`gffusion train`: what it prints, and what repeats a run."""
 
 import json
+import os
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -26,3 +28,18 @@ def test_says_how_many_pairs_an_epoch_uses(gffusion: Callable, batch_size: int, 
     outcome = gffusion("train", *words.split(), "--model_config", CONFIG)
     assert outcome.exit_code == 0, outcome.err
     assert printed in outcome.out
+
+
+@pytest.mark.usefixtures("in_scenes")
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_killed_workers(gffusion: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Linux kills them if memory runs out."""
+    monkeypatch.setattr(
+        "gffusion.training.trainer.ignore_interrupts", lambda worker: os.kill(os.getpid(), signal.SIGKILL)
+    )
+    words = "--train_data . --output_dir run --num_train_epochs 1 --crop_size 32 --dataloader_num_workers 1"
+    outcome = gffusion("train", *words.split(), "--model_config", CONFIG)
+    *_, line = outcome.err.splitlines()
+    assert outcome.exit_code == 2 and line.startswith("gffusion: error: DataLoader worker (pid")
+    assert "lower --dataloader_num_workers" in line and "--resume_from_checkpoint true" in line
+    assert "Traceback" not in outcome.err

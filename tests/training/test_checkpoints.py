@@ -103,6 +103,13 @@ class TestCheckpoints:
         with pytest.raises(CheckpointError, match="must hold a JSON object" if kind == "state" else name):
             checkpoints.load(accept)
 
+    def test_ended_worker_is_no_disk_error(self, setting: Any) -> None:
+        """torch raises it wherever the trainer is, also in the middle of a checkpoint."""
+        error = RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+        with pytest.raises(RuntimeError) as raised, setting[0].explain_disk_errors("write"):
+            raise error
+        assert raised.value is error
+
     @pytest.mark.parametrize(
         ("place", "error"),
         [

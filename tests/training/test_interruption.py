@@ -64,6 +64,14 @@ class TestInterruption:
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(10)
 
+    def test_signals_that_end_workers_before_the_step_is_finished(self, accelerator: Accelerator) -> None:
+        """Batch systems send them to all processes."""
+        with pytest.raises(SystemExit, match="143"), Interruption(accelerator) as interruption:
+            os.kill(os.getpid(), signal.SIGTERM)
+            while not interruption.is_requested():
+                time.sleep(0.01)
+            raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated. ")
+
     def test_other_threads_cannot_have_signals(self, accelerator: Accelerator) -> None:
         seen = []
 
