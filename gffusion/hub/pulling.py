@@ -50,12 +50,12 @@ def pull(
 
     Args:
         name: Name of a listed model, folder, or Hub id.
-        folder: New or empty folder, or one in which the same call was interrupted.
+        folder: New or empty folder, or one in which the same call was interrupted or has finished.
         revision: Branch, tag or commit of a model on the Hub.
         token: Access token. Defaults to the one stored by `hf auth login`.
 
     Raises:
-        FileExistsError: If `folder` has other files.
+        FileExistsError: If `folder` has other files, or another model.
         OSError: If the model does not exist, cannot be downloaded or written, or a file does not have the announced hash.
 
     Examples:
@@ -65,7 +65,7 @@ def pull(
     """
     folder = Path(folder).resolve()
     remove_leftovers(folder)
-    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or _may_be_unfinished(folder))):
+    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / _FIRST).is_file())):
         raise _refuse(folder)
     revision = find_revision(name) if revision is None else revision
     given: dict[str, Any] = {"revision": revision, "token": token}
@@ -91,7 +91,7 @@ def pull(
             processor.save_pretrained(staging)
             _save_documents(locate(name), staging, options)
             synchronize(staging)
-            if not _holds_parts_of(staging, folder):
+            if not _continues(folder, staging):
                 raise _refuse(folder)
             for file in sorted(staging.iterdir(), key=lambda file: (file.name == CONFIG_NAME, file.name != _FIRST)):
                 if not (folder / file.name).exists():
@@ -108,25 +108,30 @@ def pull(
 
 
 def _refuse(folder: Path) -> FileExistsError:
+    if (folder / CONFIG_NAME).exists():
+        return FileExistsError(
+            f"{folder} holds another model ({CONFIG_NAME}), or one that other versions of gffusion and transformers saved: choose "
+            "another folder, or remove it."
+        )
     return FileExistsError(
         f"{folder} exists and is not an empty folder, nor one that these versions of gffusion and transformers began to write: "
         "choose another one, or remove it."
     )
 
 
-def _may_be_unfinished(folder: Path) -> bool:
-    """Return whether `pull` can have been killed while it moved files to a folder."""
-    return (folder / _FIRST).is_file() and not (folder / CONFIG_NAME).exists()
-
-
-def _holds_parts_of(staging: Path, folder: Path) -> bool:
-    """Return whether all files of a folder are equal to those that are to be moved there."""
-    files = [path for path in folder.rglob("*") if not path.is_dir() and staging not in path.parents]
-    names = [file.relative_to(folder) for file in files]
+def _continues(folder: Path, staging: Path) -> bool:
+    """Return whether a folder has all files of the one in it, if its configuration is there, or else only files of it."""
+    begun = [name for name in _list_files(folder) if name.parts[0] != staging.name]
     return all(
-        (staging / name).is_file() and filecmp.cmp(file, staging / name, shallow=False)
-        for file, name in zip(files, names, strict=True)
+        (folder / name).is_file()
+        and (staging / name).is_file()
+        and filecmp.cmp(folder / name, staging / name, shallow=False)
+        for name in (_list_files(staging) if (folder / CONFIG_NAME).exists() else begun)
     )
+
+
+def _list_files(folder: Path) -> list[Path]:
+    return [path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()]
 
 
 def _save_documents(source: str, folder: Path, options: dict[str, Any]) -> None:

@@ -132,6 +132,24 @@ def test_existing_files_are_kept(gffusion: Callable, tmp_path: Path, output: str
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "precious")]
 
 
+def test_a_complete_folder_stays(gffusion: Callable, tmp_path: Path) -> None:
+    """With a file of somebody else, too; a folder that differs, or that holds another model, is refused."""
+    command = ("pull", "gffusion-funet", "-o", tmp_path / "net")
+    assert gffusion(*command).exit_code == 0
+    (tmp_path / "net" / "notes.txt").write_text("mine")
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "net").iterdir()}
+    outcome = gffusion(*command)
+    assert outcome.exit_code == 0 and outcome.out.startswith(f"gffusion-funet was complete in {tmp_path / 'net'} (use")
+    for changed, name in (("none", "gffusion-live"), ("README.md", "gffusion-funet")):
+        outcome = gffusion("pull", name, "-o", tmp_path / "net")
+        assert (outcome.exit_code, outcome.out) == (2, "")
+        assert "net holds another model (config.json), or one that other versions" in outcome.err
+        assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "net").iterdir()} == before
+        if changed == "none":
+            (tmp_path / "net" / "README.md").write_text("edited")
+            before |= {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "net").glob("*.md")}
+
+
 def test_a_kill_while_files_are_moved(gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same command finishes; other files are kept, and refused."""
     rename, folder = Path.rename, tmp_path / "net"

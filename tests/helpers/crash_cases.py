@@ -86,7 +86,7 @@ CASES = {
         "--save_steps 1 --resume_from_checkpoint true",
         check_training,
     ),
-    "pull": Case("pull lab/slim -o out/model", check_same, is_refused=True),
+    "pull": Case("pull lab/slim -o out/model", check_same),
     "push": Case(f"push in/slim {PUSHED}", check_same),
     "align": Case(
         "align in/visible/rendered_0000.png in/infrared/rendered_0000.png -o out/rig.json --overlay out/overlay.png "
