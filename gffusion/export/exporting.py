@@ -27,7 +27,7 @@ from gffusion.zoo.checks import check_model_object, check_processor_object
 from .graph import FusionGraph
 from .metadata import describe_file
 from .parity import Function, Parity, measure_parity, render_batches
-from .requirements import check_export
+from .requirements import check_export, load_onnxruntime
 
 OPSET = 20
 _LIMITS = {"fp32": 1, "fp16": 2, "int8": 8}  # gray levels beyond which a file is refused
@@ -140,8 +140,7 @@ def _trace(graph: FusionGraph, uint8: bool) -> torch.export.ExportedProgram:
 def _to_onnx(
     program: torch.export.ExportedProgram, model: GFFusionModel, segment: bool, dtype: str
 ) -> tuple[bytes, Function]:
-    import onnxruntime  # an extra
-
+    onnxruntime = load_onnxruntime()
     outputs = ["fused", "labels"][: 1 + segment]
     with _quiet(), _named_errors():
         exported = torch.onnx.export(

@@ -3,6 +3,7 @@
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 SUFFIXES = (".onnx", ".pt2")
 DTYPES = ("fp32", "fp16", "int8")
@@ -42,6 +43,20 @@ def check_packages(purpose: str) -> None:
     """
     if missing := [name for name in _PACKAGES[purpose] if find_spec(name) is None]:
         raise ImportError(f'ONNX files need {", ".join(missing)}: pip install "gffusion[onnx]"')
+
+
+def load_onnxruntime() -> Any:
+    """Import ONNX Runtime without its telemetry, which releases since 1.29 would begin with the import.
+
+    A variable `ORT_DISABLE_TELEMETRY` of the user stays as it is.
+
+    Raises:
+        ImportError: If it is missing.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime  # an extra
+
+    return onnxruntime
 
 
 def check_export(output: Path, dtype: str, overwrite: bool = False) -> None:

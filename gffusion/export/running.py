@@ -20,7 +20,7 @@ from gffusion.models.gffusion.json_files import name_file_in_errors
 from gffusion.models.gffusion.modeling_gffusion import GFFusionOutput
 from gffusion.zoo.digest import hash_file
 
-from .requirements import check_packages
+from .requirements import check_packages, load_onnxruntime
 
 _PROVIDERS = {"tensorrt": "TensorrtExecutionProvider", "cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
 _ROUNDING = 0.01  # of values in half precision or of 8-bit weights
@@ -172,8 +172,7 @@ def choose_providers(device: str, available: list[str]) -> list[str]:
 
 
 def _start(path: Path, device: str) -> Any:
-    import onnxruntime  # an extra
-
+    onnxruntime = load_onnxruntime()
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
     if _has_external_weights(path):

@@ -1,11 +1,14 @@
 """ONNX files that are damaged are refused with one line."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from environments import make_environment
 
 from gffusion.export.exporting import export_model
 from gffusion.export.running import OnnxModel
@@ -53,6 +56,17 @@ def test_damaged_files_are_one_line(whole: Path, tmp_path: Path, capfd: pytest.C
             OnnxModel(tmp_path / "damaged.onnx").load_image_processor()
         assert "wrong type" not in str(error.value) and "\n" not in str(error.value)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.processes
+def test_onnxruntime_sends_no_telemetry(whole: Path, tmp_path: Path) -> None:
+    """It would write an id for it to the folder for temporary files; it never does in tests of CI."""
+    code = "import sys, pathlib; from gffusion.export.running import OnnxModel; OnnxModel(pathlib.Path(sys.argv[1]))"
+    environment = make_environment(TMPDIR=str(tmp_path))
+    for name in ("CI", "ORT_DISABLE_TELEMETRY"):
+        environment.pop(name, None)
+    subprocess.run([sys.executable, "-c", code, str(whole)], env=environment, check=True)
+    assert not (tmp_path / ".ses").exists()
 
 
 def test_weights_in_another_file(whole: Path, tmp_path: Path) -> None:
