@@ -253,11 +253,14 @@ def _named_errors() -> Any:
 
 @contextmanager
 def _quiet() -> Any:
-    """Silence warnings about optional packages in the log of torch's exporter, but no other logger of the process."""
-    logger = logging.getLogger("torch.onnx")
+    """Silence warnings about optional packages in the log of torch's exporter, and leave the loggers of the process as they are."""
+    logger, handlers = logging.getLogger("torch.onnx"), logging.root.handlers[:]
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
         logger.setLevel(level)
+        logging.root.handlers[:] = (
+            handlers  # `quantize_dynamic` adds one, which would print the messages of all libraries
+        )

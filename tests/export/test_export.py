@@ -150,11 +150,15 @@ def test_equals_pytorch_at_other_sizes_and_batches(name: str, suffix: str, tmp_p
 @pytest.mark.parametrize(
     ("name", "dtype", "tolerance"), [("cascading", "fp16", 1), ("small", "fp16", 1), ("small", "int8", 8)]
 )
-def test_narrow_types_stay_near(name: str, dtype: str, tolerance: float, tmp_path: Path) -> None:
+def test_narrow_types_stay_near(
+    name: str, dtype: str, tolerance: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if name == "small" and torch.__version__ < "2.12":
         pytest.skip("older versions of torch refuse FuNet's context in fp16, and those before 2.9 also in fp32")
     path = tmp_path / "model.onnx"
+    monkeypatch.setattr(logging.root, "handlers", [])  # as without pytest
     parity = export_model(make_model(name), GFFusionImageProcessor(), path, name=name, dtype=dtype)
+    assert logging.root.handlers == []
     assert 0 < parity.largest < tolerance
     assert OnnxModel(path).metadata["gffusion.dtype"] == dtype
 
