@@ -277,14 +277,28 @@ def _decode_pixels(content: bytes, image: ImageFile.ImageFile, is_complete: bool
         hidden = opacity[..., 0] == 0
         transparent = hidden if hidden.any() and not hidden.all() else None
         return DecodedImage(colors, stored, np.array(image), palette, no_data, transparent=transparent)
+    step = 1 if levels is None else 255 // (levels - 1)
+    pixels = _to_pixels(image)
+    transparent = _find_value(pixels, image.info.get("transparency"), step)
+    decoded = DecodedImage(pixels, stored, no_data=no_data, transparent=transparent)
     if image.mode == "1":
-        palette = np.array([[0] * 3, [255] * 3], np.uint8)
-        return DecodedImage(np.array(image.convert("L")), stored, np.array(image, np.uint8), palette, no_data)
+        return replace(decoded, indices=np.array(image, np.uint8), palette=np.array([[0] * 3, [255] * 3], np.uint8))
     if levels is not None:
-        pixels, step = np.array(image), 255 // (levels - 1)
         palette = np.repeat(np.arange(levels, dtype=np.uint8)[:, None] * step, 3, axis=1)
-        return DecodedImage(pixels, stored, pixels // step, palette, no_data)
-    return DecodedImage(_to_pixels(image), stored, no_data=no_data)
+        return replace(decoded, indices=pixels // step, palette=palette)
+    return decoded
+
+
+def _find_value(pixels: NDArray[Any], value: int | tuple[int, ...] | None, step: int) -> NDArray[np.bool_] | None:
+    """Return where gray or color pixels of a PNG file are transparent, (H, W): those of the value in its chunk tRNS.
+
+    `None` if they are so nowhere or everywhere. `step` is the factor by which Pillow spreads gray values.
+    """
+    if value is None:
+        return None
+    is_equal = pixels == np.asarray(value) * step
+    found: NDArray[np.bool_] = is_equal.all(axis=-1) if pixels.ndim == 3 else is_equal
+    return found if found.any() and not found.all() else None
 
 
 def _count_levels(image: Image.Image) -> int | None:
@@ -302,7 +316,7 @@ def _to_pixels(image: Image.Image) -> NDArray[Any]:
     if image.mode.startswith("I"):
         pixels: NDArray[Any] = np.array(image)
         return pixels if image.mode == "I" else pixels.astype(np.uint16)
-    return np.array(image.convert("L" if image.mode == "La" else "RGB"))
+    return np.array(image.convert("L" if image.mode in ("1", "La") else "RGB"))
 
 
 def _decode_plain_png(content: bytes, image: Image.Image) -> NDArray[Any]:

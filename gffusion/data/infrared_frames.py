@@ -51,7 +51,7 @@ def _drop_indices(indices: NDArray[np.uint8], missing: NDArray[np.bool_] | None)
 
 
 def find_transparent(decoded: DecodedImage) -> NDArray[np.bool_] | None:
-    """Return where a palette or an opacity channel is fully transparent, (H, W); None if it is nowhere or everywhere."""
+    """Return where a palette, a value or an opacity channel is fully transparent, (H, W); None if it is nowhere or everywhere."""
     if decoded.extra_channel is None:
         return decoded.transparent
     transparent = decoded.extra_channel == 0

@@ -1,5 +1,6 @@
 """Pairs from files of cameras: files with both modalities, raw frames, byte order and values that 16 bits do not hold."""
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from gffusion.data import ImageReadError, PairImages, ReadOptions, read_image, r
 from gffusion.data.decoded_image import UPRIGHT, DecodedImage, DecodeOptions
 from gffusion.data.decoding import decode_image
 from gffusion.data.modalities import check_holds_both
+from gffusion.data.png_writing import encode_png
 from gffusion.data.raw_frames import RawFrame
 from gffusion.data.reading import read_pair_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
@@ -377,6 +379,23 @@ def test_transparent_infrared_pixels_are_missing(tmp_path: Path, kind: str) -> N
     visible = write(tmp_path / "cut.png", encode(np.dstack([VISIBLE, opacity]), "PNG"))
     pair = read_pair(visible, write(tmp_path / "t.png", encode(THERMAL, "PNG")))
     assert pair.missing is None and pair.notes == ("transparency of the visible image left out",)
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_transparent_values_of_png_are_missing(tmp_path: Path, depth: type, channels: int) -> None:
+    values = np.maximum(THERMAL, 1).astype(depth) * (257 if depth is np.uint16 else 1)
+    values[20:, 30:] = 260 % np.iinfo(depth).max
+    values[5, 5] += 1  # equal in the upper byte only
+    image = values if channels == 1 else np.dstack([values] * 3)
+    content = encode_png(image)
+    transparent = chunk(b"tRNS", struct.pack(">H", values[-1, -1]) * channels)  # section 11.3.1.1
+    pair = read_pair(
+        write(tmp_path / "v.png", encode(VISIBLE, "PNG")),
+        write(tmp_path / "i.png", content[:33] + transparent + content[33:]),
+    )
+    np.testing.assert_array_equal(pair.missing, values == values[-1, -1])
+    assert any(note.startswith("transparent infrared pixels") for note in pair.notes)
 
 
 def test_options_hold_for_sizes_of_pairs_that_are_decoded(tmp_path: Path) -> None:
