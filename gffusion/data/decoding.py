@@ -272,14 +272,10 @@ def _decode_pixels(content: bytes, image: ImageFile.ImageFile, is_complete: bool
     ImageOps.exif_transpose(image, in_place=True)
     stored = "JPEG" if image.format == "MPO" else str(image.format)
     if image.mode == "P":
-        palette = np.asarray(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
-        colors, opacity = np.split(np.array(image.convert("RGBA")), [3], axis=-1)
-        hidden = opacity[..., 0] == 0
-        transparent = hidden if hidden.any() and not hidden.all() else None
-        return DecodedImage(colors, stored, np.array(image), palette, no_data, transparent=transparent)
+        return replace(decode_palette(image), format=stored, no_data=no_data)
     step = 1 if levels is None else 255 // (levels - 1)
     pixels = _to_pixels(image)
-    transparent = _find_value(pixels, image.info.get("transparency"), step)
+    transparent = find_transparent_value(pixels, image, step)
     decoded = DecodedImage(pixels, stored, no_data=no_data, transparent=transparent)
     if image.mode == "1":
         return replace(decoded, indices=np.array(image, np.uint8), palette=np.array([[0] * 3, [255] * 3], np.uint8))
@@ -289,16 +285,34 @@ def _decode_pixels(content: bytes, image: ImageFile.ImageFile, is_complete: bool
     return decoded
 
 
-def _find_value(pixels: NDArray[Any], value: int | tuple[int, ...] | None, step: int) -> NDArray[np.bool_] | None:
-    """Return where gray or color pixels of a PNG file are transparent, (H, W): those of the value in its chunk tRNS.
+def decode_palette(image: Image.Image) -> DecodedImage:
+    """Return an upright palette image of Pillow: its colors, its indices, and where its colors are transparent."""
+    palette = np.asarray(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+    colors, opacity = np.split(np.array(image.convert("RGBA")), [3], axis=-1)
+    transparent = _keep_partial(opacity[..., 0] == 0)
+    return DecodedImage(colors, indices=np.array(image), palette=palette, transparent=transparent)
 
-    `None` if they are so nowhere or everywhere. `step` is the factor by which Pillow spreads gray values.
+
+def find_transparent_value(pixels: NDArray[Any], image: Image.Image, step: int = 1) -> NDArray[np.bool_] | None:
+    """Return where gray or color pixels have the transparent value of an image of Pillow, such as of the chunk tRNS of PNG.
+
+    Args:
+        pixels: Its pixels, (H, W) or (H, W, C).
+        image: The image.
+        step: Factor by which Pillow spreads gray values of few bits.
+
+    Returns:
+        (H, W); `None` if they have it nowhere or everywhere, or the image names none.
     """
-    if value is None:
+    value = image.info.get("transparency")
+    if image.mode not in ("1", "L", "RGB", "I;16", "I") or not isinstance(value, int | tuple):
         return None
     is_equal = pixels == np.asarray(value) * step
-    found: NDArray[np.bool_] = is_equal.all(axis=-1) if pixels.ndim == 3 else is_equal
-    return found if found.any() and not found.all() else None
+    return _keep_partial(is_equal.all(axis=-1) if pixels.ndim == 3 else is_equal)
+
+
+def _keep_partial(mask: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    return mask if mask.any() and not mask.all() else None
 
 
 def _count_levels(image: Image.Image) -> int | None:

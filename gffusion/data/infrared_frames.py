@@ -7,7 +7,7 @@ from gffusion.cameras import InfraredFrame
 from gffusion.cameras.byte_order import is_byte_swapped
 from gffusion.cameras.missing import find_missing, format_share, join_masks
 
-from .decoded_image import DecodedImage, to_supported
+from .decoded_image import DecodedImage, is_opacity, to_supported
 
 
 def to_frame(decoded: DecodedImage, use_indices: bool = True) -> InfraredFrame:
@@ -55,4 +55,5 @@ def find_transparent(decoded: DecodedImage) -> NDArray[np.bool_] | None:
     if decoded.extra_channel is None:
         return decoded.transparent
     transparent = decoded.extra_channel == 0
-    return transparent if transparent.any() and not transparent.all() else None
+    is_partial = transparent.any() and not transparent.all() and is_opacity(decoded.extra_channel)
+    return transparent if is_partial else None

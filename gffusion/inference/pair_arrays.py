@@ -9,12 +9,15 @@ from torch import Tensor
 from transformers.utils import logging
 
 from gffusion.cameras.cleaning import remove_colors
-from gffusion.cameras.missing import fill_missing
+from gffusion.cameras.missing import fill_missing, join_masks
+from gffusion.data.given_images import decode_given
+from gffusion.data.infrared_frames import find_transparent, to_frame
 from gffusion.data.reading import PairImages
 from gffusion.data.visible_range import count_used_bits
 from gffusion.models.gffusion.array_checks import check_mask
 from gffusion.models.gffusion.image_arrays import refuse_lists_of_one_modality, to_array
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+from gffusion.models.gffusion.image_sizes import ALIGN_FIRST, check_same_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 
 logger = logging.get_logger(__name__)
@@ -62,17 +65,21 @@ def to_arrays(
     infrared_luma: bool,
 ) -> tuple[list[tuple[NDArray[Any], NDArray[Any]]], list[NDArray[np.bool_] | None]]:
     """Return the images of pairs, filled and without false colors, and the mask of missing pixels of every pair."""
-    images = [
-        (to_array(visible, "visible"), to_array(infrared, "infrared"))
-        for visible, infrared in (pair[:2] for pair in pairs)
+    visible_images = [to_array(pair[0], "visible") for pair in pairs]
+    read = [
+        _read_infrared(pair[1], visible.shape[:2], infrared_luma)
+        for pair, visible in zip(pairs, visible_images, strict=True)
     ]
     masks = (
         [pair.missing if isinstance(pair, PairImages) else None for pair in pairs] if missing is None else list(missing)
     )
     masks = [_to_mask(mask) for mask in masks]
-    _check_masks(masks, [visible.shape[:2] for visible, _ in images])
+    _check_masks(masks, [visible.shape[:2] for visible in visible_images])
+    masks = [join_masks(mask, transparent) for mask, (_, transparent) in zip(masks, read, strict=True)]
     filled = []
-    for number, (pair, (visible, infrared), mask) in enumerate(zip(pairs, images, masks, strict=True), start=1):
+    for number, (pair, visible, (infrared, _), mask) in enumerate(
+        zip(pairs, visible_images, read, masks, strict=True), start=1
+    ):
         if not infrared_luma and not isinstance(pair, PairImages):
             if bits := count_used_bits(visible):
                 logger.warning_once(
@@ -88,6 +95,20 @@ def _to_mask(mask: Any) -> Any:
     if mask is np.ma.nomask:
         return None
     return mask.numpy(force=True) if isinstance(mask, Tensor) else mask
+
+
+def _read_infrared(
+    image: Any, size: tuple[int, ...], infrared_luma: bool
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Return an infrared image, and where it is transparent; of palette images, the values that [`read_pair`] returns."""
+    decoded = decode_given(image, "infrared")
+    if decoded.indices is None and find_transparent(decoded) is None:
+        return decoded.image, None
+    frame = to_frame(decoded, not infrared_luma)
+    check_same_size({"the visible image": size, "the infrared image": frame.values.shape[:2]}, ALIGN_FIRST)
+    for note in frame.notes:
+        logger.warning_once(f"infrared: {note}")
+    return frame.values, frame.missing
 
 
 def _map_colors(infrared: NDArray[Any], missing: NDArray[np.bool_] | None, name: str) -> NDArray[Any]:

@@ -19,13 +19,15 @@ from gffusion.data import PairImages, ReadOptions
 from gffusion.data.bounds import max_image_bytes
 from gffusion.data.contents import Content, is_content, name_source, read_source
 from gffusion.data.decoded_image import DecodeOptions
+from gffusion.data.given_images import decode_given
+from gffusion.data.infrared_frames import to_frame
 from gffusion.data.infrared_notes import measure_range
 from gffusion.data.modalities import holds_both
-from gffusion.data.reading import clean, decode_both, decode_infrared, decode_visible, finish_pair
+from gffusion.data.reading import clean, decode_both, decode_infrared, decode_visible, finish_pair, to_visible_frame
 from gffusion.data.rigs import find_rig, parse_align
 from gffusion.data.urls import is_url, read_url
 from gffusion.data.visible_range import VisibleFrame, map_visible
-from gffusion.models.gffusion.image_arrays import IMAGE_TYPES, Image, refuse_lists_of_one_modality, to_array
+from gffusion.models.gffusion.image_arrays import IMAGE_TYPES, Image, refuse_lists_of_one_modality
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions
 from gffusion.utils.notes import find_new_kinds, name_first
@@ -142,7 +144,7 @@ class ImageFusionPipeline(Pipeline):
                 `plateau_limit` and `smooth_range`, see [`GFFusionImageProcessor`]; `infrared_luma`, `keep_borders`,
                 `visible_range`, `align`, `reference`, `crop`, `max_pixels` and `truncated`, see [`ReadOptions`]; `timeout` (`float`),
                 seconds to wait for an answer from a URL, whose size `max_pixels` limits, too.
-                NaN in arrays is missing. `align="auto"` estimates one rig from up to ten pairs of a list, and
+                NaN in arrays and transparent infrared pixels are missing. `align="auto"` estimates one rig from up to ten pairs of a list, and
                 `align` can be the file of a rig.
 
         Returns:
@@ -343,16 +345,17 @@ def _decode_pair(
 def _decode_visible(content: bytes | Image, name: str, options: ReadOptions) -> VisibleFrame:
     if isinstance(content, bytes):
         return decode_visible(content, name, options)
-    return VisibleFrame(to_array(content, "visible"))
+    decoded = decode_given(content, "visible")
+    return to_visible_frame(decoded)._replace(values=decoded.image)
 
 
 def _decode_infrared(
     content: bytes | Image, names: tuple[str, str], visible: NDArray[Any], options: ReadOptions
 ) -> InfraredFrame:
     if not isinstance(content, bytes):
-        frame = InfraredFrame(to_array(content, "infrared"))
-        check_different_images(visible, frame.values, names)
-        return clean(frame, names[1], options)
+        decoded = decode_given(content, "infrared")
+        check_different_images(visible, decoded.image, names)
+        return clean(to_frame(decoded, not options.infrared_luma), names[1], options)
     return decode_infrared(content, names[1], options, (visible, names[0]))
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from transformers import pipeline
 
 from gffusion import create_model
-from gffusion.data import PairImages, write_image
+from gffusion.data import PairImages, read_pair, write_image
 from gffusion.inference.predict import predict
 from gffusion.zoo import load_image_processor, locate
 
@@ -119,6 +119,50 @@ def test_colors_of_no_palette(caplog: Any) -> None:
         fused = predict(model, processor, pairs, infrared_luma=is_meant)[0].fused
         np.testing.assert_allclose(fused.astype(int), expected, atol=1)
     assert not caplog.messages
+
+
+def give_transparent(kind: str) -> PIL.Image.Image:
+    """Return the infrared image with a transparent hole, or in the palette black-hot, as a PIL image."""
+    if kind == "black-hot":
+        image = PIL.Image.frombytes("P", THERMAL.shape[::-1], THERMAL.tobytes())
+        image.putpalette(np.arange(255, -1, -1, np.uint8).repeat(3).tobytes())
+        return image
+    values = np.where(MISSING, 0, np.maximum(THERMAL, 1))
+    opacity = np.where(MISSING, 0, 255)
+    if kind in ("LA", "RGBA"):
+        return PIL.Image.fromarray(np.dstack([values] * (len(kind) - 1) + [opacity]).astype(np.uint8))
+    image = PIL.Image.fromarray(values.astype(np.uint8)).convert(kind)
+    image.info["transparency"] = (0, 0, 0) if kind == "RGB" else 0
+    return image
+
+
+@pytest.mark.parametrize("kind", ["LA", "RGBA", "L", "RGB", "P", "black-hot"])
+def test_opacity_and_palettes_of_images_in_memory(new_pipeline: Any, tmp_path: Path, caplog: Any, kind: str) -> None:
+    image = give_transparent(kind)
+    image.save(tmp_path / "infrared.png")
+    write_image(tmp_path / "visible.png", VISIBLE)
+    pair = read_pair(tmp_path / "visible.png", tmp_path / "infrared.png")
+    expected = run(pair.infrared, [pair.missing])[0].fused
+    with caplog.at_level("WARNING"):
+        np.testing.assert_array_equal(new_pipeline(PIL.Image.fromarray(VISIBLE), image), expected)
+    assert len(pair.notes) == 1 and pair.notes[0] in caplog.messages[-1]
+    for given in [image] if "A" not in kind else [image, np.asarray(image.convert("RGBA"))]:
+        (prediction,) = run(given)
+        np.testing.assert_array_equal(prediction.fused, expected)
+        assert np.array_equal(prediction.missing, MISSING) or kind == "black-hot"
+
+
+def test_opacity_of_images_that_are_not_filled(new_pipeline: Any, caplog: Any) -> None:
+    """The processor alone fills nothing, and visible images keep all pixels. A fourth channel can be a measurement."""
+    opacity = np.where(MISSING, 0, 255).astype(np.uint8)
+    transparent = PIL.Image.fromarray(np.dstack([VISIBLE, opacity]))
+    np.testing.assert_array_equal(new_pipeline(transparent, THERMAL), run(THERMAL)[0].fused)
+    assert "transparency of the visible image left out" in caplog.messages[-1]
+    caplog.clear()
+    new_pipeline(np.dstack([VISIBLE, THERMAL - THERMAL.min()]), THERMAL)
+    assert not caplog.messages
+    load_image_processor("gffusion-funet")((VISIBLE, give_transparent("LA")))
+    assert "transparent pixels of an infrared image are taken as measured" in caplog.messages[-1]
 
 
 def test_gray_in_three_channels_is_unchanged() -> None:

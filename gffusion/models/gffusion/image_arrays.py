@@ -8,8 +8,11 @@ import PIL.ImageOps
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from transformers.utils import logging
 
 from .array_checks import unmask
+
+logger = logging.get_logger(__name__)
 
 Image = PIL.Image.Image | NDArray[Any] | Tensor
 IMAGE_TYPES = (PIL.Image.Image, np.ndarray, Tensor)
@@ -47,15 +50,17 @@ def as_pairs(images: Any) -> list[tuple[Image, Image]]:
     )
 
 
-def to_array(image: Image, name: str) -> NDArray[Any]:
+def to_array(image: Image, name: str, keeps_alpha: bool = False) -> NDArray[Any]:
     """Return an image as an upright array (H, W) or (H, W, 3) of its own type: uint8, uint16 or floating point.
+
+    If it `keeps_alpha`, opacity is a further channel: (H, W, 2) or (H, W, 4).
 
     Raises:
         ValueError: If the image is empty or has masked values, or its layout or type is not supported. The message has the
             name.
     """
     if isinstance(image, PIL.Image.Image):
-        array = _convert_pil(PIL.ImageOps.exif_transpose(image))
+        array = _convert_pil(PIL.ImageOps.exif_transpose(image), keeps_alpha)
     elif isinstance(image, Tensor):
         array = _channels_last(_convert_tensor(image, name), name, prefer_first=True)
     elif isinstance(image, np.ndarray):
@@ -65,12 +70,27 @@ def to_array(image: Image, name: str) -> NDArray[Any]:
             f"The {name} image must be a PIL image, a NumPy array or a torch tensor, got {type(image).__name__}. "
             "gffusion.data.read_image reads files."
         )
+    if array.ndim == 3 and not keeps_alpha:
+        array = array[..., :3]
     array = _narrow_integers(array.astype(array.dtype.newbyteorder("="), copy=False), name)
     if array.dtype not in (np.uint8, np.uint16) and not np.issubdtype(array.dtype, np.floating):
         raise ValueError(f"The {name} image must be uint8, uint16 or floating point, got {array.dtype}.")
     if 0 in array.shape:
         raise ValueError(f"The {name} image is empty: shape {array.shape}.")
     return array
+
+
+def warn_of_transparency(infrared: Image, missing: NDArray[np.bool_] | None) -> None:
+    """Warn if some pixels of an infrared image are transparent, but not all, and no mask of missing pixels is given."""
+    array = to_array(infrared, "infrared", keeps_alpha=True)
+    if missing is not None or array.ndim == 2 or array.shape[-1] == 3:
+        return
+    is_transparent = array[..., -1] == 0
+    if is_transparent.any() and not is_transparent.all():
+        logger.warning_once(
+            "The transparent pixels of an infrared image are taken as measured: give them in `missing`. `predict` and the "
+            "pipeline fill them."
+        )
 
 
 def take_output(outputs: Any, name: str) -> Tensor:
@@ -125,18 +145,19 @@ def _narrow_integers(array: NDArray[Any], name: str) -> NDArray[Any]:
     return array.astype(np.uint16)
 
 
-def _convert_pil(image: PIL.Image.Image) -> NDArray[Any]:
+def _convert_pil(image: PIL.Image.Image, keeps_alpha: bool) -> NDArray[Any]:
     if image.mode.startswith(("I", "F")):  # "I;16" and its variants, 32-bit integers, and floating-point values
         values = np.asarray(image)
         is_narrow = image.mode == "I" and values.size and values.min() >= 0 and values.max() <= np.iinfo(np.uint16).max
         return values.astype(np.uint16) if is_narrow else values  # Pillow reads images of 16 bits as 32, too
     if image.mode == "La":  # which Pillow only converts back
         image = image.convert("LA")
-    return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
+    return np.asarray(image.convert(mode + "A" if keeps_alpha and image.has_transparency_data else mode))
 
 
 def _channels_last(array: NDArray[Any], name: str, prefer_first: bool) -> NDArray[Any]:
-    """Move channels last: (H, W), (H, W, C) or (C, H, W) -> (H, W) or (H, W, 3). A single channel and alpha are dropped."""
+    """Move channels last: (H, W), (H, W, C) or (C, H, W) -> (H, W), (H, W, 3) or (H, W, 4)."""
     if array.ndim == 2:
         return array
     if array.ndim == 3:
@@ -144,7 +165,7 @@ def _channels_last(array: NDArray[Any], name: str, prefer_first: bool) -> NDArra
         axis = next((axis for axis in order if array.shape[axis] in (1, 3, 4)), None)
         if axis is not None:
             array = np.moveaxis(array, axis, -1)
-            return array[..., 0] if array.shape[-1] == 1 else array[..., :3]
+            return array[..., 0] if array.shape[-1] == 1 else array
     raise ValueError(
         f"The {name} image must have shape (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 channels, got {array.shape}."
     )

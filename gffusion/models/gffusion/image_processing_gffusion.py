@@ -17,7 +17,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import TensorType, logging
 
 from .argument_checks import check_flag
-from .image_arrays import Image, as_pairs, take_output, to_array
+from .image_arrays import Image, as_pairs, take_output, to_array, warn_of_transparency
 from .image_ops import restore_color, rgb_to_luma
 from .image_sizes import ALIGN_FIRST, MIN_SIZE, check_same_size, check_size_divisor
 from .infrared_options import OPTION_NAMES, Agc, InfraredOptions, InfraredRange, check_options
@@ -210,6 +210,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
                     "cold. Check that the images are not swapped. `predict` and the pipeline map false colors back to "
                     "intensity; pass infrared_luma=True if the brightness is meant."
                 )
+            warn_of_transparency(infrared, mask)
             visible_values.append(_pad(to_visible_values(visible_array), size_divisor))
             infrared_values.append(_pad(to_infrared_values(infrared_array, options, mask), size_divisor))
         sizes = sorted({values.shape[1:] for values in visible_values})
