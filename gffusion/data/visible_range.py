@@ -145,24 +145,34 @@ def _note_wrong_unit(mapped: NDArray[Any], white: int) -> tuple[str, ...]:
     )
 
 
-def count_used_bits(image: NDArray[Any]) -> int | None:
+def _count_used_bits(image: NDArray[Any]) -> int | None:
     """Return the number of bits, 8 to 14, of values that were not scaled to 16; `None` for other images and black ones."""
     if image.dtype != np.uint16 or not _LARGEST_OF_NOISE < (largest := int(image.max())) < _LARGEST_OF_14_BITS:
         return None
     return largest.bit_length()
 
 
-def _note_unused_range(image: NDArray[Any]) -> tuple[str, ...]:
-    """Return a note about an image whose values end far below white, as those of few bits and of reflectance do.
+def find_unused_range(image: NDArray[Any]) -> tuple[str, float] | None:
+    """Return how values end far below white, as those of few bits and of reflectance do, and their probable white; else `None`.
 
-    There are few such notes, however many images are read.
+    There are few such texts, however many images are read.
+
+    Examples:
+        >>> find_unused_range(np.array([[0, 4000]], np.uint16)), find_unused_range(np.array([[0, 4000 * 16]], np.uint16))
+        (('has 16 bits but uses 12', 4095), None)
     """
-    if bits := count_used_bits(image):
-        end = f"{(1 << bits) - 1}"
-        found = f"the visible image has 16 bits but uses {bits}"
-    elif image.dtype.kind == "f" and _MIN_USED < (largest := float(image.max())) < _MAX_USED:
-        end = f"{math.ceil(round(largest * 10, 4)) / 10:g}"
-        found = f"the visible image has floating-point values of 0 to 1 but uses only 0 to {end}"
-    else:
+    if bits := _count_used_bits(image):
+        return f"has 16 bits but uses {bits}", (1 << bits) - 1
+    if image.dtype.kind == "f" and _MIN_USED < (largest := float(image.max())) < _MAX_USED:
+        end = math.ceil(round(largest * 10, 4)) / 10
+        return f"has floating-point values of 0 to 1 but uses only 0 to {end:g}", end
+    return None
+
+
+def _note_unused_range(image: NDArray[Any]) -> tuple[str, ...]:
+    if (unused := find_unused_range(image)) is None:
         return ()
-    return (f"{found}: if it looks too dark, set `visible_range=(0, {end})` (--visible-range 0,{end})",)
+    found, white = unused
+    return (
+        f"the visible image {found}: if it looks too dark, set `visible_range=(0, {white})` (--visible-range 0,{white})",
+    )

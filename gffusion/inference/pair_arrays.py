@@ -13,7 +13,7 @@ from gffusion.cameras.missing import fill_missing, join_masks
 from gffusion.data.given_images import decode_given
 from gffusion.data.infrared_frames import find_transparent, to_frame
 from gffusion.data.reading import PairImages
-from gffusion.data.visible_range import count_used_bits
+from gffusion.data.visible_range import find_unused_range
 from gffusion.models.gffusion.array_checks import check_mask
 from gffusion.models.gffusion.image_arrays import refuse_lists_of_one_modality, to_array
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
@@ -81,10 +81,7 @@ def to_arrays(
         zip(pairs, visible_images, read, masks, strict=True), start=1
     ):
         if not infrared_luma and not isinstance(pair, PairImages):
-            if bits := count_used_bits(visible):
-                logger.warning_once(
-                    f"a visible image has 16 bits but uses {bits}: if it looks too dark, multiply its values by {2 ** (16 - bits)}"
-                )
+            _warn_of_unused_range(visible)
             infrared = _map_colors(infrared, mask, f"the infrared image of pair {number}")
         filled.append((visible, infrared if mask is None else fill_missing(infrared, mask)))
     return filled, masks
@@ -109,6 +106,13 @@ def _read_infrared(
     for note in frame.notes:
         logger.warning_once(f"infrared: {note}")
     return frame.values, frame.missing
+
+
+def _warn_of_unused_range(visible: NDArray[Any]) -> None:
+    if unused := find_unused_range(visible):
+        found, white = unused
+        factor = 65536 / (white + 1) if visible.dtype == np.uint16 else 1 / white
+        logger.warning_once(f"a visible image {found}: if it looks too dark, multiply its values by {factor:.3g}")
 
 
 def _map_colors(infrared: NDArray[Any], missing: NDArray[np.bool_] | None, name: str) -> NDArray[Any]:

@@ -88,7 +88,8 @@ def predict(
         image_processor: Processor that prepares the images and restores size, color and depth.
         pairs: Pairs as [`read_pair`] returns them, whose missing pixels and ranges of radiometric files are considered; or
             visible and infrared images in any form that [`GFFusionImageProcessor`] accepts, such as
-            `zip(visible_images, infrared_images)`.
+            `zip(visible_images, infrared_images)`. Arrays are taken as measured, except for transparent pixels and false
+            colors: only [`read_pair`] and the pipeline look for missing values and borders.
         segment: Whether to predict label maps. Needs a model with a segmenter.
         infrared_options: Options of the infrared image of every pair, instead of those of the processor.
         output_type: Type of the fused images, see [`GFFusionImageProcessor.post_process_fusion`].

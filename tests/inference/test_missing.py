@@ -10,6 +10,7 @@ import torch
 from camera_files import render_pair
 from numpy.typing import NDArray
 from transformers import pipeline
+from transformers.utils.logging import warning_once
 
 from gffusion import create_model
 from gffusion.data import PairImages, read_pair, write_image
@@ -159,6 +160,7 @@ def test_opacity_of_images_that_are_not_filled(new_pipeline: Any, caplog: Any) -
     np.testing.assert_array_equal(new_pipeline(transparent, THERMAL), run(THERMAL)[0].fused)
     assert "transparency of the visible image left out" in caplog.messages[-1]
     caplog.clear()
+    warning_once.cache_clear()
     new_pipeline(np.dstack([VISIBLE, THERMAL - THERMAL.min()]), THERMAL)
     assert not caplog.messages
     load_image_processor("gffusion-funet")((VISIBLE, give_transparent("LA")))

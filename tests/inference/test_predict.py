@@ -218,6 +218,18 @@ def test_visible_arrays_of_few_bits_are_logged(
         assert f"uses {bits}: if it looks too dark, {advice}" in text
 
 
+@pytest.mark.parametrize(("largest", "advice"), [(0.2, "multiply its values by 5"), (0.6, None), (0.0, None)])
+def test_visible_reflectance_is_logged(
+    tiny_model: TinyModel, caplog: pytest.LogCaptureFixture, largest: float, advice: str | None
+) -> None:
+    warning_once.cache_clear()
+    visible = np.linspace(0, largest, 48 * 64, dtype=np.float32).reshape(48, 64)
+    predict(tiny_model().eval(), GFFusionImageProcessor(), [(visible, np.zeros((48, 64), np.uint8))])
+    assert [text.partition("looks too dark, ")[2] for text in caplog.messages if "uses only" in text] == [
+        advice
+    ] * bool(advice)
+
+
 @pytest.mark.parametrize("name", ["segment", "row_bands", "infrared_luma"])
 def test_flags_are_bools(tiny_model: TinyModel, name: str) -> None:
     """The text "no" counts as true in Python."""
