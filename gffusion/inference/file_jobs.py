@@ -178,10 +178,7 @@ def _write(item: WriteJob) -> tuple[str, ...]:
     kept = [kind for kind in ("fused", "labels", "overlay", "thermal") if getattr(job, kind) not in (None, *written)]
     advice = "`overwrite` (--overwrite) replaces them"
     notes = (f"kept the existing {', '.join(kept)} {NOT_COMPARED}: {advice}",) if kept else ()
-    if np.issubdtype(fused.dtype, np.floating) and job.fused.suffix.lower() not in (".tif", ".tiff"):
-        from gffusion.models.gffusion.image_ops import to_uint8  # here to save start-up time: it imports torch
-
-        fused = to_uint8(fused)
+    fused, lost_depth = _fit_depth(fused, job.fused.suffix.lower())
     if labels is not None and job.labels in written:
         write_image(job.labels, labels, replace_special=job.overwrite)
     if labels is not None and job.overlay in written:
@@ -192,4 +189,17 @@ def _write(item: WriteJob) -> tuple[str, ...]:
         return notes
     page = thermal if job.thermal == job.fused else None
     lost = write_with_metadata(job.fused, fused, page, item.metadata, replace_special=job.overwrite)
+    lost = lost_depth + lost
     return notes + tuple(f"{job.fused.suffix} files cannot hold {part} of the visible image" for part in lost)
+
+
+def _fit_depth(fused: NDArray[Any], suffix: str) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return a fused image in the deepest type that the format of a suffix has, and what gets lost."""
+    if fused.dtype == np.uint8 or suffix in (".tif", ".tiff"):
+        return fused, ()
+    if suffix == ".png":
+        is_float = np.issubdtype(fused.dtype, np.floating)
+        return np.rint(fused.clip(0, 1) * 65535).astype(np.uint16) if is_float else fused, ()
+    from gffusion.models.gffusion.image_ops import to_uint8  # here to save start-up time: it imports torch
+
+    return to_uint8(fused), ("the bit depth",)

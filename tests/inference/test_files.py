@@ -124,7 +124,20 @@ class TestFuseFiles:
         options = ReadOptions(align="resize", reference="infrared")
         [result] = fuse_files([job], BrighterOfBoth(), GFFusionImageProcessor(), read_options=options)
         assert "georeference left out: it does not fit the frame of the infrared image" in result.notes
-        np.testing.assert_array_equal(read_pixels(job.fused), np.rint(np.maximum(255 * visible, infrared)))
+        expected = np.rint(65535 * np.maximum(visible, infrared / np.float32(255)).astype(np.float64))
+        assert read_pixels(job.fused).dtype == np.uint16
+        np.testing.assert_allclose(read_pixels(job.fused), expected, atol=1)
+
+    @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".bmp", ".png"])
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+    def test_formats_that_cannot_hold_the_depth_are_noted(self, tmp_path: Path, dtype: type, suffix: str) -> None:
+        job = make_job(tmp_path, "pair")
+        job = FusionJob(ImagePair("pair", tmp_path / "deep.tif", job.pair.infrared), tmp_path / f"fused{suffix}")
+        largest = 1 if dtype is np.float32 else np.iinfo(dtype).max
+        tifffile.imwrite(job.pair.visible, np.linspace(0, largest, 2000).reshape(40, 50).astype(dtype))
+        is_reduced = dtype is not np.uint8 and suffix != ".png"
+        notes = run([job], BrighterOfBoth())["pair"].notes
+        assert notes == (f"{suffix} files cannot hold the bit depth of the visible image",) * is_reduced
 
     def test_one_bad_pair_in_a_batch(self, tmp_path: Path) -> None:
         """One pair fails in the processor, one cannot be read, one cannot be written."""
