@@ -89,6 +89,12 @@ def _decode_page(page: Any, content: bytes, options: DecodeOptions) -> DecodedIm
         raise ValueError(
             f"a TIFF with {page.samplesperpixel} channels is not supported; save the infrared image separately"
         )
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        raise ValueError(
+            "0 is white in this TIFF (MINISWHITE), which is read only from 8-bit files of one image: save its values as they are if "
+            "they are counts or degrees, or else the largest value of their type minus the values, such as by "
+            "tifffile.imwrite(path, 65535 - tifffile.imread(path))"
+        )
     if page.photometric not in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.MINISBLACK):
         name = getattr(page.photometric, "name", page.photometric)
         raise ValueError(f"colors of the kind {name} are not supported in this TIFF; save it as gray or RGB")
