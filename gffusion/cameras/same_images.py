@@ -1,4 +1,4 @@
-"""Refuse a pair whose two images are the same, which fusion would return unchanged."""
+"""Find pairs whose two images are the same, which fusion would return unchanged."""
 
 from typing import Any
 
@@ -31,15 +31,26 @@ def check_different_images(visible: NDArray[Any], infrared: NDArray[Any], names:
         ...
         ValueError: visible.png and infrared.png show the same image: give the visible and the infrared image
     """
+    if are_same(visible, infrared):
+        raise ValueError(f"{names[0]} and {names[1]} show the same image: give the visible and the infrared image")
+
+
+def are_same(visible: NDArray[Any], infrared: NDArray[Any]) -> bool:
+    """Return whether the infrared image is the visible one, as [`check_different_images`] finds it.
+
+    Examples:
+        >>> image = np.arange(2048, dtype=np.uint8).reshape(32, 64)
+        >>> are_same(image, image), are_same(image, 255 - image), are_same(image * 0, image * 0)
+        (True, False, False)
+    """
     if visible.shape[:2] != infrared.shape[:2] or visible.size == 0:
-        return
+        return False
     step = [-(-side // _MAX_COMPARED) for side in visible.shape[:2]]
     first, second = (_to_gray(image[:: step[0], :: step[1]]) for image in (visible, infrared))
     if first is None or second is None:
-        return
+        return False
     contrast = float(first.std())
-    if contrast > 1 / 255 and float(np.sqrt(np.square(first - second).mean())) < _MAX_DIFFERENCE * contrast:
-        raise ValueError(f"{names[0]} and {names[1]} show the same image: give the visible and the infrared image")
+    return contrast > 1 / 255 and float(np.sqrt(np.square(first - second).mean())) < _MAX_DIFFERENCE * contrast
 
 
 def _to_gray(image: NDArray[Any]) -> NDArray[np.float64] | None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from transformers.utils import logging
 
 from gffusion.cameras.frozen_images import are_equal
-from gffusion.data import ReadOptions
+from gffusion.cameras.same_images import are_same
+from gffusion.data import PairImages, ReadOptions
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.utils.notes import find_new_kinds
@@ -27,6 +28,7 @@ from .stream_inputs import check_image, check_stream_sizes, check_time
 logger = logging.get_logger(__name__)
 
 _PALETTE_PATIENCE = 5  # frames
+_COMPARED_FRAMES = 25  # at the start: cameras do not change places later
 _SLOW_PASSES = 2  # of a size: they load kernels, and capture a graph on a GPU
 
 
@@ -122,8 +124,8 @@ def _work(inbox: _Inbox, reference: "weakref.ref[FusionStream]") -> None:
 class FusionStream:
     """Fuse frames of cameras as they come, in a thread of its own. Nothing queues: the newest pair replaces a waiting one.
 
-    What is changed or assumed, frames that show nothing, frozen ones, and the same infrared array for two seconds are logged
-    as warnings, once per kind; `notes` of a result has all that are about it.
+    What is changed or assumed, frames that show nothing, frozen ones, the same image from both cameras, and the same infrared array
+    for two seconds are logged as warnings, once per kind; `notes` of a result has all that are about it.
     `push` takes pairs; `push_visible` and `push_infrared` take the frames of each camera as they come. All copy the frames and
     return at once, so that cameras can reuse their buffers. `latest` returns the newest result, and iterating yields each
     newest result once, until the stream is closed. All methods can be called from any thread. A stream that nothing refers to ends, too.
@@ -328,13 +330,19 @@ class FusionStream:
             check_stream_sizes(pushed.visible, pushed.infrared, self._align)
             prepared = self._fuser.prepare(pushed.visible, pushed.infrared)
             frozen = self._frozen.add(float(pushed.time), pushed.visible, pushed.infrared)
-            notes = prepared.images.notes + frozen
+            notes = prepared.images.notes + frozen + self._note_same(prepared.images)
             self._log_new_kinds(pushed, notes)
             prediction = self._fuser.fuse([prepared])[0]
         except Exception as error:  # of any kind: without this thread, readers would wait for ever
             self._fail(pushed, error)
         else:
             self._deliver(pushed, prediction.fused, prediction.labels, notes)
+
+    def _note_same(self, images: PairImages) -> tuple[str, ...]:
+        """Return a note if the first frames of both cameras are the same image."""
+        if self._statistics.fused >= _COMPARED_FRAMES or not are_same(images.visible, images.infrared):
+            return ()
+        return ("the visible and the infrared frame show the same image: push those of two cameras",)
 
     def _finish(self) -> None:
         with self._changed:

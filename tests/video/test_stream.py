@@ -272,6 +272,26 @@ def test_visible_frames_of_few_bits_are_noted(
     assert [text[:17] for text in caplog.messages if "16 bits but uses" in text] == ["frame at 1.000 s:"]
 
 
+def test_one_camera_given_as_both_is_noted(funet: GFFusionModel, caplog: pytest.LogCaptureFixture) -> None:
+    """Once; dark and even frames look alike in all cameras."""
+    same, visible = infrared_frame(0), visible_frame(0)
+    pairs = [
+        (np.zeros_like(same),) * 2,
+        (np.full_like(same, 90),) * 2,
+        (visible, same),
+        (same, same),
+        (same[..., None], same),
+    ]
+    results: list[Any] = []
+    with FusionStream(funet, load_image_processor("gffusion-funet")) as stream:
+        for number, pair in enumerate(pairs):
+            stream.push(*pair, time=number)
+            results.append(stream.latest(timeout=120, after=results[-1] if results else None))
+    is_noted = [any("show the same image" in note for note in result.notes) for result in results]
+    assert is_noted == [False, False, False, True, True]
+    assert [text[:17] for text in caplog.messages if "show the same image" in text] == ["frame at 3.000 s:"]
+
+
 @pytest.mark.parametrize("jump", [1, 4])
 def test_a_clock_that_is_set_freezes_no_frames(jump: int) -> None:
     """A slower camera repeats its array, and one frame is the same again."""
