@@ -159,13 +159,13 @@ def find_unused_range(image: NDArray[Any]) -> tuple[str, float] | None:
 
     Examples:
         >>> find_unused_range(np.array([[0, 4000]], np.uint16)), find_unused_range(np.array([[0, 4000 * 16]], np.uint16))
-        (('has 16 bits but uses 12', 4095), None)
+        (('the visible image has 16 bits but uses 12', 4095), None)
     """
     if bits := _count_used_bits(image):
-        return f"has 16 bits but uses {bits}", (1 << bits) - 1
+        return f"the visible image has 16 bits but uses {bits}", (1 << bits) - 1
     if image.dtype.kind == "f" and _MIN_USED < (largest := float(image.max())) < _MAX_USED:
         end = math.ceil(round(largest * 10, 4)) / 10
-        return f"has floating-point values of 0 to 1 but uses only 0 to {end:g}", end
+        return f"the visible image has floating-point values of 0 to 1 but uses only 0 to {end:g}", end
     return None
 
 
@@ -173,6 +173,4 @@ def _note_unused_range(image: NDArray[Any]) -> tuple[str, ...]:
     if (unused := find_unused_range(image)) is None:
         return ()
     found, white = unused
-    return (
-        f"the visible image {found}: if it looks too dark, set `visible_range=(0, {white})` (--visible-range 0,{white})",
-    )
+    return (f"{found}: if it looks too dark, set `visible_range=(0, {white})` (--visible-range 0,{white})",)

@@ -112,7 +112,7 @@ def _warn_of_unused_range(visible: NDArray[Any]) -> None:
     if unused := find_unused_range(visible):
         found, white = unused
         factor = 65536 / (white + 1) if visible.dtype == np.uint16 else 1 / white
-        logger.warning_once(f"a visible image {found}: if it looks too dark, multiply its values by {factor:.3g}")
+        logger.warning_once(f"{found}: if it looks too dark, multiply its values by {factor:.3g}")
 
 
 def _map_colors(infrared: NDArray[Any], missing: NDArray[np.bool_] | None, name: str) -> NDArray[Any]:
