@@ -26,11 +26,16 @@ def evaluate(
         Path,
         typer.Option(
             metavar="DIR",
-            help='Folder of visible images, a pattern in quotes ("day/*.png"), or @list.txt; or, without --infrared, a CSV file of pairs.',
+            help='Folder of visible images, a pattern in quotes ("day/*.png"), or @list.txt; or, without --infrared, a folder with both kinds or a CSV file of pairs.',
         ),
     ],
     infrared: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder, pattern or list of infrared images.", show_default=False)
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder, pattern or list of infrared images. The n-th lines of two lists are a pair.",
+            show_default=False,
+        ),
     ] = None,
     *,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Folder for tables and figures.")],

@@ -53,7 +53,7 @@ def find_match(visible: Path, infrared: Path | None, output: Path, options: "Rea
             return PairMatch((ImagePair(visible.stem, visible, infrared or visible),), (), ())
         if infrared is None:
             return _match_one_folder(visible, options)
-        match = report_match(match_nested(visible, infrared, options.raw_suffixes, output))
+        match = report_match(match_nested(visible, infrared, options.raw_suffixes, [output]))
     check_different_files(match.pairs, options=options)
     return match
 

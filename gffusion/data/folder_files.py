@@ -9,6 +9,10 @@ from .file_names import is_listed, natural_key, normalize_name
 from .other_files import describe_others
 
 
+class EmptyFolderError(ValueError):
+    """A folder has no files of the expected kind."""
+
+
 def index_files(files: Iterable[Path]) -> dict[str, Path]:
     """Return files by case-folded stem, in natural order."""
     found: dict[str, Path] = {}
@@ -54,5 +58,5 @@ def list_folder(
     files = index_files(file for file in folder.iterdir() if is_listed(file, suffixes))
     if not files:
         advice = describe_others(folder, suffixes, kind)
-        raise ValueError(f"the folder {folder} holds no {kind}; looked for {', '.join(suffixes)}{advice}")
+        raise EmptyFolderError(f"the folder {folder} holds no {kind}; looked for {', '.join(suffixes)}{advice}")
     return files

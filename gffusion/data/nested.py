@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def match_nested(
-    visible: Path, infrared: Path, infrared_suffixes: tuple[str, ...] = (), ignored: Path | None = None
+    visible: Path, infrared: Path, infrared_suffixes: tuple[str, ...] = (), ignored: Sequence[Path] = ()
 ) -> PairMatch:
     """Match the images of two folders as [`match_pairs`], or those of equal sub-folders if both hold images only there.
 
@@ -25,7 +25,7 @@ def match_nested(
         visible: Folder of the visible images.
         infrared: Folder of the infrared images.
         infrared_suffixes: Suffixes of infrared files besides `IMAGE_SUFFIXES`.
-        ignored: Folder that is not searched, such as that of the output, unless both folders hold it.
+        ignored: Folders that are not searched, such as that of the output, unless both folders hold them.
 
     Raises:
         OSError, ValueError: As [`match_pairs`], or if sub-folders differ only in case.
@@ -47,10 +47,11 @@ def match_nested(
         or _hold_image(infrared.iterdir(), suffixes)
     ):
         return match_pairs(visible, infrared, infrared_suffixes=infrared_suffixes)
-    for root, other in ((visible, infrared), (infrared, visible)):
-        if ignored is not None and ignored.resolve().is_relative_to(root.resolve()):
-            is_shared = (other / ignored.resolve().relative_to(root.resolve())).is_dir()
-            ignored = None if is_shared else ignored
+    ignored = [
+        folder
+        for folder in ignored
+        if not (_is_shared(folder, visible, infrared) or _is_shared(folder, infrared, visible))
+    ]
     firsts, seconds = _index(visible, IMAGE_SUFFIXES, ignored), _index(infrared, suffixes, ignored)
     if not firsts or not seconds:
         return match_pairs(visible, infrared, infrared_suffixes=infrared_suffixes)
@@ -88,9 +89,7 @@ def list_nested(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     Hidden folders are left out, and links to folders that are read anyway, such as those that go in circles.
     """
     return (
-        [folder]
-        if _hold_image(folder.iterdir(), suffixes)
-        else list(_index(folder, suffixes, None).values()) or [folder]
+        [folder] if _hold_image(folder.iterdir(), suffixes) else list(_index(folder, suffixes, ()).values()) or [folder]
     )
 
 
@@ -105,7 +104,13 @@ def _match_part(root: Path, visible: Path, infrared: Path, infrared_suffixes: tu
     return replace(match, pairs=tuple(replace(pair, name=f"{folder}/{pair.name}") for pair in match.pairs))
 
 
-def _index(root: Path, suffixes: tuple[str, ...], ignored: Path | None) -> Mapping[str, Path]:
+def _is_shared(folder: Path, root: Path, other: Path) -> bool:
+    """Return whether a folder lies in the root, and the other root has one of the same path."""
+    real, top = folder.resolve(), root.resolve()
+    return real.is_relative_to(top) and (other / real.relative_to(top)).is_dir()
+
+
+def _index(root: Path, suffixes: tuple[str, ...], ignored: Sequence[Path]) -> Mapping[str, Path]:
     """Return the folders that hold images by their path below the root without case, in natural order."""
     found: dict[str, Path] = {}
     folders = [folder for folder, files in _walk(root, ignored) if _hold_image(map(folder.joinpath, files), suffixes)]
@@ -116,9 +121,9 @@ def _index(root: Path, suffixes: tuple[str, ...], ignored: Path | None) -> Mappi
     return found
 
 
-def _walk(root: Path, ignored: Path | None) -> Iterator[tuple[Path, list[str]]]:
+def _walk(root: Path, ignored: Sequence[Path]) -> Iterator[tuple[Path, list[str]]]:
     """Yield a folder and all below it that are not hidden, with their files, each once: links after folders that are no links."""
-    seen = {ignored.resolve()} if ignored is not None else set()
+    seen = {folder.resolve() for folder in ignored}
     starts = deque([root])
     while starts:
         for path, folders, files in os.walk(starts.popleft(), onerror=_warn):

@@ -2,25 +2,18 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from gffusion.data import ImagePair, PairMatch, ReadOptions, match_pairs
-from gffusion.data.file_names import is_listed, normalize_name
-from gffusion.data.io import IMAGE_SUFFIXES
+from gffusion.data import PairMatch, ReadOptions
 from gffusion.data.label_values import check_label_files
-from gffusion.data.nested import match_nested
-from gffusion.data.pair_lists import is_list, list_files, list_pairs
-from gffusion.data.pairs import NoMatchError, match_results
 from gffusion.data.wrong_pairs import check_different_files
 from gffusion.export.requirements import check_file, is_onnx
-from gffusion.utils.notes import name_first
 from gffusion.zoo import locate
 
 from .baseline_names import BASELINE_NAMES
+from .matching import StrPath, find_results, match_images, name_alone
 
-StrPath = str | os.PathLike[str]
 FilesByMethod = Mapping[str, Mapping[str, Path]]
 """Files by method, by name of the pair."""
 _SHOWN = ("visible", "infrared", "labels")  # beside fused images
@@ -88,8 +81,6 @@ def find_inputs(
 ) -> Inputs:
     """Find the files of an evaluation, and check its arguments; see [`evaluate`][gffusion.evaluation.evaluate] for them.
 
-    If one of both is a list or a pattern and the other a folder, other images in the folder are not without a partner.
-
     Raises:
         OSError: If a folder or a model does not exist, or a file is given instead of a folder.
         TypeError: If a path is neither text nor a path.
@@ -111,10 +102,7 @@ def find_inputs(
     for model in models:
         check_no_baseline(model)
         check_file(model) if is_onnx(model) else locate(model)
-    match = _list_table(visible, labels) if infrared is None else _match_images(visible, infrared, read_options)
-    if labels is not None and not _is_same(labels, visible):
-        maps = _find_results(match.pairs, labels, are_labels=True)
-        match = replace(match, pairs=tuple(replace(pair, labels=maps.get(pair.name)) for pair in match.pairs))
+    match = match_images(visible, infrared, labels, [output, *fused.values(), *predicted_labels.values()], read_options)
     check_different_files(match.pairs, options=read_options)
     check_label_files((pair.labels for pair in match.pairs if pair.labels), read_options.max_pixels)
     pairs = [pair.name for pair in match.pairs]
@@ -125,80 +113,10 @@ def find_inputs(
             raise ValueError(f"There is no pair {name!r} for the sheet. The first of {len(pairs)} is {pairs[0]!r}.")
     return Inputs(
         match,
-        {method: _find_results(match.pairs, folder) for method, folder in fused.items()},
-        {method: _find_results(match.pairs, folder, are_labels=True) for method, folder in predicted_labels.items()},
-        _name_alone(match, visible, infrared),
+        {method: find_results(match.pairs, folder) for method, folder in fused.items()},
+        {method: find_results(match.pairs, folder, are_labels=True) for method, folder in predicted_labels.items()},
+        name_alone(match, visible, infrared),
     )
-
-
-def _match_images(visible: StrPath, infrared: StrPath, options: ReadOptions) -> PairMatch:
-    """Match the images of folders, patterns or lists by name; what a list of one kind does not select has no partner to miss."""
-    visible_files = _list_images("visible", visible)
-    infrared_files = _list_images("infrared", infrared, options.raw_suffixes)
-    if isinstance(visible_files, Path) and isinstance(infrared_files, Path):
-        return match_nested(visible_files, infrared_files, options.raw_suffixes)
-    match = match_pairs(visible_files, infrared_files, infrared_suffixes=options.raw_suffixes)
-    if isinstance(infrared_files, Path):
-        return replace(match, infrared_only=())
-    return replace(match, visible_only=()) if isinstance(visible_files, Path) else match
-
-
-def _list_table(table: StrPath, labels: StrPath | None) -> PairMatch:
-    """Return the pairs of a CSV file, with the label maps of its column `labels` if `labels` is the same file."""
-    _check_paths([("visible", table)])
-    has_labels = labels is not None and _is_same(labels, table)
-    match = list_pairs(Path(table), None, with_annotations=has_labels)
-    named: dict[str, ImagePair] = {}
-    for pair in match.pairs:
-        if (twin := named.setdefault(normalize_name(pair.name), pair)) is not pair:
-            raise ValueError(
-                f"{table} has two pairs with the name {pair.name}, {twin.visible} and {pair.visible}: give each a name of its own in "
-                "a column name"
-            )
-    if has_labels and not any(pair.labels for pair in match.pairs):
-        raise ValueError(
-            f"{table} names no label maps: put them in a column labels, or give their folder as `labels` (--labels)"
-        )
-    return match
-
-
-def _is_same(path: StrPath, other: StrPath) -> bool:
-    return Path(path).resolve() == Path(other).resolve()
-
-
-def _find_results(pairs: Sequence[ImagePair], folder: StrPath, are_labels: bool = False) -> dict[str, Path]:
-    """Return the fused image or label map of each pair that has one, by its name; folders in names are below `folder`.
-
-    Raises:
-        OSError, ValueError: As [`match_results`][gffusion.data.pairs.match_results], unless other sub-folders have results.
-    """
-    files: dict[PurePosixPath, list[Path]] = {}
-    for pair in pairs:
-        name = PurePosixPath(pair.name)
-        files.setdefault(name.parent, []).append(pair.visible.with_name(name.name + pair.visible.suffix))
-    found: dict[str, Path] = {}
-    missing: list[Exception] = []
-    for parent, named in files.items():
-        try:
-            results = match_results(named, Path(folder, parent), are_labels)
-        except (FileNotFoundError, NoMatchError) as error:
-            missing.append(error)
-        else:
-            found |= {str(parent / stem): file for stem, file in results.items()}
-    if not found:
-        raise missing[0]
-    return found
-
-
-def _name_alone(match: PairMatch, visible: StrPath, infrared: StrPath | None) -> dict[str, str]:
-    """Return why images without a partner are left out, by their name, which has a folder if the names of pairs have one."""
-    has_folders = any("/" in pair.name for pair in match.pairs)
-    reasons: dict[str, str] = {}
-    for files, root, other in ((match.visible_only, visible, "infrared"), (match.infrared_only, infrared, "visible")):
-        for file in files:
-            name = file.relative_to(root or "") if has_folders else Path(file.name)
-            reasons[name.with_suffix("").as_posix()] = f"no {other} image of this name"
-    return reasons
 
 
 def _check_options(
@@ -265,17 +183,6 @@ def _check_paths(paths: Iterable[tuple[str, Any]]) -> None:
             raise TypeError(f"`{argument}` must be a folder, got {path!r}.")
 
 
-def _list_images(argument: str, given: StrPath, raw_suffixes: tuple[str, ...] = ()) -> Path | list[Path]:
-    """Return a folder, or the files of a list or pattern."""
-    advice = f'a folder, a pattern in quotes such as "{argument}/*.png", or "@list.txt" with one file per line'
-    if not isinstance(given, str | os.PathLike):
-        raise TypeError(f"`{argument}` must be {advice}, got {given!r:.80}.")
-    path = Path(given)
-    if path.is_file() and not is_list(path):
-        raise NotADirectoryError(f"{path} is a file, but `{argument}` must be {advice}")
-    return list_files(path, raw_suffixes)
-
-
 def check_methods(methods: Sequence[str], predicted_labels: Iterable[str] = ()) -> None:
     """Raise ValueError if two methods have one name, or that of another image, or label maps are those of no method."""
     for name in methods:
@@ -291,20 +198,3 @@ def check_methods(methods: Sequence[str], predicted_labels: Iterable[str] = ()) 
     for name in predicted_labels:
         if name not in methods:
             raise ValueError(f"Predicted label maps are given for {name!r}, but the methods are {', '.join(methods)}.")
-
-
-def describe_unused(files: Mapping[str, Path]) -> str:
-    """List the folder of these files, and return which images belong to no pair, for messages; an empty text if there are none.
-
-    Examples:
-        >>> describe_unused({"1": Path(__file__)})
-        ''
-    """
-    if not files:
-        return ""
-    used = {file.name for file in files.values()}
-    folder = next(iter(files.values())).parent
-    names = [
-        name for name in sorted(os.listdir(folder)) if name not in used and is_listed(folder / name, IMAGE_SUFFIXES)
-    ]
-    return f"; {len(names)} unused image{'s' * (len(names) > 1)} in {folder}: {name_first(names)}" if names else ""

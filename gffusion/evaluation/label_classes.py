@@ -9,7 +9,8 @@ from gffusion.data.label_values import check_class_values
 from gffusion.data.pairs import CLASSES_FILE
 from gffusion.utils.escaping import to_line
 
-from .inputs import FilesByMethod, Inputs, StrPath
+from .inputs import FilesByMethod, Inputs
+from .matching import StrPath
 from .methods import Method
 from .overlap import MEAN_IOU
 

@@ -4,8 +4,8 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
+from functools import cache, partial
+from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -33,7 +33,8 @@ from gffusion.zoo.registry import find_revision
 
 from .baselines import fuse_luma
 from .fused_files import read_fused
-from .inputs import describe_unused, name_model
+from .inputs import name_model
+from .matching import describe_unused
 
 if TYPE_CHECKING:
     from gffusion.export.running import OnnxModel
@@ -114,6 +115,7 @@ class FusedFolder(Method):
     def __init__(self, name: str, files: Mapping[str, Path], hash_file: Callable[[Path], str] = hash_file) -> None:
         super().__init__(name)
         self._files, self._hash_file = files, hash_file
+        self._describe_unused = cache(partial(describe_unused, files))
 
     def fingerprint(self, pair: ImagePair) -> str:
         """Return the SHA-256 of the fused file."""
@@ -131,12 +133,9 @@ class FusedFolder(Method):
 
     def _file(self, pair: ImagePair) -> Path:
         if pair.name not in self._files:
-            raise FileNotFoundError(f"no fused image of this name{self._unused}")
+            unused = self._describe_unused(PurePosixPath(pair.name).parent)
+            raise FileNotFoundError(f"no fused image of this name{unused}")
         return self._files[pair.name]
-
-    @cached_property
-    def _unused(self) -> str:
-        return describe_unused(self._files)
 
 
 class Model(Method):

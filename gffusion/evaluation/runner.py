@@ -31,8 +31,9 @@ from gffusion.zoo.digest import hash_file
 
 from .baselines import BASELINES
 from .infrared import check_range, choose_options
-from .inputs import StrPath, find_inputs, name_model
+from .inputs import find_inputs, name_model
 from .label_classes import prepare_classes
+from .matching import StrPath
 from .methods import Baseline, FusedFolder, Method, Model
 from .output_folder import check_former_table, check_output, locked_output, read_settings
 from .records import Records
@@ -93,9 +94,9 @@ def evaluate(
 
     Args:
         visible: Folder of visible images, a pattern such as `"day/*.png"`, or `"@list.txt"` with one name per line. Or, without
-            `infrared`, a CSV file of pairs with the columns `visible`, `infrared` and, optionally, `name`.
+            `infrared`, a folder with both kinds, or a CSV file of pairs with the columns `visible`, `infrared` and, optionally, `name`.
         infrared: Folder, pattern or list of infrared images. Images of a folder count only if the pattern or list of the
-            other kind selects them.
+            other kind selects them. The n-th lines of two lists are a pair.
         fused: Folders of fused images, gray or color, by the name of their method. If names of pairs have folders, so have those
             of fused images and label maps.
         models: Models that fuse during the evaluation, or one: names of bundled models, folders, Hub ids or .onnx files of

@@ -4,9 +4,9 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property, partial
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,8 @@ from gffusion.utils.memory import memory_errors
 from gffusion.utils.prefetch import map_in_order
 from gffusion.zoo.digest import digest_sources, hash_file
 
-from .inputs import FilesByMethod, describe_unused
+from .inputs import FilesByMethod
+from .matching import describe_unused
 from .methods import Method, Model, Sources
 from .records import CONFUSION, NOTES, Records
 
@@ -52,9 +53,9 @@ class Plan:
     hash_file: Callable[[Path], str] = hash_file
 
     @cached_property
-    def unused_label_files(self) -> dict[str, str]:
-        """Which images beside the predicted label maps belong to no pair, by method, see [`describe_unused`]."""
-        return {name: describe_unused(files) for name, files in self.label_files.items()}
+    def describe_unused_labels(self) -> dict[str, Callable[[PurePosixPath], str]]:
+        """Functions that tell which images beside the predicted label maps belong to no pair, by method, see [`describe_unused`]."""
+        return {name: cache(partial(describe_unused, files)) for name, files in self.label_files.items()}
 
     def is_segmented(self, method: Method) -> bool:
         """Return whether label maps of the method are measured."""
@@ -186,7 +187,8 @@ def _label_files(plan: Plan, method: Method, pair: ImagePair) -> list[Path]:
         return [pair.labels]
     predictions = plan.label_files[method.name]
     if pair.name not in predictions:
-        raise FileNotFoundError(f"no predicted label map of this name{plan.unused_label_files[method.name]}")
+        unused = plan.describe_unused_labels[method.name](PurePosixPath(pair.name).parent)
+        raise FileNotFoundError(f"no predicted label map of this name{unused}")
     return [pair.labels, predictions[pair.name]]
 
 

@@ -19,7 +19,8 @@ from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.utils.escaping import to_line
 from gffusion.zoo.digest import hash_files
 
-from .inputs import StrPath, name_model
+from .inputs import name_model
+from .matching import StrPath
 from .methods import Model
 from .scoring import Plan
 

@@ -18,7 +18,7 @@ def touch(root: Path, *files: str) -> None:
 
 
 def match(root: Path, ignored: str | None = None) -> tuple[list[tuple[str, str, str]], list[str], list[str]]:
-    found = match_nested(root / "vis", root / "ir", (".raw",), None if ignored is None else root / ignored)
+    found = match_nested(root / "vis", root / "ir", (".raw",), () if ignored is None else [root / ignored])
     pairs = [
         (pair.name, str(pair.visible.relative_to(root)), str(pair.infrared.relative_to(root))) for pair in found.pairs
     ]

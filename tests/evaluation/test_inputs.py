@@ -1,6 +1,7 @@
 """Files of an evaluation: CSV files of pairs, against the same files in folders, and notes on how images were matched."""
 
 import csv
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -104,8 +105,66 @@ def test_sub_folders_equal_one_folder(labeled: Path, tmp_path: Path) -> None:
     assert table.skipped["day/a"] == "no infrared image of this name"
     assert table.skipped["night/late/c"].startswith("flat: no fused image of this name")
     shutil.rmtree(nested / "flat" / "day")
-    with pytest.raises(FileNotFoundError, match=r"the folder .*flat.* does not exist"):
+    with pytest.raises(ValueError, match=r"flat.* does not exist; the names of the pairs have folders, such as day/b"):
         run(nested, **given)
+
+
+def nest(source: Path, root: Path) -> Path:
+    """Copy pairs, label maps and results to the sub-folders day and night, and return their folder."""
+    for kind in ("visible", "infrared", "sharp", "flat", "labels", "predicted"):
+        for file in (source / kind).iterdir():
+            target = root / kind / ("day" if file.stem in "ab" else "night") / file.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, target)
+    return root
+
+
+def test_sub_folders_in_other_letters_and_empty_ones(labeled: Path, tmp_path: Path) -> None:
+    nested = nest(labeled, tmp_path / "nested")
+    options: dict[str, Any] = {"metrics": ["EN"], "class_names": [*"xyz"], "labels": nested / "labels"}
+    options["predicted_labels"] = {"sharp": nested / "predicted"}
+    expected = run(nested, **options)
+    for kind in ("sharp", "labels", "predicted"):
+        (nested / kind / "night").rename(nested / kind / "Night")
+    table = run(nested, **options)
+    assert np.array_equal(table.values, expected.values) and table.segmented == expected.segmented
+    shutil.rmtree(nested / "labels" / "Night")
+    for file in (nested / "flat" / "day").iterdir():
+        file.unlink()
+    (nested / "sharp" / "Night" / "c.bmp").rename(nested / "sharp" / "Night" / "third.bmp")
+    lines: list[str] = []
+    table = run(nested, **options, progress=True, write=lines.append)
+    assert table.images == ("night/d",) and table.segmented == ()
+    assert any("labels has no label maps in a sub-folder night" in line for line in lines)
+    assert re.search(
+        r"sharp: no fused image of this name; 1 unused image in \S+Night: third\.bmp", table.skipped["night/c"]
+    )
+
+
+def test_results_inside_the_sources_are_no_sources(labeled: Path, tmp_path: Path) -> None:
+    nested = nest(labeled, tmp_path / "nested")
+    shutil.move(nested / "sharp", nested / "visible" / "fused")
+    options: dict[str, Any] = {"baselines": [], "metrics": ["EN"], "output": nested / "visible" / "out"}
+    for _ in range(2):
+        table = evaluate(
+            nested / "visible", nested / "infrared", fused={"sharp": nested / "visible" / "fused"}, **options
+        )
+        assert len(table.images) == len(NAMES) and not table.skipped
+
+
+def test_lists_are_pairs_line_by_line_and_a_folder_can_hold_both(labeled: Path) -> None:
+    """As for `gffusion fuse`: the two cameras count differently."""
+    for kind, names in (("visible", "abc"), ("infrared", "bcd")):
+        (labeled / f"{kind}.txt").write_text("\n".join(f"{kind}/{name}.png" for name in names))
+    options: dict[str, Any] = {"baselines": ["average"], "metrics": METRICS}
+    table = evaluate(f"@{labeled}/visible.txt", f"@{labeled}/infrared.txt", **options)
+    both = labeled / "both"
+    both.mkdir()
+    for name, other in zip("abc", "bcd", strict=True):
+        shutil.copy(labeled / "visible" / f"{name}.png", both / f"{name}_vis.png")
+        shutil.copy(labeled / "infrared" / f"{other}.png", both / f"{name}_ir.png")
+    expected = evaluate(both, **options)
+    assert table.images == ("a", "b", "c") and np.array_equal(table.values, expected.values)
 
 
 def test_csv_file_leaves_out_what_was_not_fused(labeled: Path) -> None:
@@ -117,19 +176,23 @@ def test_csv_file_leaves_out_what_was_not_fused(labeled: Path) -> None:
 
 def test_wrong_csv_files(labeled: Path) -> None:
     table_file, options = rename(labeled), {"baselines": ["average"], "metrics": ["EN"]}
-    with pytest.raises(ValueError, match=r"pairs\.csv lists both files of each pair: give it alone|lists both images"):
+    with pytest.raises(ValueError, match=r"pairs\.csv lists both images of each pair: give it alone"):
         evaluate(table_file, labeled / "cameras", **options)
     [_, (_, first, second, _), (_, third, fourth, _), *_] = csv.reader(table_file.open())
     columns = ("name", "visible", "infrared", "labels")
     write_table(table_file, [("a/1", first, second, ""), ("A/1", third, fourth, "")], columns)
     with pytest.raises(
-        ValueError, match=r"pairs\.csv has two pairs with the name A/1, .*: give each a name of its own"
+        ValueError,
+        match=r"two pairs of .*pairs\.csv have the name A/1 \(ignoring case\), .*: give each a name of its own",
     ):
         evaluate(table_file, **options)
     write_table(table_file, [("a/1", first, second, ""), ("a/2", third, fourth, "")], columns)
     with pytest.raises(ValueError, match=r"pairs\.csv names no label maps: put them in a column labels"):
         evaluate(table_file, labels=table_file, segment_with="gffusion-tiny", **options)
     assert len(evaluate(table_file, **options).images) == 2
+    shutil.copytree(labeled / "sharp", labeled / "copy")
+    with pytest.raises(NotADirectoryError, match=r"\.csv is a file; give a folder of label maps, or the CSV file of"):
+        evaluate(labeled / "sharp", labeled / "copy", labels=table_file, segment_with="gffusion-tiny", **options)
 
 
 def test_notes_on_the_match_are_told(pairs: Path) -> None:

@@ -1,0 +1,179 @@
+"""Match the images of an evaluation, and the fused images and label maps of its pairs. Does not import torch."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from gffusion.data import ImagePair, PairMatch, ReadOptions, match_pairs
+from gffusion.data.file_names import is_listed, normalize_name
+from gffusion.data.folder_files import EmptyFolderError
+from gffusion.data.io import IMAGE_SUFFIXES
+from gffusion.data.nested import match_nested
+from gffusion.data.pair_lists import is_list, list_files, list_pairs
+from gffusion.data.pairs import NoMatchError, match_results
+from gffusion.utils.notes import name_first
+
+StrPath = str | os.PathLike[str]
+
+
+def match_images(
+    visible: StrPath,
+    infrared: StrPath | None,
+    labels: StrPath | None,
+    results: Iterable[StrPath | None],
+    options: ReadOptions,
+) -> PairMatch:
+    """Return the pairs of a CSV file, or of folders, patterns or lists, with their label maps.
+
+    If one of both is a list or a pattern and the other a folder, other images in the folder are not without a partner.
+
+    Args:
+        visible: Folder, pattern or list of visible images; a folder with both kinds or a CSV file if `infrared` is `None`.
+        infrared: Folder, pattern or list of infrared images.
+        labels: Folder of label maps, or the CSV file.
+        results: Folders of results, which are not searched for images.
+        options: How files are read.
+
+    Raises:
+        OSError, TypeError, ValueError: As [`find_inputs`][gffusion.evaluation.inputs.find_inputs].
+    """
+    visible_path = _check_images("visible", visible)
+    infrared_path = visible_path if infrared is None else _check_images("infrared", infrared)
+    if infrared is None and not visible_path.is_dir():
+        match = _list_table(visible_path, labels)
+    elif str(visible_path).startswith("@") and str(infrared_path).startswith("@"):
+        match = _check_names(list_pairs(visible_path, infrared_path), visible_path)
+    else:
+        match = _match_by_name(visible_path, infrared_path, [labels, *results], options.raw_suffixes)
+    return match if labels is None or any(pair.labels for pair in match.pairs) else _add_labels(match, labels)
+
+
+def _check_images(argument: str, given: StrPath) -> Path:
+    advice = f'a folder, a pattern in quotes such as "{argument}/*.png", or "@list.txt" with one file per line'
+    if not isinstance(given, str | os.PathLike):
+        raise TypeError(f"`{argument}` must be {advice}, got {given!r:.80}.")
+    path = Path(given)
+    if path.is_file() and not is_list(path):
+        raise NotADirectoryError(f"{path} is a file, but `{argument}` must be {advice}")
+    return path
+
+
+def _match_by_name(
+    visible: Path, infrared: Path, others: Iterable[StrPath | None], raw_suffixes: tuple[str, ...]
+) -> PairMatch:
+    visible_files, infrared_files = list_files(visible), list_files(infrared, raw_suffixes)
+    if isinstance(visible_files, Path) and isinstance(infrared_files, Path):
+        ignored = [Path(folder) for folder in others if folder is not None]
+        return match_nested(visible_files, infrared_files, raw_suffixes, ignored)
+    match = match_pairs(visible_files, infrared_files, infrared_suffixes=raw_suffixes)
+    if isinstance(infrared_files, Path):
+        return replace(match, infrared_only=())
+    return replace(match, visible_only=()) if isinstance(visible_files, Path) else match
+
+
+def _list_table(table: Path, labels: StrPath | None) -> PairMatch:
+    """Return the pairs of a CSV file, with the label maps of its column `labels` if `labels` is the same file."""
+    has_labels = labels is not None and Path(labels).resolve() == table.resolve()
+    match = _check_names(list_pairs(table, None, with_annotations=has_labels), table)
+    if has_labels and not any(pair.labels for pair in match.pairs):
+        raise ValueError(
+            f"{table} names no label maps: put them in a column labels, or give their folder as `labels` (--labels)"
+        )
+    return match
+
+
+def _check_names(match: PairMatch, source: Path) -> PairMatch:
+    """Raise ValueError if two pairs of a list have one name."""
+    named: dict[str, ImagePair] = {}
+    for pair in match.pairs:
+        if (twin := named.setdefault(normalize_name(pair.name), pair)) is not pair:
+            raise ValueError(
+                f"two pairs of {source} have the name {pair.name} (ignoring case), {twin.visible} and {pair.visible}: give each a name "
+                "of its own in the column name of a CSV file"
+            )
+    return match
+
+
+def _add_labels(match: PairMatch, labels: StrPath) -> PairMatch:
+    maps = find_results(match.pairs, labels, are_labels=True)
+    folders = dict.fromkeys(PurePosixPath(pair.name).parent for pair in match.pairs)
+    labeled = {PurePosixPath(name).parent for name in maps}
+    notes = tuple(f"{labels} has no label maps in a sub-folder {folder}" for folder in folders if folder not in labeled)
+    pairs = tuple(replace(pair, labels=maps.get(pair.name)) for pair in match.pairs)
+    return replace(match, pairs=pairs, notes=match.notes + notes)
+
+
+def find_results(pairs: Sequence[ImagePair], folder: StrPath, are_labels: bool = False) -> dict[str, Path]:
+    """Return the fused image or label map of each pair that has one, by its name; folders in names are below `folder`.
+
+    Raises:
+        OSError: If `folder` does not exist or is a file.
+        ValueError: As for [`match_results`][gffusion.data.pairs.match_results], unless other sub-folders have results.
+    """
+    if Path(folder).is_file():
+        is_table = ", or the CSV file of the pairs" if are_labels else ""
+        kind = "label maps" if are_labels else "fused images"
+        raise NotADirectoryError(f"{folder} is a file; give a folder of {kind}{is_table}")
+    files: dict[PurePosixPath, list[Path]] = {}
+    for pair in pairs:
+        name = PurePosixPath(pair.name)
+        files.setdefault(name.parent, []).append(pair.visible.with_name(name.name + pair.visible.suffix))
+    found: dict[str, Path] = {}
+    missing: list[Exception] = []
+    for parent, named in files.items():
+        try:
+            results = match_results(named, _find_folder(Path(folder), parent), are_labels)
+        except (FileNotFoundError, NoMatchError, EmptyFolderError) as error:
+            missing.append(error)
+        else:
+            found |= {str(parent / stem): file for stem, file in results.items()}
+    if found:
+        return found
+    if "/" not in pairs[0].name or not Path(folder).exists():
+        raise missing[0]
+    raise ValueError(
+        f"{missing[0]}; the names of the pairs have folders, such as {pairs[0].name}, and their files are expected in sub-folders of "
+        f"{folder} with these names"
+    )
+
+
+def _find_folder(root: Path, path: PurePosixPath) -> Path:
+    """Return a folder below the root whose names are equal, or else equal without case and in one Unicode form."""
+    for name in path.parts:
+        others = root.iterdir() if root.is_dir() and not (root / name).is_dir() else ()
+        twins = [other for other in others if other.is_dir() and normalize_name(other.name) == normalize_name(name)]
+        root = twins[0] if len(twins) == 1 else root / name
+    return root
+
+
+def name_alone(match: PairMatch, visible: StrPath, infrared: StrPath | None) -> dict[str, str]:
+    """Return why images without a partner are left out, by their name, which has a folder if the names of pairs have one."""
+    has_folders = any("/" in pair.name for pair in match.pairs)
+    reasons: dict[str, str] = {}
+    for files, root, other in ((match.visible_only, visible, "infrared"), (match.infrared_only, infrared, "visible")):
+        for file in files:
+            name = file.relative_to(root or "") if has_folders else Path(file.name)
+            reasons[name.with_suffix("").as_posix()] = f"no {other} image of this name"
+    return reasons
+
+
+def describe_unused(files: Mapping[str, Path], folder: PurePosixPath) -> str:
+    """Return which images in a folder of results belong to no pair, for messages; an empty text if there are none.
+
+    Args:
+        files: Results by the name of their pair.
+        folder: Folder in names of pairs, `.` for names without one.
+
+    Examples:
+        >>> describe_unused({"1": Path(__file__)}, PurePosixPath("."))
+        ''
+    """
+    if not files:
+        return ""
+    name, file = next(iter(files.items()))
+    listed = _find_folder(file.parents[name.count("/")], folder)
+    used = set(files.values())
+    others = sorted(listed.iterdir()) if listed.is_dir() else []
+    names = [other.name for other in others if other not in used and is_listed(other, IMAGE_SUFFIXES)]
+    return f"; {len(names)} unused image{'s' * (len(names) > 1)} in {listed}: {name_first(names)}" if names else ""
