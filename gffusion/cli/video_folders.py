@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gffusion.utils.atomic import prevents_writing
+from gffusion.utils.device_errors import describe_device_error, is_broken
 
 from .distributed import Outcome
 from .fuse_plans import check_outputs, report_match
@@ -76,7 +77,7 @@ def _fuse_all(videos: "Sequence[tuple[str, VideoJob]]", settings: FuseSettings, 
 def _run(
     todo: "Sequence[tuple[str, VideoJob]]", outcome: Outcome, settings: FuseSettings, timing: Mapping[str, Any]
 ) -> Outcome:
-    """Return the outcome with that of the videos to do, until all are done, the disk is full, or the user interrupts."""
+    """Return the outcome with that of the videos to do, until no other one can be done, or the user interrupts."""
     model, processor = settings.load()
     failures, done = list(outcome.failures), 0
     notes: list[tuple[str, str]] = []
@@ -88,10 +89,8 @@ def _run(
         except KeyboardInterrupt:
             return stopped._replace(is_interrupted=True)
         except (OSError, ValueError, MemoryError, RuntimeError) as error:
-            if (reason := _explain(error)) is None:
-                raise
-            failures.append((name, reason))
-            if any(map(prevents_writing, (error, error.__cause__))):
+            failures.append((name, _explain(error)))
+            if any(map(prevents_writing, (error, error.__cause__))) or is_broken(error):
                 return stopped._replace(not_tried=len(todo) - number - 1)
             continue
         for text in report.measured:
@@ -104,10 +103,10 @@ def _run(
     return outcome._replace(done=done, failures=failures, notes=notes)
 
 
-def _explain(error: Exception) -> str | None:
-    """Return why a video failed, or `None` for an error that no user can cause."""
+def _explain(error: OSError | ValueError | MemoryError | RuntimeError) -> str:
+    """Return why a video failed; a RuntimeError is about memory, or an operation that a device lacks or cannot do any more."""
     if isinstance(error, OSError | ValueError):
         return one_line(error)
     from gffusion.utils.memory import describe_memory_error  # saves start-up time
 
-    return describe_memory_error(error)
+    return describe_memory_error(error) or describe_device_error(error)

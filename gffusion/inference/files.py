@@ -1,7 +1,6 @@
 """Fuse image files: read ahead, batch by size, write in the background, and continue after failed pairs."""
 
 import math
-import re
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +20,7 @@ from gffusion.data.infrared_range import note_flat_range
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.utils.device_errors import describe_device_error, is_broken
 from gffusion.utils.memory import memory_errors
 from gffusion.utils.notes import about
 from gffusion.utils.prefetch import map_in_order
@@ -33,8 +33,6 @@ from .predict import Prediction, predict
 
 _ALONE_PIXELS = 2**21  # of a batch, from which on no other one is fused at the same time on CPUs, because of the memory
 _large_batch = threading.Lock()
-# After such an error, all operations of a device fail, but not after one of a library such as cuBLAS.
-_DEVICE_ERROR = re.compile(r"(?:CUDA|HIP) error: (?!\w+_STATUS_)")
 
 
 def fuse_files(
@@ -173,19 +171,12 @@ def _fuse(
             )
             predictions = predict(model, image_processor, pairs, segment, options)
     except (ValueError, MemoryError, RuntimeError) as error:  # RuntimeError: operations that a device does not support
-        is_last = _DEVICE_ERROR.match(str(error)) is not None
+        is_last = is_broken(error)
         if len(batch) == 1 or is_last:
-            return [(first, FusionResult(first.job, _describe(error, is_last), is_last=is_last))]
+            text = describe_device_error(error) if isinstance(error, RuntimeError) else str(error)
+            return [(first, FusionResult(first.job, text, is_last=is_last))]
         return [result for item in batch for result in _fuse([item], model, image_processor)]  # find the one that fails
     return [(item, prediction) for (item, _), prediction in zip(noted, predictions, strict=True)]
-
-
-def _describe(error: Exception, is_last: bool) -> str:
-    """Return an error in one line, without the lines that torch adds about its code, and what to do after the last one."""
-    if not isinstance(error, RuntimeError):
-        return str(error)
-    text = str(error).strip().partition("\n")[0] or type(error).__name__
-    return f"{text}: the GPU cannot be used any more, run the command again to continue" if is_last else text
 
 
 def _note_range(item: ReadJob, default: InfraredOptions) -> tuple[ReadJob, InfraredOptions]:

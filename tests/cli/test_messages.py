@@ -180,6 +180,15 @@ def test_lack_of_memory_is_an_error_of_users(error: Exception, capsys: pytest.Ca
     assert capsys.readouterr().err.startswith("" if is_fault else "gffusion: error: not enough memory")
 
 
+def test_broken_gpu_is_an_error_of_users(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RuntimeError), user_errors():  # an exit of typer
+        raise RuntimeError("CUDA error: unspecified launch failure\nCompile with more")
+    assert capsys.readouterr().err == (
+        "gffusion: error: CUDA error: unspecified launch failure: the GPU cannot be used any more, run the command again to "
+        "continue\n"
+    )
+
+
 @pytest.mark.processes
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize(

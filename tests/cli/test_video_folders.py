@@ -113,6 +113,46 @@ def test_interruptions(
 
 
 @pytest.mark.parametrize(
+    ("text", "done", "expected"),
+    [
+        (
+            "input tensor must fit into 32-bit index math",
+            ["b_vis.mp4", "c.mp4"],
+            "  a_vis: input tensor must fit into 32-bit index math\n",
+        ),
+        ("CUDA error: out of memory", ["b_vis.mp4", "c.mp4"], "  a_vis: not enough memory: CUDA error: out of memory"),
+        (
+            "CUDA error: an illegal memory access was encountered",
+            [],
+            "the GPU cannot be used any more, run the command again",
+        ),
+    ],
+)
+def test_errors_of_devices(
+    gffusion: Callable, folders: Path, monkeypatch: pytest.MonkeyPatch, text: str, done: list[str], expected: str
+) -> None:
+    """Only the video fails that needs what the device lacks; a broken GPU ends the run, and the same command continues."""
+    shutil.copy("v/b_vis.mp4", "v/c.mp4")
+    shutil.copy("i/b_IR.m4v", "i/c.m4v")
+
+    def fail(self: Recorder, *arguments: Any) -> None:
+        if not failed or "illegal" in text:
+            failed.append(text)
+            raise RuntimeError(f"{text}\nException raised from here")
+        write(self, *arguments)
+
+    write, failed = Recorder.write, list[str]()
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "write", fail)
+        outcome = gffusion(*FUSE)
+    assert outcome.exit_code and expected in outcome.err and "Traceback" not in outcome.err
+    assert len(failed) == 1
+    assert sorted(path.name for path in Path("out").glob("[!.]*")) == done
+    report = json.loads(gffusion(*FUSE, "--json").out)
+    assert (report["fused"], report["skipped"]) == (3 - len(done), len(done))
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ("v i -o x.mp4", "several videos are written: give a folder"),
