@@ -5,15 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .arguments import FusionTrainingArguments
+    from .epoch_callback import SetEpochCallback
     from .segmentation_head import HeadMatch, load_head
     from .trainer import FusionTrainer
 
-__all__ = ["FusionTrainer", "FusionTrainingArguments", "HeadMatch", "load_head"]
+__all__ = ["FusionTrainer", "FusionTrainingArguments", "HeadMatch", "SetEpochCallback", "load_head"]
 
 _MODULES = {
     "FusionTrainer": "trainer",
     "FusionTrainingArguments": "arguments",
     "HeadMatch": "segmentation_head",
+    "SetEpochCallback": "epoch_callback",
     "load_head": "segmentation_head",
 }
 

@@ -1,0 +1,34 @@
+"""A callback for the Trainer of transformers, which does not tell every dataset its epoch."""
+
+from typing import Any
+
+from torch.utils.data import DataLoader
+from transformers import TrainerCallback, TrainerState
+
+
+class SetEpochCallback(TrainerCallback):
+    """Call `set_epoch` of the training dataset before each epoch, for other random crops in each one.
+
+    With several processes, or in a training that is resumed inside an epoch, the `Trainer` of transformers sets the epoch of the
+    sampler only, so that the random transforms of a [`FusionDataset`] would do the same in every epoch.
+
+    Raises:
+        ValueError: When the training begins, if its dataset has no `set_epoch`.
+
+    Examples:
+        >>> from torch import nn
+        >>> from transformers import Trainer
+        >>> trainer = Trainer(nn.Linear(1, 1), callbacks=[SetEpochCallback()])
+    """
+
+    def on_epoch_begin(
+        self, args: Any, state: TrainerState, control: Any, train_dataloader: DataLoader[Any] | None = None, **_: Any
+    ) -> None:
+        """Set the epoch, which `state` has as a fraction if it is resumed inside."""
+        dataset: Any = train_dataloader.dataset if train_dataloader is not None else None
+        if not hasattr(dataset, "set_epoch"):
+            raise ValueError(
+                f"The training dataset, a {type(dataset).__name__}, has no `set_epoch`: leave SetEpochCallback out. Instead of a Subset of a "
+                "FusionDataset, pass `dataset.select(indices)`."
+            )
+        dataset.set_epoch(int(state.epoch or 0))
