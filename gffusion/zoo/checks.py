@@ -8,6 +8,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
+from gffusion.models.gffusion.saving_checks import describe_misfit
 from gffusion.models.gffusion.weight_checks import find_adapters
 
 
@@ -38,8 +39,8 @@ def check_processor_object(image_processor: Any) -> None:
 def check_can_be_saved(model: Any) -> None:
     """Raise ValueError unless `save_pretrained` of this model writes all that `from_pretrained` loads.
 
-    Models of `torch.compile` do. Other wrappers, such as those of PEFT, write files of their own, and adapters in layers give
-    weights other names.
+    Models of `torch.compile` do. Other wrappers, such as those of PEFT, write files of their own, adapters in layers give
+    weights other names, and replaced layers may not be those of the configuration.
     """
     check_model_object(model)
     inner = getattr(model, "_orig_mod", model)  # of a compiled model
@@ -51,6 +52,8 @@ def check_can_be_saved(model: Any) -> None:
             f"`model` must be a GFFusionModel itself, because all of it is saved, got {_describe(model)}, {found}: merge adapters first, "
             "such as by `merge_and_unload()` of a PeftModel, which returns a GFFusionModel. To train adapters, use a loop of your own."
         )
+    if misfit := describe_misfit(inner):
+        raise ValueError(f"Saved weights of `model` could not be loaded: {misfit}")
 
 
 def is_exported(model: Any) -> bool:

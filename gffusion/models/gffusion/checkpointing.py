@@ -41,13 +41,12 @@ from .new_parts import (
     warn_about_parts,
     warn_about_trained_fields,
 )
+from .saving_checks import refuse_quantized_and_offloaded, warn_about_misfit
 from .weight_checks import (
     build_on_meta,
     check_finite,
     check_loaded,
     describe_tensors,
-    find_adapters,
-    find_quantized,
     read_headers,
 )
 from .weight_files import (
@@ -289,12 +288,9 @@ class FrozenBackboneModel(PartlyFrozenModel):
         if self._hf_peft_config_loaded:
             self._save_adapter(save_directory, include_backbones, **kwargs)
             return
-        self._refuse_quantized_and_offloaded()
-        if layers := find_adapters(self):
-            logger.warning(
-                f"Saving a model with adapters ({layers[0]!r}, ...), so that `from_pretrained` cannot load it: merge them first (`merge_and_unload()` "
-                "of a PeftModel)."
-            )
+        refuse_quantized_and_offloaded(self)
+        if kwargs.get("is_main_process", True):
+            warn_about_misfit(self, kwargs.get("state_dict"))
         unsourced = self.find_unsourced()
         if include_backbones is None:
             include_backbones = bool(unsourced)
@@ -351,18 +347,6 @@ class FrozenBackboneModel(PartlyFrozenModel):
             )
         super().save_pretrained(folder, **kwargs)
         _copy_mode(ADAPTER_CONFIG_NAME, folder)
-
-    def _refuse_quantized_and_offloaded(self) -> None:
-        """Raise ValueError if a saved model could not be loaded: files may not choose how weights are quantized."""
-        if getattr(self, "hf_quantizer", None) is not None or find_quantized(self):
-            raise ValueError(
-                "A quantized model cannot be saved: save it before it is quantized, and pass `quantization_config` to "
-                "`from_pretrained` to quantize it whenever it is loaded."
-            )
-        if any(weight.is_meta for weight in self.parameters()) and not hasattr(self, "hf_device_map"):
-            raise ValueError(
-                "The weights are offloaded, so that they cannot be saved: save the model before `cpu_offload` or `disk_offload`."
-            )
 
     def _refuse_local_sources(self) -> None:
         """Raise ValueError if a published configuration would name a folder, with which it cannot be loaded from the Hub."""
