@@ -130,6 +130,7 @@ class TestGradients:
         assert found.keys() == waited
         assert any(name.startswith("ssnet") for name in waited) == labeled
 
+    @pytest.mark.filterwarnings("error::FutureWarning")  # of deprecated functions
     def test_checkpointing_changes_no_weight(self, tiny_model: Callable, inputs: Batch, tmp_path: Path) -> None:
         states = []
         for checkpointing in (False, True):
