@@ -99,6 +99,7 @@ class TestGradients:
                 return outputs
 
         model = tiny_model(paradigm="cascading")
+        inputs = inputs if labeled else {name: value for name, value in inputs.items() if name != "labels"}
         plain, step = copy.deepcopy(model), make_step(model, tmp_path, labeled, max_grad_norm=0)
         found = gradients(model, step, [inputs])
         model.__class__ = Darker
@@ -125,6 +126,7 @@ class TestGradients:
     ) -> None:
         """Several processes would wait in vain for a gradient that never comes."""
         model = tiny_model(paradigm=paradigm)
+        inputs = inputs if labeled else {name: value for name, value in inputs.items() if name != "labels"}
         found = gradients(model, make_step(model, tmp_path, labeled), [inputs])
         waited = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         assert found.keys() == waited
@@ -337,3 +339,21 @@ def test_compiled_parts(make_trainer: Callable[..., FusionTrainer], tiny_model: 
             [GFFusionModel.from_pretrained(trainer.output_dir / part).state_dict() for part in ("best", "last")]
         )
     torch.testing.assert_close(states[2], states[1], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("first_is_labeled", [True, False])
+def test_labels_of_some_items(
+    make_trainer: Callable[..., FusionTrainer], inputs: Batch, first_is_labeled: bool
+) -> None:
+    """In batches of one item, whose labels would be dropped otherwise."""
+    labeled = {name: value[0] for name, value in inputs.items()}
+    items = [labeled, {name: value for name, value in labeled.items() if name != "labels"}]
+    trainer = make_trainer(training=items if first_is_labeled else items[::-1], per_device_train_batch_size=1)
+    with pytest.raises(ValueError, match="Only some pairs of the training data have 'labels'"):
+        trainer.train()
+
+
+def test_unused_labels_of_some_items(make_trainer: Callable[..., FusionTrainer], inputs: Batch) -> None:
+    labeled = {name: value[0] for name, value in inputs.items()}
+    items = [{name: value for name, value in labeled.items() if name != "labels"}, labeled]
+    make_trainer(training=items, per_device_train_batch_size=1, model={"use_segmenter": False}).train()
