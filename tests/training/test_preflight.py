@@ -433,3 +433,14 @@ class TestOptions:
             make(Compose([RandomFlip(0.5), RandomCrop(32)]), model={"paradigm": "hybrid"}, token_cache=cache)
         with pytest.raises(ValueError, match='the paradigm "cascading" uses none'):
             make(RandomFlip(0.5), token_cache=cache)
+
+
+@pytest.mark.parametrize(
+    ("values", "warns"), [((0, 255), True), ((255, 255), True), ((0, 0), False), ((0, 1), False), ((1, 255), False)]
+)
+def test_first_item_of_another_dataset_that_labels_no_object(
+    make_trainer: Callable[..., FusionTrainer], caplog: pytest.LogCaptureFixture, values: tuple[int, int], warns: bool
+) -> None:
+    item = {"visible_values": torch.zeros(3, 32, 32), "infrared_values": torch.zeros(1, 32, 32)}
+    make_trainer(training=[item | {"labels": torch.tensor(values).repeat(32, 16)}] * 2)
+    assert ("but 255 means ignored, so they label no object: replace 255" in caplog.text) == warns
