@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -86,6 +87,14 @@ def test_collate_keeps_what_the_model_reads() -> None:
     assert batch["visible_values"][:, 0, 0, 0].tolist() == [0, 1]
     tokens = collate([item | {"token_key": "k", "semantic_tokens": None} for item in items])
     assert (tokens["token_key"], tokens["semantic_tokens"]) == (["k", "k"], [None, None])
+
+
+def test_collate_takes_arrays() -> None:
+    """Also of 16 bits, and mirrored ones."""
+    image, labels = np.arange(12, dtype=np.float32).reshape(3, 2, 2), np.arange(4, dtype=np.uint16).reshape(2, 2)
+    batch = collate([{"visible_values": image[..., ::-1], "labels": labels}] * 2)
+    assert torch.equal(batch["visible_values"][1], torch.from_numpy(image).flip(-1))
+    assert batch["labels"].long().tolist() == [labels.tolist()] * 2
 
 
 def test_labels_without_a_segmenter(tiny_config: Callable[..., GFFusionConfig]) -> None:
