@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -52,6 +52,11 @@ class DatasetRows(PairSource):
         self._columns, self._infrared_luma = columns, check_flag("infrared_luma", infrared_luma)
         self._visible_range = check_visible_range(visible_range, "visible_range")
         self._logged: set[str] = set()  # kinds of notes
+        # Images stay undecoded: `datasets` would drop 16-bit values, and sizes need headers only.
+        for column in columns.values():
+            if getattr(features.get(column), "dtype", None) == "PIL.Image.Image":
+                dataset = dataset.cast_column(column, dataclasses.replace(features[column], decode=False))
+        _check_transform(dataset, columns.values())
         self.names = tuple(map(str, dataset[columns["names"]][:] if "names" in columns else range(len(dataset))))
         self.has_labels, self.has_boxes = "labels" in columns, "boxes" in columns
         if class_names is not None:
@@ -64,10 +69,6 @@ class DatasetRows(PairSource):
         self._dtypes = {
             name: features[column].dtype for name, column in columns.items() if hasattr(features.get(column), "shape")
         }
-        # Images stay undecoded: `datasets` would drop 16-bit values, and sizes need headers only.
-        for column in columns.values():
-            if getattr(features.get(column), "dtype", None) == "PIL.Image.Image":
-                dataset = dataset.cast_column(column, dataclasses.replace(features[column], decode=False))
         self._dataset = dataset
         checked = range(min(len(self.names), MAX_PAIRS) if len(self.names) > 1 and not infrared_luma else 0)
         if are_swapped(map(self._find_evidence, checked)):
@@ -215,6 +216,22 @@ def _check_columns(dataset: Any, wanted: Sequence[str]) -> None:
         if not len(dataset):
             raise ValueError("the dataset has no rows")
         raise ValueError(f"the dataset has no column {', '.join(missing)}; its columns are {', '.join(columns)}")
+
+
+def _check_transform(dataset: Any, wanted: Collection[str]) -> None:
+    """Raise ValueError if a transform of `datasets` does not give the columns of the first row."""
+    if (getattr(dataset, "format", None) or {}).get("type") != "custom" or not len(dataset):
+        return
+    error = None
+    try:
+        missing = sorted(set(wanted) - dataset[0].keys())
+    except Exception as raised:  # anything, by a function of the user, which gets images undecoded here
+        missing, error = sorted(wanted), raised
+    if missing:
+        raise ValueError(
+            f"the transform of the dataset (`with_transform`, `set_transform`) does not give the column {', '.join(missing)}: pass "
+            "`dataset.with_format(None)`, and transform the pairs by the argument `transform` of from_dataset"
+        ) from error
 
 
 @contextmanager

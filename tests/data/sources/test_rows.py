@@ -271,3 +271,26 @@ class TestDatasets:
         )
         table = datasets.Dataset.from_list([{"visible": VISIBLE, "infrared": THERMAL}], features=features)
         expect_pair(FusionDataset.from_dataset(table.with_format(kind))[0])
+
+
+@pytest.mark.parametrize(
+    ("transform", "missing"),
+    [
+        (lambda rows: {"visible": rows["rgb"]}, "rgb, thermal"),
+        (lambda rows: {"rgb": [np.asarray(image.convert("L")) for image in rows["rgb"]]}, "rgb, thermal"),
+        (lambda rows: rows, ""),
+    ],
+)
+def test_transforms_of_datasets(transform: Any, missing: str) -> None:
+    """Images are read undecoded, which the second one does not expect."""
+    datasets = pytest.importorskip("datasets")
+    row = {"rgb": Image.new("RGB", (8, 6)), "thermal": Image.new("L", (8, 6))}
+    rows = datasets.Dataset.from_list([row, row]).with_transform(transform)
+    if missing:
+        with pytest.raises(
+            ValueError, match=rf"transform .* does not give the column {missing}: .*with_format\(None\)"
+        ):
+            FusionDataset.from_dataset(rows, visible="rgb", infrared="thermal")
+        rows = rows.with_format(None)
+    item = FusionDataset.from_dataset(rows, visible="rgb", infrared="thermal")[0]
+    assert item["visible_values"].shape == (3, 6, 8)
