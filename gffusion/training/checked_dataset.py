@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from gffusion.models.gffusion.input_checks import OVERSHOOT
+from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
+from gffusion.models.gffusion.input_checks import OVERSHOOT, check_label_values
+from gffusion.utils.notes import name_in_errors
 
 from .sampling import MODEL_INPUTS
 
@@ -16,21 +18,22 @@ from .sampling import MODEL_INPUTS
 class CheckedDataset(Dataset[dict[str, Any]]):
     """Dataset of the items of another one, as [`read_item`] returns them."""
 
-    def __init__(self, dataset: Dataset[dict[str, Any]]) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: Dataset[dict[str, Any]], config: GFFusionConfig | None = None) -> None:
+        self.dataset, self.config = dataset, config
 
     def __len__(self) -> int:
         return len(self.dataset)  # type: ignore[arg-type]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return read_item(self.dataset, index)
+        return read_item(self.dataset, index, self.config)
 
 
-def read_item(dataset: Any, index: int) -> dict[str, Any]:
+def read_item(dataset: Any, index: int, config: GFFusionConfig | None = None) -> dict[str, Any]:
     """Return an item of a dataset, its inputs of the model as tensors: images as float32, labels as int64.
 
     Raises:
-        ValueError: If it is no dict of images with finite values in [0, 1], or its labels are no integers.
+        ValueError: If it is no dict of images with finite values in [0, 1], its labels are no integers or, with the configuration
+            of a model that has a segmenter, not of the size of the images or no classes of this model.
 
     Examples:
         >>> item = {"visible_values": np.zeros((3, 32, 32)), "infrared_values": torch.zeros(1, 32, 32)}
@@ -40,6 +43,9 @@ def read_item(dataset: Any, index: int) -> dict[str, Any]:
     item = dataset[index]
     _check_shapes(item, index)
     inputs = {name: _to_tensor(item[name], f"{name!r} of item {index}") for name in MODEL_INPUTS if name in item}
+    if config is not None and config.use_segmenter and "labels" in inputs:
+        with name_in_errors(f"item {index}"):
+            _check_labels(inputs, config)
     return {**item, **inputs}
 
 
@@ -52,6 +58,13 @@ def _check_shapes(item: Any, index: int) -> None:
             f"Item {index} must be a dict of tensors or NumPy arrays, `visible_values` (3, H, W) and `infrared_values` "
             f"(1, H, W), got {got or f'a {type(item).__name__}'}."
         )
+
+
+def _check_labels(inputs: dict[str, Tensor], config: GFFusionConfig) -> None:
+    expected, found = (tuple(inputs[name].shape) for name in ("visible_values", "labels"))
+    if found != expected[1:]:
+        raise ValueError(f"'labels' must have the shape of the images, {expected[1:]}, got {found}")
+    check_label_values(config, inputs["labels"])
 
 
 def _to_tensor(value: Any, name: str) -> Tensor:

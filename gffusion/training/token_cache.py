@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.utils.atomic import replace_file
 from gffusion.zoo.digest import digest_weights
@@ -86,7 +87,9 @@ class CachedTokens(CheckedDataset):
         ValueError: If the transform has unlimited different results, so that cached tokens would never be reused.
     """
 
-    def __init__(self, dataset: Dataset[dict[str, Any]], cache: TokenCache) -> None:
+    def __init__(
+        self, dataset: Dataset[dict[str, Any]], cache: TokenCache, config: GFFusionConfig | None = None
+    ) -> None:
         transform = getattr(dataset, "transform", None)
         if transform is not None and getattr(transform, "variants", None) is None:
             raise ValueError(
@@ -94,7 +97,7 @@ class CachedTokens(CheckedDataset):
                 "(`variants` is None). Use whole images: `Resize` and `RandomFlip` without other random transforms, or "
                 "omit the cache."
             )
-        super().__init__(dataset)
+        super().__init__(dataset, config)
         self.cache = cache
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -102,3 +105,8 @@ class CachedTokens(CheckedDataset):
         item = super().__getitem__(index)
         key = self.cache.key(item)
         return item | {"token_key": key, "semantic_tokens": self.cache.read(key)}
+
+
+def check_items(dataset: Dataset[dict[str, Any]], config: GFFusionConfig, cache: TokenCache | None) -> CheckedDataset:
+    """Return a dataset of checked items, with tokens if there is a cache."""
+    return CachedTokens(dataset, cache, config) if cache else CheckedDataset(dataset, config)

@@ -25,7 +25,7 @@ from . import preflight
 from .argument_types import check_argument_types
 from .arguments import FusionTrainingArguments
 from .card import add_digests, write_card
-from .checked_dataset import CheckedDataset, read_item
+from .checked_dataset import read_item
 from .checkpoints import Checkpoints
 from .given_data import drop_random_transforms, unwrap_subset, warn_about_assumed_classes, warn_about_data
 from .interruption import Interruption, ignore_interrupts
@@ -37,7 +37,7 @@ from .same_run import DIGESTS, check_same_run, describe_run, warn_about_changed_
 from .sampling import StepSampler, collate
 from .schedules import head_learning_rate, learning_rate, segmentation_weight, warmup_factor
 from .step import TrainingStep
-from .token_cache import CachedTokens, TokenCache
+from .token_cache import TokenCache, check_items
 from .unknown_options import refuse_unknown
 from .validation import draw_pairs, evaluate, log_image, warn_if_worse
 
@@ -124,7 +124,7 @@ class FusionTrainer:
         self._step = TrainingStep(model, args, self.accelerator, self.labeled, self.token_cache)
         self._workers_generator = torch.Generator()  # seeds the workers, and leaves the global random state alone
         self._loader: DataLoader[dict[str, Any]] = DataLoader(
-            CachedTokens(train_dataset, self.token_cache) if self.token_cache else CheckedDataset(train_dataset),
+            check_items(train_dataset, model.config, self.token_cache),
             batch_sampler=self.sampler,
             num_workers=args.dataloader_num_workers,
             # Persistent workers have copies of the dataset; only FusionDataset passes the epoch on to them.
@@ -370,8 +370,8 @@ class FusionTrainer:
         dataset, wanted = self._validation_dataset, self.args.num_eval_images
         if dataset is None or not wanted or not self.accelerator.is_main_process:
             return
-        items = [read_item(dataset, index) for index in range(min(wanted, len(dataset)))]  # type: ignore[arg-type]
-        image = draw_pairs(self.model, items, self.accelerator.device)
+        read = partial(read_item, dataset, config=self.model.config)
+        image = draw_pairs(self.model, [*map(read, range(min(wanted, len(dataset))))], self.accelerator.device)  # type: ignore[arg-type]
         with self.checkpoints.explain_disk_errors(f"write the images of step {self.progress.step}"):
             (self.output_dir / IMAGES).mkdir(exist_ok=True)
             write_image(self.output_dir / IMAGES / f"step-{self.progress.step:08d}.png", image)

@@ -60,7 +60,7 @@ def evaluate(
     own_indices = range(accelerator.process_index, length, accelerator.num_processes)
     hidden = hides_progress or not accelerator.is_main_process
     for index in show_progress(own_indices, description="evaluation", unit="pair", hidden=hidden):
-        batch = _load(model, read_item(dataset, index), device)
+        batch = _load(model, read_item(dataset, index, config), device)
         visible, infrared, labels = batch["visible_values"], batch["infrared_values"], batch.get("labels")
         with accelerator.autocast():  # also after training, when the model is no longer wrapped
             outputs = model(**batch, return_dict=True, return_loss=True)

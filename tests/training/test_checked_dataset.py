@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from gffusion import FusionTrainer
+from gffusion import FusionTrainer, GFFusionConfig
 from gffusion.data.transforms import Sample
 from gffusion.training.checked_dataset import read_item
 
@@ -51,6 +51,13 @@ def test_views_and_other_types_are_converted() -> None:
     assert item["name"] == "a"
     labels = read_item([GOOD | {"labels": np.full((64, 64), 255, np.uint16)}], 0)["labels"]
     assert labels.dtype == torch.int64
+
+
+def test_labels_of_another_shape(tiny_config: Callable[..., GFFusionConfig]) -> None:
+    items = [GOOD | {"labels": np.zeros((1, 64, 64), np.uint8)}]
+    with pytest.raises(ValueError, match=r"^item 0: 'labels' must have the shape of .* \(64, 64\), got \(1, 64, 64\)"):
+        read_item(items, 0, tiny_config())
+    assert read_item(items, 0, tiny_config(use_segmenter=False))["labels"].ndim == 3  # unused
 
 
 def test_own_transforms_are_tried_with_labels(make_trainer: Callable[..., FusionTrainer]) -> None:

@@ -119,7 +119,7 @@ def test_wrong_labels_do_not_reach_a_gpu(
     items = [images | {"labels": torch.full((32, 32), label, dtype=torch.uint8)} for label in (1, 9)]
     trainer = make_trainer(training=items, evaluation=items, num_train_epochs=1)
     for run in (trainer.train, trainer.evaluate):
-        with pytest.raises(ValueError, match=r"`labels` must be 0 to 3, the classes of `id2label`, .* got 9"):
+        with pytest.raises(ValueError, match=r"^item 1: `labels` must be 0 to 3, the classes of `id2label`, .* got 9"):
             run()
 
 
