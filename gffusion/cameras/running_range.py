@@ -1,7 +1,9 @@
 """Ranges of infrared values that depend on several images: one range for all, or a running range of ordered frames."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,13 @@ from .range_histogram import RangeHistogram
 _MANY_TIMES = 8.0  # wider than the limits: objects of so much more contrast are rarer than damaged frames
 _FEWEST, _FAR = 3, 3.0  # images; widths or usual distances of ranges
 
-Frame = tuple[NDArray[Any], Mask | None]
+
+class Frame(NamedTuple):
+    """An infrared image (H, W) or (H, W, 3), its missing pixels, and its recording: each has a running range of its own."""
+
+    values: NDArray[Any]
+    missing: Mask | None = None
+    recording: Hashable = None
 
 
 class RunningRange:
@@ -74,11 +82,11 @@ def _distance(first: Limits, second: Limits) -> float:
     return abs(first[0] - second[0]) + abs(first[1] - second[1])
 
 
-def measure_ranges(frames: Iterable[Frame], options: InfraredOptions) -> list[Limits]:
+def measure_ranges(frames: Iterable[tuple[NDArray[Any], Mask | None]], options: InfraredOptions) -> list[Limits]:
     """Return the range for every frame: that of all frames together, or the running range. Holds one frame in memory.
 
     Args:
-        frames: Images (H, W) or (H, W, 3) and their missing pixels, in order.
+        frames: Images (H, W) or (H, W, 3) of one recording and their missing pixels, in order.
         options: Options with `infrared_range="folder"` or `smooth_range`.
 
     Raises:
@@ -90,16 +98,16 @@ def measure_ranges(frames: Iterable[Frame], options: InfraredOptions) -> list[Li
         >>> measure_ranges(frames, InfraredOptions("folder"))
         [(10.0, 20.0), (10.0, 20.0)]
     """
-    return measure_with_own_ranges(frames, options)[0]
+    return measure_with_own_ranges((Frame(*frame) for frame in frames), options)[0]
 
 
 def measure_with_own_ranges(frames: Iterable[Frame], options: InfraredOptions) -> tuple[list[Limits], list[Limits]]:
     """Return [`measure_ranges`] and, with `"folder"`, the range of every frame alone, for [`find_odd_ranges`]."""
     if options.smooth_range:
-        running = RunningRange(options.smooth_range)
-        return [running.update(array, missing) for array, missing in frames], []
+        running: defaultdict[Hashable, RunningRange] = defaultdict(partial(RunningRange, options.smooth_range))
+        return [running[frame.recording].update(frame.values, frame.missing) for frame in frames], []
     histogram, own = RangeHistogram(), []
-    for array, missing in frames:
+    for array, missing, _ in frames:
         histogram.add(array, missing)
         own.append(measure_limits(array, missing))
     return [histogram.limits] * len(own) if own else [], own

@@ -70,7 +70,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
         invert: See [`InfraredOptions`], as the following options.
         agc: Automatic gain control.
         plateau_limit: Limit of `agc="plateau"`.
-        smooth_range: Number of frames of a running range. All images are read once, in order.
+        smooth_range: Number of frames of a running range, of each root and folder in names. All images are read once, in order.
         class_names: Names of the classes of boxes, and of label maps after the background: box class k is label k + 1.
             Defaults to the names in the layout or in `classes.txt`.
         read_options: How the files are read: alignment, raw frames and false colors.
@@ -350,12 +350,14 @@ class FusionDataset(Dataset[dict[str, Any]]):
         return show_progress(range(len(self))[:limit], description=f"Reading {what}", unit="pair")
 
     def _measure_ranges(self) -> list[Limits]:
+        recordings = self._source.recordings
+
         def read_frames() -> Iterator[Frame]:
             for index in show_progress(range(len(self)), description=MEASURING, unit="pair"):
                 decoded = self._read(index)
-                frame = decoded["infrared"], decoded.get("missing")
+                frame = Frame(decoded["infrared"], decoded.get("missing"), recordings[index])
                 with name_in_errors(self._source.describe(index)):
-                    measured_counts(*frame)  # raises if it cannot be measured
+                    measured_counts(frame.values, frame.missing)  # raises if it cannot be measured
                 yield frame
 
         ranges, own = measure_with_own_ranges(read_frames(), self.infrared_options)

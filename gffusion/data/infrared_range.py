@@ -174,7 +174,8 @@ def measure_pairs(
 ) -> PairRanges:
     """Measure the ranges of pairs, if the options need it, with a progress bar. Holds one pair in memory.
 
-    Pairs that cannot be read are left out, and get no range.
+    Pairs that cannot be read are left out, and get no range. With `smooth_range`, the pairs whose names have the same folder,
+    such as `day/0` and `day/1`, are a recording with a range of its own.
 
     Args:
         pairs: The pairs, in the order of their frames.
@@ -195,8 +196,19 @@ def measure_pairs(
     return PairRanges(options, limits, read_options, [measured[index][0] for index in odd], note)
 
 
+def recording_of(name: str) -> str:
+    """Return the folder in the name of a pair, whose frames are one recording.
+
+    Examples:
+        >>> recording_of("night/street/0"), recording_of("0")
+        ('night/street', '')
+    """
+    return name.rpartition("/")[0]
+
+
 def _read_frames(pairs: Sequence[ImagePair], options: ReadOptions, measured: list[PairKey]) -> "Iterator[Frame]":
     """Yield the infrared images that can be measured, and collect the keys of their pairs."""
+    from gffusion.cameras.running_range import Frame
     from gffusion.models.gffusion.infrared_values import measured_counts  # imports torch
 
     for pair in show_progress(pairs, description=MEASURING, unit="pair"):
@@ -206,4 +218,4 @@ def _read_frames(pairs: Sequence[ImagePair], options: ReadOptions, measured: lis
         except (OSError, ValueError, MemoryError):  # reported when the pair is used
             continue
         measured.append(_key(pair))
-        yield images.infrared, images.missing
+        yield Frame(images.infrared, images.missing, recording_of(pair.name))

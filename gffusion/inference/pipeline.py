@@ -13,7 +13,7 @@ from transformers.utils import logging
 
 from gffusion.cameras import InfraredFrame
 from gffusion.cameras.narrow_ranges import note_narrow
-from gffusion.cameras.running_range import RunningRange, find_odd_ranges, measure_with_own_ranges
+from gffusion.cameras.running_range import Frame, RunningRange, find_odd_ranges, measure_with_own_ranges
 from gffusion.cameras.same_images import check_different_images
 from gffusion.data import PairImages, ReadOptions
 from gffusion.data.bounds import max_image_bytes
@@ -282,7 +282,7 @@ def _choose_ranges(
                 'infrared_range="folder" is measured over all pairs before the first is fused, but a generator can be read '
                 'only once: pass a list or a dataset, or infrared_range="percentile" or [low, high].'
             )
-        limits, own = measure_with_own_ranges(((pair.infrared, pair.missing) for pair in load()), options)
+        limits, own = measure_with_own_ranges((Frame(pair.infrared, pair.missing) for pair in load()), options)
         odd, warning = find_odd_ranges(own)
         if odd:
             pairs = name_first([f"pair {index + 1}" for index in odd])

@@ -227,6 +227,17 @@ class TestInfraredRange:
                 expected = np.interp(image, limits, [0, 1])
                 torch.testing.assert_close(dataset[index]["infrared_values"][0], torch.tensor(expected).float())
 
+    def test_joined_folders_are_recordings(self, tmp_path: Path) -> None:
+        roots = [tmp_path / name for name in ("day", "night")]
+        for root, scale in zip(roots, (1, 2), strict=True):
+            make_pairs(root, count=2)
+            for file in (root / "infrared").iterdir():
+                Image.fromarray(np.asarray(Image.open(file)) // scale).save(file)
+        options: Any = {"infrared_range": "percentile", "smooth_range": 10}
+        joined, night = FusionDataset(roots, **options), FusionDataset(roots[1], **options)
+        for index in range(2):
+            torch.testing.assert_close(joined[2 + index]["infrared_values"], night[index]["infrared_values"])
+
     def test_inverted_with_gain_control(self, tmp_path: Path) -> None:
         make_pairs(tmp_path)
         options = {"invert": True, "agc": "plateau", "plateau_limit": 2}

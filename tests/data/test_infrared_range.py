@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gffusion.data import FusionDataset, ImagePair, ReadOptions, write_image
+from gffusion.data import FusionDataset, ImagePair, ReadOptions, read_image, write_image
 from gffusion.data.infrared_range import measure_pairs, parse_infrared_range
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 
@@ -57,6 +57,18 @@ def test_a_frame_listed_twice_has_a_range_for_each_place(pairs: list[ImagePair])
     ranges = measure_pairs(frames, InfraredOptions("percentile", smooth_range=2), ReadOptions("auto"))
     highs = [ranges.options_of(pair).limits[1] for pair in frames]
     assert len(ranges.limits) == 3 and highs[0] < highs[2] < highs[1]
+
+
+def test_each_folder_in_names_has_a_running_range(pairs: list[ImagePair]) -> None:
+    """Also if a CSV file lists the frames of several recordings in turn."""
+    names = ["0", "day/0", "night/0", "day/1", "night/1", "1", "night/street/0"]
+    files = [pairs[index] for index in (0, 0, 1, 1, 0, 1, 1)]
+    frames = [replace(pair, name=name) for name, pair in zip(names, files, strict=True)]
+    ranges = measure_pairs(frames, InfraredOptions("percentile", smooth_range=2), ReadOptions("auto"))
+    highs = [ranges.options_of(pair).limits[1] for pair in frames]
+    first, second = (np.percentile(read_image(pair.infrared), 99.9) for pair in pairs[:2])
+    between = (first + second) / 2
+    np.testing.assert_allclose(highs, [first, first, second, between, between, between, second])
 
 
 @pytest.mark.parametrize("kind", ["low gain", "bar", "warm", "two units", "two gains"])

@@ -3,13 +3,14 @@
 import hashlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.data.boxes import Boxes
+from gffusion.data.infrared_range import recording_of
 from gffusion.data.pairs import ImagePair
 from gffusion.utils.notes import find_new_kinds
 
@@ -41,6 +42,11 @@ class PairSource(ABC):
     def settings(self) -> str:
         """What the content of decoded pairs depends on besides their files, to compare two runs."""
         return ""
+
+    @property
+    def recordings(self) -> Sequence[Hashable]:
+        """The recording of every pair: each has a running range of its own."""
+        return [recording_of(name) for name in self.names]
 
     @abstractmethod
     def describe(self, index: int) -> str:
@@ -81,6 +87,12 @@ class SelectedPairs(PairSource):
     def settings(self) -> str:
         """What the content of decoded pairs depends on besides their files."""
         return self._source.settings
+
+    @property
+    def recordings(self) -> Sequence[Hashable]:
+        """The recording of every pair."""
+        recordings = self._source.recordings
+        return [recordings[index] for index in self._indices]
 
     def describe(self, index: int) -> str:
         """Return where a pair comes from."""

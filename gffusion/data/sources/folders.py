@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class FolderPairs(PairSource):
         for part in found:
             check_not_swapped(part.pairs, options)
         self.names = tuple(pair.name for pair in self.pairs)
+        self._roots = [number for number, part in enumerate(found) for _ in part.pairs]
         self._logged: set[str] = set()
         self.has_labels = any(map(_is_labeled, found))
         for root, part in zip(roots, found, strict=True) if self.has_labels else ():
@@ -83,6 +84,11 @@ class FolderPairs(PairSource):
     def settings(self) -> str:
         """How the files are read, the rigs included."""
         return ", ".join(dict.fromkeys(map(repr, self._read_options)))
+
+    @property
+    def recordings(self) -> Sequence[Hashable]:
+        """The recording of every pair; those of two folders are never the same."""
+        return list(zip(self._roots, super().recordings, strict=True))
 
     def _find_rigs(self, roots: Sequence[Sequence[ImagePair]], options: ReadOptions) -> list[ReadOptions]:
         """Return how every pair is read; each folder has its own rig."""
