@@ -6,12 +6,18 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
+
+from gffusion.utils.notes import name_first
 
 from .file_names import is_listed, natural_key, normalize_name
+from .folder_files import list_folder
 from .io import IMAGE_SUFFIXES
 from .pairs import NoMatchError, PairMatch, match_pairs
 
 logger = logging.getLogger(__name__)
+
+_Root: TypeAlias = tuple[Path, tuple[str, ...], Mapping[str, Path]]  # with suffixes, and folders as from `_index`
 
 
 def match_nested(
@@ -43,8 +49,7 @@ def match_nested(
     if (
         not (visible.is_dir() and infrared.is_dir())
         or visible.samefile(infrared)
-        or _hold_image(visible.iterdir(), IMAGE_SUFFIXES)
-        or _hold_image(infrared.iterdir(), suffixes)
+        or (_hold_image(visible.iterdir(), IMAGE_SUFFIXES) and _hold_image(infrared.iterdir(), suffixes))
     ):
         return match_pairs(visible, infrared, infrared_suffixes=infrared_suffixes)
     ignored = [
@@ -53,8 +58,7 @@ def match_nested(
         if not (_is_shared(folder, visible, infrared) or _is_shared(folder, infrared, visible))
     ]
     firsts, seconds = _index(visible, IMAGE_SUFFIXES, ignored), _index(infrared, suffixes, ignored)
-    if not firsts or not seconds:
-        return match_pairs(visible, infrared, infrared_suffixes=infrared_suffixes)
+    _check_levels((visible, IMAGE_SUFFIXES, firsts), (infrared, suffixes, seconds), ignored)
     parts = [
         _match_part(visible, folder, seconds[name], infrared_suffixes)
         for name, folder in firsts.items()
@@ -91,6 +95,23 @@ def list_nested(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     return (
         [folder] if _hold_image(folder.iterdir(), suffixes) else list(_index(folder, suffixes, ()).values()) or [folder]
     )
+
+
+def _check_levels(first: _Root, second: _Root, ignored: Path | None) -> None:
+    """Raise ValueError if one of two folders holds no images, or images of its own, beside or instead of sub-folders."""
+    for root, suffixes, folders in (first, second):
+        if not folders:
+            fullest, _ = max(_walk(root, ignored), key=lambda found: len(found[1]))
+            list_folder(fullest, suffixes, "images")  # raises, with advice on the files that are there
+    for (root, suffixes, folders), (other, other_suffixes, _) in ((first, second), (second, first)):
+        if "." not in folders:
+            continue
+        if len(folders) == 1:
+            list_folder(other, other_suffixes, "images")  # raises, and names the sub-folders
+        raise ValueError(
+            f"{root} holds images beside its sub-folders ({name_first([file.name for file in _list_all([root], suffixes)])}), but "
+            f"{other} holds images only in sub-folders: move those beside the sub-folders away, or give one sub-folder of each"
+        )
 
 
 def _match_part(root: Path, visible: Path, infrared: Path, infrared_suffixes: tuple[str, ...]) -> PairMatch:

@@ -80,13 +80,30 @@ def test_what_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"same name, except for suffix.*0\.gif: the format \(GIF\) is not read"):
         match(tmp_path)
     touch(tmp_path, "ir/0.png")
-    with pytest.raises(ValueError, match=r"holds no images; .*; give one of its sub-folders a \(1 files\)"):
+    with pytest.raises(
+        ValueError, match=r"ir holds images beside its sub-folders \(0\.png\), but .*vis holds images only"
+    ):
         match(tmp_path)
     (tmp_path / "ir/0.png").unlink()
+    touch(tmp_path, "flat/0.png")
+    with pytest.raises(ValueError, match=r"vis holds no images; .*; give one of its sub-folders a \(1 files\)"):
+        match_nested(tmp_path / "vis", tmp_path / "flat")
     touch(tmp_path, "vis/A/0.png")
     if (tmp_path / "vis/a").samefile(tmp_path / "vis/A"):
         pytest.skip("the file system ignores case")
     with pytest.raises(ValueError, match="differ only in case"):
+        match(tmp_path)
+
+
+@pytest.mark.parametrize("empty", ["vis", "ir"])
+@pytest.mark.parametrize(
+    ("name", "advice"), [("0.bin", "raw frames need their size"), ("0.gif", r"\(GIF\) is not read")]
+)
+def test_the_folder_without_images_is_named(tmp_path: Path, empty: str, name: str, advice: str) -> None:
+    """With the advice on other files that a folder without sub-folders gets."""
+    touch(tmp_path, "vis/a/0.png", "ir/a/0.png", f"{empty}/a/{name}")
+    (tmp_path / empty / "a/0.png").unlink()
+    with pytest.raises(ValueError, match=rf"{empty}.a holds no images; .*{advice}"):
         match(tmp_path)
 
 
