@@ -93,6 +93,7 @@ def export(
         flags: dict[str, Any] = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
         read_options = reading.parse_reading(raw_frame, truncated, visible_range, align, **flags)
         folder = locate_model(model)
+        mapping.check_saved_options(folder, infrared_options)
         pairs = _read_pairs(visible, infrared, read_options)
         license = _find_license(model, folder)
         quiet_libraries()
@@ -106,8 +107,8 @@ def export(
             f"exporting {model}: this takes half a minute, and minutes with --segment or on a busy machine", err=True
         )
         options = {} if segment else {"use_segmenter": False}
-        loaded = create_model(model, dtype=torch.float32, **options)  # --dtype is that of the file
         image_processor = load_image_processor(model, **infrared_options)
+        loaded = create_model(model, dtype=torch.float32, **options)  # --dtype is that of the file
         parity = export_model(
             loaded,
             image_processor,

@@ -9,6 +9,7 @@ from gffusion.export.requirements import check_file, is_onnx
 
 from .choices import IMAGE_SUFFIXES
 from .device import choose_device, choose_dtype
+from .infrared_options import check_saved_options
 from .library_logging import quiet_libraries
 from .light_imports import import_transformers, paused_collection, skip_meta_values
 from .models import locate_model
@@ -48,7 +49,9 @@ class FuseSettings(NamedTuple):
         """Raise errors that name or configuration show before torch is imported."""
         if is_onnx(self.model):
             return
-        config = Path(locate_model(self.model), "config.json")
+        folder = locate_model(self.model)
+        check_saved_options(folder, self.infrared_options)
+        config = Path(folder, "config.json")
         if self.segment and config.is_file():
             settings: Any = {}
             with contextlib.suppress(ValueError, RecursionError):  # a damaged one is reported when the model is loaded

@@ -1,10 +1,13 @@
 """Options of the mapping of infrared values, shared by several commands."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from gffusion.models.gffusion.infrared_options import AGCS, InfraredOptions
+from gffusion.models.gffusion.infrared_options import AGCS, OPTION_NAMES, InfraredOptions
+from gffusion.models.gffusion.json_files import read_json_object
 
 from .choices import show_choices
 
@@ -81,3 +84,19 @@ def parse_infrared_options(
         **{"infrared_range": "percentile", "agc": "linear" if plateau_limit is None else "plateau", **given}
     )
     return given
+
+
+def check_saved_options(folder: str, given: Mapping[str, Any]) -> None:
+    """Raise ValueError if given options exclude those saved with the model in a folder, before torch is imported.
+
+    What is saved with a model of the Hub, or in a damaged file, is checked when the model is loaded.
+    """
+    file = Path(folder, "preprocessor_config.json")
+    if not file.parent.is_dir():
+        return
+    try:
+        content = read_json_object(file) if file.exists() else {}
+        saved = InfraredOptions(**{name: content[name] for name in OPTION_NAMES if name in content})
+    except (OSError, ValueError, TypeError):
+        return
+    saved.override(**given)

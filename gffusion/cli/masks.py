@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gffusion.labeling.options import FALLBACKS, METHODS, SOURCES, check_choice
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 
 from . import infrared_options as mapping
 from . import read_options as reading
@@ -146,6 +147,7 @@ def masks(
             options_of_pca = {"--encoder": encoder != _ENCODER, "--revision": revision, "--image-size": image_size}
             _refuse_options(options_of_pca | {"--device": device != "auto"})
         options = mapping.parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
+        InfraredOptions().override(**options)  # raises if they exclude the defaults
         flags: dict[str, Any] = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
         read_options = reading.parse_reading(None, truncated, visible_range, align, **flags)
         pairs, names, found = _find_pairs(data, layout, split, split_list(class_names))
@@ -268,7 +270,6 @@ def _measure(pairs: list["ImagePair"], given: dict[str, Any], read_options: "Rea
     from gffusion.data.infrared_range import measure_pairs
     from gffusion.data.rigs import find_rig  # these imports take time that `gffusion --help` need not spend
     from gffusion.data.wrong_pairs import check_not_swapped
-    from gffusion.models.gffusion.infrared_options import InfraredOptions
 
     check_not_swapped(pairs, read_options)
     read_options, found = find_rig(pairs, read_options)

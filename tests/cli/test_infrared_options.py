@@ -149,6 +149,19 @@ def test_options_that_exclude_each_other(fuse: Callable, options: str, message: 
     assert re.match(rf"gffusion: error: .*{message}.*\n$", outcome.err)
 
 
+@pytest.mark.parametrize("command", ["fuse visible infrared --dry-run -m", "export"])
+def test_options_that_exclude_saved_ones_are_refused_first(gffusion: Callable, here: Path, command: str) -> None:
+    """Before a dry run prints pairs, and before an export takes half a minute."""
+    folder = shutil.copytree(locate("gffusion-funet"), here / "model")
+    options = ("--plateau-limit", "2", "-o", "new.onnx" if command == "export" else "new")
+    outcome = gffusion(*command.split(), "model", *options)
+    assert (outcome.exit_code, outcome.out) == (2, "")
+    assert re.fullmatch("gffusion: error: .*--plateau-limit.*needs.*--agc plateau.*\n", outcome.err)
+    if command != "export":
+        GFFusionImageProcessor(agc="plateau").save_pretrained(folder)
+        assert gffusion(*command.split(), "model", *options).exit_code == 0
+
+
 def test_evaluate_measures_mapped_values(gffusion: Callable, here: Path) -> None:
     """Raw counts and black-hot images give the table of the 8-bit images that they were made from."""
     tables = []
