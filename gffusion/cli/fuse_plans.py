@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .choices import IMAGE_SUFFIXES
 from .messages import print_note, print_warning
-from .outputs import check_not_inputs, name_file
+from .outputs import check_not_inputs
 from .printing import list_names, print_line
 
 if TYPE_CHECKING:
@@ -121,7 +121,8 @@ def warn_of_thermal_visible(pairs: "Sequence[ImagePair]", options: "ReadOptions"
 
 def check_outputs(jobs: "list[FusionJob]", overwrite: bool) -> None:
     """Raise ValueError if an output would replace an input or the output of another pair, and OSError if it is no file."""
-    from gffusion.utils.atomic import check_replaceable  # saves start-up time
+    from gffusion.data.file_names import name_file  # these imports take time that `gffusion --help` need not spend
+    from gffusion.utils.atomic import check_replaceable
 
     for path in (path for job in jobs for path in job.outputs if not overwrite):
         check_replaceable(path)

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -52,23 +51,13 @@ def check_not_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
             ...
         ValueError: the output night/../visible.png would overwrite an input: choose another output
     """
+    from gffusion.data.file_names import name_file  # saves start-up time
+
     outputs = list(outputs)
     sources = set(map(name_file, resolve_files(inputs)))
     for path, resolved in zip(outputs, resolve_files(outputs), strict=True):
         if name_file(resolved) in sources:
             raise ValueError(f"the output {path} would overwrite an input: choose another output")
-
-
-def name_file(path: Path) -> str:
-    """Return the name by which a path is compared: without upper case on systems that ignore it.
-
-    Examples:
-        >>> name_file(Path("a.png")) == name_file(Path(".", "a.png"))
-        True
-    """
-    from gffusion.data.file_names import normalize_name  # saves start-up time
-
-    return normalize_name(str(path)) if sys.platform in ("darwin", "win32") else str(path)
 
 
 def resolve_files(files: Iterable[Path]) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime
@@ -75,6 +76,16 @@ def normalize_name(name: str) -> str:
         True
     """
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def name_file(path: Path) -> str:
+    """Return the name by which a path is compared: without upper case on systems that ignore it.
+
+    Examples:
+        >>> name_file(Path("a.png")) == name_file(Path(".", "a.png"))
+        True
+    """
+    return normalize_name(str(path)) if sys.platform in ("darwin", "win32") else str(path)
 
 
 def list_spellings(name: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from gffusion.data.file_names import name_file
 from gffusion.data.pairs import ImagePair
 
 _SUFFIXES = (".png", ".tif", ".tiff", ".bmp")  # of formats that keep class indices
@@ -19,14 +20,16 @@ def choose_label_files(pairs: Iterable[ImagePair], folder: Path) -> list[Path]:
         >>> [choose_label_files([pair], Path(folder))[0].name for folder in ("labels", "other")]
         ['1.png', '1_vis.png']
     """
-    chosen: dict[Path, Path] = {}
+    chosen: list[Path] = []
+    sources: dict[str, Path] = {}
     for pair in pairs:
         file = _choose_label_file(pair, folder)
-        if (first := chosen.setdefault(file, pair.visible)) is not pair.visible:
+        if (first := sources.setdefault(name_file(file), pair.visible)) is not pair.visible:
             raise ValueError(
                 f"{first} and {pair.visible} would have the same label map {file}: name the pairs in the CSV file"
             )
-    return list(chosen)
+        chosen.append(file)
+    return chosen
 
 
 def _choose_label_file(pair: ImagePair, folder: Path) -> Path:

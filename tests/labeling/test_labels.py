@@ -1,6 +1,8 @@
 """Label maps of several pairs: bad pairs are reported, and the others are still labeled."""
 
 import errno
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from PIL import Image
 
 from gffusion.data import ImagePair, read_labels
 from gffusion.data.boxes import Boxes
+from gffusion.labeling.files import choose_label_files
 from gffusion.labeling.labels import write_labels
 from gffusion.labeling.masks import MaskReport
 
@@ -104,3 +107,16 @@ def test_notes(pairs: list[ImagePair], tmp_path: Path) -> None:
     Image.fromarray(counts).save(pairs[0].infrared)
     results = list(write_labels(pairs[:2], tmp_path / "labels", left_half))
     assert [len(result.notes) for result in results] == [1, 0]
+
+
+@pytest.mark.parametrize("platform", ["darwin", "win32", "linux"])
+def test_label_maps_whose_names_differ_only_in_case(
+    pairs: list[ImagePair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    named = [replace(pair, name=name) for pair, name in zip(pairs, ("A", "a"), strict=False)]
+    if platform == "linux":
+        assert [file.name for file in choose_label_files(named, tmp_path)] == ["A.png", "a.png"]
+        return
+    with pytest.raises(ValueError, match=r"0_visible\.png and .*1_visible\.png would have the same label map .*a\.png"):
+        choose_label_files(named, tmp_path)
