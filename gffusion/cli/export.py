@@ -11,7 +11,7 @@ from . import infrared_options as mapping
 from . import read_options as reading
 from .choices import show_choices
 from .errors import user_errors
-from .fuse_plans import check_pairs
+from .fuse_plans import check_pairs, find_match
 from .library_logging import quiet_libraries
 from .messages import print_note
 from .models import locate_model
@@ -53,13 +53,17 @@ def export(
     visible: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR",
-            help=f"Folder of visible images for the comparison with PyTorch, of which up to {_MAX_PAIRS} are read. [default: rendered images]",
+            metavar="PATH",
+            help=f"Visible images for the comparison with PyTorch, of which up to {_MAX_PAIRS} pairs are read: a folder, or what else "
+            "`gffusion fuse` takes. [default: rendered images]",
         ),
     ] = None,
     infrared: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of infrared images for the comparison. [default: rendered images]"),
+        typer.Option(
+            metavar="PATH",
+            help="Infrared images for the comparison; leave it out if --visible has both images or is a CSV file. [default: rendered images]",
+        ),
     ] = None,
     infrared_range: mapping.InfraredRangeOption = None,
     invert: mapping.InvertOption = None,
@@ -94,7 +98,7 @@ def export(
         read_options = reading.parse_reading(raw_frame, truncated, visible_range, align, **flags)
         folder = locate_model(model)
         mapping.check_saved_options(folder, infrared_options)
-        pairs = _read_pairs(visible, infrared, read_options)
+        pairs = _read_pairs(visible, infrared, output, read_options)
         license = _find_license(model, folder)
         quiet_libraries()
         import torch
@@ -142,19 +146,20 @@ def export(
         )
 
 
-def _read_pairs(visible: Path | None, infrared: Path | None, read_options: "ReadOptions") -> "list[PairImages] | None":
+def _read_pairs(
+    visible: Path | None, infrared: Path | None, output: Path, read_options: "ReadOptions"
+) -> "list[PairImages] | None":
     """Return the pairs for the comparison; None for rendered ones."""
-    from gffusion.data import ReadOptions, match_pairs, read_pair  # saves start-up time
+    from gffusion.data import ReadOptions, read_pair  # saves start-up time
     from gffusion.data.rigs import find_rig
 
-    if (visible is None) != (infrared is None):
-        raise ValueError("--visible and --infrared must be given together")
-    if visible is None or infrared is None:
+    if visible is None:
+        if infrared is not None:
+            raise ValueError("--infrared needs --visible: give both")
         if read_options != ReadOptions():
             raise ValueError("options for reading images, such as --align, need --visible and --infrared")
         return None
-    match = match_pairs(visible, infrared, infrared_suffixes=read_options.raw_suffixes)
-    pairs = match.pairs[:_MAX_PAIRS]
+    pairs = find_match(visible, infrared, output, read_options).pairs[:_MAX_PAIRS]
     check_pairs(pairs, read_options)
     read_options, found = find_rig(pairs, read_options)
     if found is not None:

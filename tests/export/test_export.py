@@ -307,7 +307,7 @@ def test_commands_and_example(run: Callable[..., Any], exported: tuple[Path, str
         ("export gffusion-funet -o m.pt2 --dtype int8", "--dtype int8 needs an .onnx file"),
         ("export gffusion-funet -o m.onnx --dtype int8", "--dtype int8 quantizes encoders only"),
         ("export gffusion-funet -o m.onnx --segment", "no segmenter"),
-        ("export gffusion-funet -o m.onnx --visible .", "--visible and --infrared must be given together"),
+        ("export gffusion-funet -o m.onnx --infrared .", "--infrared needs --visible: give both"),
         ("fuse visible.png infrared.png -o o.png --backend onnx", "gffusion export gffusion-tiny -o model.onnx"),
         ("fuse visible.png infrared.png -o o.png --backend tf", "--backend must be one of"),
         (

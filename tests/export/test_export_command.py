@@ -1,6 +1,7 @@
 """`gffusion export` of checkpoints that are not exported as they are, and the licenses that it states."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,13 @@ def test_pairs_are_read_as_by_fuse(
     assert "such as --align, need --visible" in run("--align", "resize") and not given
     run(*folders, "--align", "resize", "--infrared-range", "9000,7000")
     assert given["pairs"][0].infrared.shape == (48, 64) and given["options"].infrared_range == [9000, 7000]
+    Path("pairs.csv").write_text("visible,infrared\nvisible/a.png,raw/a.png")
+    for name in ("v", "r"):
+        shutil.copytree({"v": "visible", "r": "raw"}[name], f"nested/{name}/day")
+    for words in (["pairs.csv"], ["v*/*.png", "--infrared", "r*/*"], ["nested/v", "--infrared", "nested/r"]):
+        given.clear()
+        run("--visible", *words, "--align", "resize", "--infrared-range", "9000,7000")
+        assert [pair.infrared.shape for pair in given["pairs"]] == [(48, 64)]
     Path("framed").mkdir()
     framed = rng.integers(90, 160, (48, 64), np.uint8)
     framed[:, :16] = 0
