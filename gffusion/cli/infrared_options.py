@@ -1,8 +1,9 @@
 """Options of the mapping of infrared values, shared by several commands."""
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -11,6 +12,8 @@ from gffusion.models.gffusion.json_files import read_json_object
 
 from .choices import show_choices
 
+_SAVED = "as saved with the model that fuses, if any, else "
+
 InfraredRangeOption = Annotated[
     str | None,
     typer.Option(
@@ -18,14 +21,14 @@ InfraredRangeOption = Annotated[
         metavar="RANGE",
         help='Infrared values that become black and white: "type" (0 and 255, or 65535 for 16 bits), "percentile" (the 0.1st and '
         '99.9th percentile of each image), "auto" (percentile for radiometric files, else type), "folder" (the percentiles of all '
-        "images together), or LOW,HIGH in the unit of the file; HIGH,LOW inverts. [default: as saved with the model that fuses, if any, else auto]",
+        f"images together), or LOW,HIGH in the unit of the file; HIGH,LOW inverts. [default: {_SAVED}auto]",
     ),
 ]
 InvertOption = Annotated[
     bool | None,
     typer.Option(
         "--invert/--no-invert",
-        help="Invert infrared images in which cold objects are bright. [default: as saved with the model that fuses, if any, else no-invert]",
+        help=f"Invert infrared images in which cold objects are bright. [default: {_SAVED}no-invert]",
     ),
 ]
 AgcOption = Annotated[
@@ -34,7 +37,7 @@ AgcOption = Annotated[
         "--agc",
         metavar=show_choices(AGCS),
         help="Automatic gain control within the range: none (linear), plateau histogram equalization, or contrast-limited "
-        "adaptive histogram equalization (clahe). [default: as saved with the model that fuses, if any, else linear]",
+        f"adaptive histogram equalization (clahe). [default: {_SAVED}linear]",
     ),
 ]
 PlateauLimitOption = Annotated[
@@ -43,7 +46,7 @@ PlateauLimitOption = Annotated[
         "--plateau-limit",
         metavar="LIMIT",
         help="For --agc plateau: the largest count of a histogram bin, as a multiple of the mean; smaller is closer to linear. "
-        "[default: as saved with the model that fuses, if any, else 1]",
+        f"[default: {_SAVED}1]",
     ),
 ]
 SmoothRangeOption = Annotated[
@@ -52,9 +55,16 @@ SmoothRangeOption = Annotated[
         "--smooth-range",
         metavar="FRAMES",
         help="For frames of a video with --infrared-range percentile: average the range over about FRAMES frames, against "
-        "flicker; 0 turns it off. [default: as saved with the model that fuses, if any, else 0]",
+        f"flicker; 0 turns it off. [default: {_SAVED}0]",
     ),
 ]
+
+
+def without_model(option: Any) -> Any:
+    """Return an option from above for a command without a model that fuses, with the plain default in its help."""
+    info = copy.copy(get_args(option)[1])
+    info.help = info.help.replace(_SAVED, "")
+    return info
 
 
 def parse_infrared_options(

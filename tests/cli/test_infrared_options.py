@@ -287,3 +287,10 @@ def test_train_prints_and_saves_the_range(gffusion: Callable, here: Path) -> Non
     ]
     saved = GFFusionImageProcessor.from_pretrained(here / "run" / "best").infrared_options
     assert saved == InfraredOptions("folder", agc="plateau", plateau_limit=2)
+
+
+@pytest.mark.parametrize(("command", "count"), [("fuse", 5), ("masks", 0)])
+def test_help_tells_whether_options_can_be_saved_with_a_model(gffusion: Callable, command: str, count: int) -> None:
+    text = " ".join(gffusion(command, "--help").out.split())
+    assert text.count("[default: as saved with the model that fuses, if any, else ") == count
+    assert ("cold objects are bright. [default: no-invert]" in text) == (count == 0)
