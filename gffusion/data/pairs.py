@@ -147,7 +147,7 @@ def match_pairs(
         notes = (*left_out, *assumed)
         listed = (
             ", or give `gffusion fuse`, `align`, `evaluate` or `train` a CSV file of pairs, which `gffusion match` writes by the times in names; "
-            "`fuse` and `align` also take two lists (@visible.txt @infrared.txt)"
+            "`fuse`, `align` and `evaluate` also take two lists (@visible.txt @infrared.txt)"
         )
         _check_any_match(_describe(visible), visible_files, _describe(infrared), infrared_files, partners, listed)
     paired = {stem: file for stem, file in visible_files.items() if stem in partners}
