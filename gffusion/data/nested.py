@@ -97,7 +97,7 @@ def list_nested(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     )
 
 
-def _check_levels(first: _Root, second: _Root, ignored: Path | None) -> None:
+def _check_levels(first: _Root, second: _Root, ignored: Sequence[Path]) -> None:
     """Raise ValueError if one of two folders holds no images, or images of its own, beside or instead of sub-folders."""
     for root, suffixes, folders in (first, second):
         if not folders:
