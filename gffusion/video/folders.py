@@ -27,7 +27,6 @@ from gffusion.data.raw_frames import RAW_SUFFIXES
 from gffusion.data.reading import decode_stored, decode_visible
 from gffusion.data.value_types import find_odd_types
 from gffusion.data.visible_range import map_visible
-from gffusion.models.gffusion.infrared_values import scale_by_type
 from gffusion.utils.notes import name_in_errors
 
 from .filled_frames import FilledFrames
@@ -177,6 +176,8 @@ class FrameFolder:
         image, notes = map_visible(stored.values, str(file), self._options.visible_range, stored.no_data)
         notes = stored.notes + notes
         if image.dtype.kind == "f":
+            from gffusion.models.gffusion.infrared_values import scale_by_type  # imports torch
+
             with name_in_errors(str(file)):
                 image = scale_by_type(image, "visible")
             notes += ("the visible images have floating-point values, which are reduced to 8 bits",)

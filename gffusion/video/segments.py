@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from gffusion.utils.atomic import name_temporary, remove_leftovers, replace_file, temporary_folder
 from gffusion.utils.locks import FolderLock
-from gffusion.zoo.digest import hash_file
 
 from .formats import HD_HEIGHT, OutputFormat
 from .opening import import_av
@@ -118,6 +116,8 @@ def _find_options(output: OutputFormat) -> dict[str, str]:
     With AVX-512, x264 chooses qualities (macroblock trees) also by what memory holds behind its arrays, unless the width is a
     multiple of 128. With AVX2 it does not, and takes as long.
     """
+    import torch  # here to save start-up time
+
     options = dict(output.options)
     if "x264-params" in options and torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
         options["x264-params"] += ":asm=AVX2"
@@ -323,6 +323,8 @@ def _digest(content: bytes) -> bytes:
 
 
 def _describe_file(path: Path) -> tuple[int, str]:
+    from gffusion.zoo.digest import hash_file  # imports torch
+
     return path.stat().st_size, hash_file(path)
 
 

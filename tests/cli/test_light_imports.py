@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from video_files import write_pair
 
 from gffusion import create_model
 from gffusion.cli.deferred_modules import defer_modules, stand_for
@@ -88,6 +89,31 @@ def test_parts_that_are_left_out(pair: Path, tmp_path: Path, model: str, before:
     processor = load_image_processor(model)
     expected = predict(create_model(model, use_segmenter=False), processor, [tuple(map(read_image, files))])[0].fused
     np.testing.assert_array_equal(read_image(fused), expected)
+
+
+def test_parts_that_are_left_out_for_videos(tmp_path: Path) -> None:
+    """Also for folders of frames, and nothing is imported to find that a video is fused already."""
+    frames = tmp_path / "visible", tmp_path / "infrared"
+    for folder, shape in zip(frames, ((48, 64, 3), (48, 64)), strict=True):
+        folder.mkdir()
+        for index in range(2):
+            image = np.random.default_rng(index).integers(20, 236, shape, np.uint8)
+            Image.fromarray(image).save(folder / f"{index}.png")
+    rates = ["--visible-fps", "5", "--infrared-fps", "5"]
+    cases = {"fused.mp4": write_pair(tmp_path, 2), "frames.mp4": (*frames, *rates)}
+    for output, words in cases.items():
+        command = [
+            "fuse",
+            *map(str, words),
+            "--output",
+            str(tmp_path / output),
+            "--model",
+            "gffusion-funet",
+            "--device",
+            "cpu",
+        ]
+        for after in (LEFT_OUT, "assert not {'torch', 'transformers'} & sys.modules.keys()"):
+            subprocess.run([sys.executable, "-c", RUN + after, *command], check=True, timeout=300)
 
 
 def test_collection_is_paused_and_frozen_only_with_the_imports() -> None:
