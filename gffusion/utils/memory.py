@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 # Of torch on all devices, and of the system.
 _TEXTS = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory", "alloc_failed")
+# Whole messages of oneDNN, which says the same of unsupported operations with more words, and of Python.
+_PRIMITIVE, _THREAD = "could not create a primitive", "can't start new thread"
 
 _ENDED_WORKER = re.compile(r"DataLoader worker \(pid.*")
 
@@ -30,14 +32,17 @@ def describe_memory_error(error: BaseException, purpose: str = "") -> str | None
         'not enough memory for this image'
         >>> describe_memory_error(RuntimeError("CUDA out of memory. Tried to allocate 9 GiB"))
         'not enough memory: CUDA out of memory. Tried to allocate 9 GiB'
+        >>> describe_memory_error(RuntimeError("can't start new thread"))
+        "not enough memory or threads: can't start new thread"
         >>> describe_memory_error(RuntimeError("no such kernel"))
     """
     text = " ".join(str(error).split())
     # The second is of torch, which is not imported here.
     is_named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    if not is_named and not any(part in text.lower() for part in _TEXTS):
+    if not is_named and text not in (_PRIMITIVE, _THREAD) and not any(part in text.lower() for part in _TEXTS):
         return None
-    return text if text.startswith("not enough memory") else f"not enough memory{purpose}{': ' if text else ''}{text}"
+    lack = "not enough memory or threads" if text == _THREAD else "not enough memory"
+    return text if text.startswith(lack) else f"{lack}{purpose}{': ' if text else ''}{text}"
 
 
 @contextmanager
