@@ -57,7 +57,7 @@ def show(stream: FusionStream) -> None:
             for result in results:  # a viewer would show `result.fused` here
                 print(f"{result.time:7.3f} s  latency {1000 * result.latency:5.0f} ms  dropped {result.dropped}")
             return
-        except ValueError as error:  # the stream goes on
+        except (ValueError, MemoryError) as error:  # the stream goes on
             print(f"pair left out: {error}", file=sys.stderr)
 
 

@@ -18,6 +18,7 @@ from gffusion.cameras.same_images import are_same
 from gffusion.data import PairImages, ReadOptions
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.utils.memory import memory_errors
 from gffusion.utils.notes import find_new_kinds
 
 from .frozen import FrozenFrames
@@ -264,7 +265,8 @@ class FusionStream:
             after: The result that was seen last: it is returned again only after `timeout`, or if the stream has ended.
 
         Raises:
-            ValueError: If a pair could not be fused; raised once per failure, the stream goes on. Or if `timeout` is no number.
+            MemoryError: If memory ran out while a pair was fused; raised once per failure, the stream goes on.
+            ValueError: If a pair could not be fused, in the same way. Or if `timeout` is no number.
         """
         if timeout is not None and not is_number(timeout):
             raise ValueError(f"`timeout` must be a number of seconds or None, got {timeout!r:.40}")
@@ -278,7 +280,7 @@ class FusionStream:
     def __iter__(self) -> Iterator[StreamResult]:
         """Return an iterator over the newest results, which waits for each, until the stream is closed.
 
-        It raises ValueError if a pair could not be fused, and can be continued then: `results = iter(stream)`, and a new loop
+        It raises ValueError or MemoryError if a pair could not be fused, and can be continued then: `results = iter(stream)`, and a new loop
         over `results`.
         """
         return _Results(self)
@@ -328,11 +330,12 @@ class FusionStream:
     def _fuse(self, pushed: _Pushed) -> None:
         try:
             check_stream_sizes(pushed.visible, pushed.infrared, self._align)
-            prepared = self._fuser.prepare(pushed.visible, pushed.infrared)
-            frozen = self._frozen.add(float(pushed.time), pushed.visible, pushed.infrared)
-            notes = prepared.images.notes + frozen + self._note_same(prepared.images)
-            self._log_new_kinds(pushed, notes)
-            prediction = self._fuser.fuse([prepared])[0]
+            with memory_errors():
+                prepared = self._fuser.prepare(pushed.visible, pushed.infrared)
+                frozen = self._frozen.add(float(pushed.time), pushed.visible, pushed.infrared)
+                notes = prepared.images.notes + frozen + self._note_same(prepared.images)
+                self._log_new_kinds(pushed, notes)
+                prediction = self._fuser.fuse([prepared])[0]
         except Exception as error:  # of any kind: without this thread, readers would wait for ever
             self._fail(pushed, error)
         else:

@@ -171,6 +171,24 @@ def test_a_pair_that_cannot_be_fused_is_reported_once(funet: GFFusionModel) -> N
     assert (stream.statistics.failed, stream.statistics.fused) == (1, 1)
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("could not create a primitive")])
+def test_memory_that_runs_out_is_reported_and_the_stream_goes_on(
+    funet: GFFusionModel, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    with FusionStream(funet, load_image_processor("gffusion-funet")) as stream:
+        with monkeypatch.context() as patch:
+            patch.setattr(FrameFuser, "fuse", fail)
+            stream.push(*frame_pair(0), time=0)
+            with pytest.raises(MemoryError, match="not enough memory for this image"):
+                stream.latest(timeout=120)
+        stream.push(*frame_pair(1), time=1)
+        result = stream.latest(timeout=120)
+    assert result is not None and result.time == 1
+
+
 def test_dropped_pairs_before_a_failure_count_for_the_next_result(
     funet: GFFusionModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
