@@ -20,7 +20,6 @@ UPRIGHT = {
 """What turns an image upright, by Orientation tag (EXIF 2.32, section 4.6.4)."""
 
 # Share of transparent and opaque pixels above which a fourth channel is opacity: soft edges and shadows are small.
-_OPACITY_SHARE = 0.5
 
 
 def name_image(name: str) -> str:
@@ -105,18 +104,6 @@ class DecodedImage:
         if self.extra_channel is None:
             return self.pixels
         return self.pixels[..., 0] if self.pixels.shape[-1] == 2 else self.pixels[..., :3]
-
-
-def is_opacity(channel: NDArray[Any]) -> bool:
-    """Return whether a fourth channel is opacity: constant, of a few levels, or mostly fully transparent or opaque.
-
-    Examples:
-        >>> is_opacity(np.full((4, 6), 255, np.uint8)), is_opacity(np.arange(24, dtype=np.uint8).reshape(4, 6))
-        (True, False)
-    """
-    opaque = np.iinfo(channel.dtype).max if channel.dtype.kind in "iu" else 1
-    extremes = (channel == 0) | (channel == opaque)
-    return bool(extremes.mean() >= _OPACITY_SHARE or len(np.unique(channel)) <= 3)
 
 
 def to_supported(pixels: NDArray[Any]) -> NDArray[Any]:

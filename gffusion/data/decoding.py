@@ -305,7 +305,8 @@ def find_transparent_value(pixels: NDArray[Any], image: Image.Image, step: int =
         (H, W); `None` if they have it nowhere or everywhere, or the image names none.
     """
     value = image.info.get("transparency")
-    if image.mode not in ("1", "L", "RGB", "I;16", "I") or not isinstance(value, int | tuple):
+    kind = tuple if image.mode == "RGB" else int
+    if image.mode not in ("1", "L", "RGB", "I;16", "I") or not isinstance(value, kind):
         return None
     is_equal = pixels == np.asarray(value) * step
     return _keep_partial(is_equal.all(axis=-1) if pixels.ndim == 3 else is_equal)

@@ -6,8 +6,9 @@ from numpy.typing import NDArray
 from gffusion.cameras import InfraredFrame
 from gffusion.cameras.byte_order import is_byte_swapped
 from gffusion.cameras.missing import find_missing, format_share, join_masks
+from gffusion.models.gffusion.array_checks import is_opacity
 
-from .decoded_image import DecodedImage, is_opacity, to_supported
+from .decoded_image import DecodedImage, to_supported
 
 
 def to_frame(decoded: DecodedImage, use_indices: bool = True) -> InfraredFrame:

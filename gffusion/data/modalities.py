@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from gffusion.cameras import InfraredFrame, Rig
 from gffusion.cameras.radiometric import decode_radiometric, restore_colors
 from gffusion.cameras.radiometric_image import RadiometricImage
+from gffusion.models.gffusion.array_checks import is_opacity
 
 from .bounds import check_pixels
 from .contents import Source, name_source, read_source
@@ -17,7 +18,6 @@ from .decoded_image import (
     DecodedImage,
     DecodeOptions,
     ImageReadError,
-    is_opacity,
     name_image,
     to_supported,
 )

@@ -15,7 +15,7 @@ from gffusion.utils.escaping import to_line
 from gffusion.utils.regular_files import decode_text
 
 from .boxes import BOX_SUFFIXES
-from .file_names import list_spellings, normalize_name
+from .file_names import list_spellings
 from .io import IMAGE_SUFFIXES
 from .pairs import ImagePair, PairMatch, match_pairs
 
@@ -146,14 +146,32 @@ def _pair_lines(visible: Path, infrared: Path) -> tuple[ImagePair, ...]:
         raise ValueError(
             f"{visible} has {len(firsts)} files and {infrared} has {len(seconds)}: their n-th lines must be a pair"
         )
-    stems, others = ([normalize_name(file.stem) for file in files] for files in (firsts, seconds))
-    if stems != others and sorted(stems) == sorted(others):
-        line = next(number for number, stem in enumerate(stems) if stem != others[number])
+    pairs = tuple(ImagePair(first.stem, first, second) for first, second in zip(firsts, seconds, strict=True))
+    moved, is_complete = find_moved(pairs)
+    if moved and is_complete:
         raise ValueError(
-            f"{visible} and {infrared} have the same names in another order, first {firsts[line].name} and "
-            f"{seconds[line].name}: their n-th lines must be a pair"
+            f"{visible} and {infrared} have the same names in another order, first {moved[0].visible.name} and "
+            f"{moved[0].infrared.name}: their n-th lines must be a pair"
         )
-    return tuple(ImagePair(first.stem, first, second) for first, second in zip(firsts, seconds, strict=True))
+    return pairs
+
+
+def find_moved(pairs: Sequence[ImagePair]) -> tuple[list[ImagePair], bool]:
+    """Return the pairs of two lists whose visible image matches the infrared one of another line, and whether all match one.
+
+    Examples:
+        >>> pairs = [ImagePair(str(number), Path(f"{number}_vis.png"), Path(f"{number + 1}_ir.png")) for number in range(3)]
+        >>> moved, is_complete = find_moved(pairs)
+        >>> [pair.name for pair in moved], is_complete
+        (['1', '2'], False)
+    """
+    try:
+        match = match_pairs([pair.visible for pair in pairs], [pair.infrared for pair in pairs])
+    except ValueError:  # no names match, or several files have one
+        return [], False
+    partners = {pair.visible: pair.infrared for pair in match.pairs}
+    moved = [pair for pair in pairs if partners.get(pair.visible, pair.infrared) != pair.infrared]
+    return moved, len(partners) == len(pairs)
 
 
 def _read_lines(path: Path) -> list[Path]:

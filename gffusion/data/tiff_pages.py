@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
+from gffusion.models.gffusion.array_checks import is_opacity
+
 from .bounds import check_pixels, check_ratio
 from .completeness import IncompleteError, Segments, check_tiff
-from .decoded_image import UPRIGHT, DecodedImage, DecodeOptions, is_opacity
+from .decoded_image import UPRIGHT, DecodedImage, DecodeOptions
 
 THERMAL_PAGE = "thermal"
 """Name of the TIFF page in which `--keep-thermal` stores the infrared values."""

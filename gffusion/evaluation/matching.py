@@ -10,7 +10,7 @@ from gffusion.data.file_names import is_listed, normalize_name
 from gffusion.data.folder_files import EmptyFolderError
 from gffusion.data.io import IMAGE_SUFFIXES
 from gffusion.data.nested import match_nested
-from gffusion.data.pair_lists import is_list, list_files, list_pairs
+from gffusion.data.pair_lists import find_moved, is_list, list_files, list_pairs
 from gffusion.data.pairs import NoMatchError, match_results
 from gffusion.utils.notes import name_first
 
@@ -40,10 +40,12 @@ def match_images(
     """
     visible_path = _check_images("visible", visible)
     infrared_path = visible_path if infrared is None else _check_images("infrared", infrared)
+    if not visible_path.exists() and not is_list(visible_path):
+        raise FileNotFoundError(f"the folder {visible_path} does not exist")
     if infrared is None and not visible_path.is_dir():
         match = _list_table(visible_path, labels)
     elif str(visible_path).startswith("@") and str(infrared_path).startswith("@"):
-        match = _check_names(list_pairs(visible_path, infrared_path), visible_path)
+        match = _check_lines(_check_names(list_pairs(visible_path, infrared_path), visible_path), infrared_path)
     else:
         match = _match_by_name(visible_path, infrared_path, [labels, *results], options.raw_suffixes)
     return match if labels is None or any(pair.labels for pair in match.pairs) else _add_labels(match, labels)
@@ -92,6 +94,18 @@ def _check_names(match: PairMatch, source: Path) -> PairMatch:
                 f"two pairs of {source} have the name {pair.name} (ignoring case), {twin.visible} and {pair.visible}: give each a name "
                 "of its own in the column name of a CSV file"
             )
+    return match
+
+
+def _check_lines(match: PairMatch, source: Path) -> PairMatch:
+    """Raise ValueError if images of two lists match those of other lines by name, as if a name was missing in one of them."""
+    moved, _ = find_moved(match.pairs)
+    if moved:
+        first = moved[0]
+        raise ValueError(
+            f"{first.visible.name} has the name of another line of {source} than {first.infrared.name}: the n-th lines of two lists are a "
+            "pair. If these are, list them in a CSV file of pairs; otherwise, give both lists the same names, or one of them a folder"
+        )
     return match
 
 

@@ -24,7 +24,7 @@ _OPTIONAL = re.compile(
 def save_results(
     table: EvaluationTable, plan: Plan, shown: Sequence[ImagePair], folder: Path, html: bool, zoom: Box | None
 ) -> None:
-    """Write tables and figures instead of former ones, all or none; only the scenes of one page are in memory at a time.
+    """Write tables and figures instead of former ones, together; only the scenes of one page are in memory at a time.
 
     Raises:
         OSError: If a file cannot be written.
@@ -48,6 +48,7 @@ def save_results(
         if html:
             text = render_report(table, described, plots.get("boxplots.svg"))
             replace_file(staging / "report.html", text.encode(errors="backslashreplace"))
-        for path in folder.iterdir():
-            if _OPTIONAL.fullmatch(path.name) and not (staging / path.name).exists() and not path.is_dir():
-                path.unlink()
+        written = {path.name for path in staging.iterdir()}
+    for path in folder.iterdir():
+        if _OPTIONAL.fullmatch(path.name) and path.name not in written and not path.is_dir():
+            path.unlink()

@@ -19,8 +19,11 @@ from gffusion.models.gffusion.image_arrays import refuse_lists_of_one_modality, 
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.image_sizes import ALIGN_FIRST, check_same_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
+from gffusion.utils.notes import find_new_kinds
 
 logger = logging.get_logger(__name__)
+
+_noted: set[str] = set()  # kinds of notes
 
 
 def list_pairs(pairs: Any) -> list[Any]:
@@ -103,8 +106,8 @@ def _read_infrared(
         return decoded.image, None
     frame = to_frame(decoded, not infrared_luma)
     check_same_size({"the visible image": size, "the infrared image": frame.values.shape[:2]}, ALIGN_FIRST)
-    for note in frame.notes:
-        logger.warning_once(f"infrared: {note}")
+    for note in find_new_kinds(frame.notes, _noted):
+        logger.warning(f"infrared: {note} (further pairs like it are not reported)")
     return frame.values, frame.missing
 
 

@@ -208,8 +208,11 @@ def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
 def replacing_files(folder: Path, last: str) -> Iterator[Path]:
     """Give a temporary folder for files, which are moved to an existing folder together at the end of the `with` block.
 
-    After an error, such as on a full disk, the folder has none of them. A kill can only leave a part of them if it comes between
-    two moves: the file with the name `last` is then the former one.
+    After an error before the moves, such as on a full disk, the folder has none of them. After a kill or an error between two moves,
+    such as for a file that another program of Windows has open, it has a part of them, and the file `last` is the former one.
+
+    Raises:
+        OSError: If a file cannot be replaced.
 
     Examples:
         >>> with temporary_folder() as folder:
@@ -225,6 +228,10 @@ def replacing_files(folder: Path, last: str) -> Iterator[Path]:
         files = sorted(staging.iterdir(), key=lambda file: (file.name == last, file.name))
         for file in files:
             check_replaceable(folder / file.name)
+            if (folder / file.name).is_dir():
+                raise IsADirectoryError(
+                    f"cannot write {folder / file.name}: it is a folder; remove it, or choose another output"
+                )
         synchronize(staging)
         for file in files:
             try:

@@ -153,9 +153,12 @@ def test_results_inside_the_sources_are_no_sources(labeled: Path, tmp_path: Path
 
 
 def test_lists_are_pairs_line_by_line_and_a_folder_can_hold_both(labeled: Path) -> None:
-    """As for `gffusion fuse`: the two cameras count differently."""
-    for kind, names in (("visible", "abc"), ("infrared", "bcd")):
-        (labeled / f"{kind}.txt").write_text("\n".join(f"{kind}/{name}.png" for name in names))
+    """As for `gffusion fuse`; a name that stands on another line is refused, as if one was missing."""
+    for name in "bcd":
+        shutil.copy(labeled / "infrared" / f"{name}.png", labeled / "infrared" / f"t-{name}.png")
+    for kind, names in (("visible", ["a", "b", "c"]), ("infrared", ["t-b", "t-c", "t-d"]), ("moved", ["b", "c", "d"])):
+        folder = kind.replace("moved", "infrared")
+        (labeled / f"{kind}.txt").write_text("\n".join(f"{folder}/{name}.png" for name in names))
     options: dict[str, Any] = {"baselines": ["average"], "metrics": METRICS}
     table = evaluate(f"@{labeled}/visible.txt", f"@{labeled}/infrared.txt", **options)
     both = labeled / "both"
@@ -165,6 +168,10 @@ def test_lists_are_pairs_line_by_line_and_a_folder_can_hold_both(labeled: Path) 
         shutil.copy(labeled / "infrared" / f"{other}.png", both / f"{name}_ir.png")
     expected = evaluate(both, **options)
     assert table.images == ("a", "b", "c") and np.array_equal(table.values, expected.values)
+    with pytest.raises(
+        ValueError, match=r"b\.png has the name of another line of @.*moved\.txt than c\.png: the n-th lines"
+    ):
+        evaluate(f"@{labeled}/visible.txt", f"@{labeled}/moved.txt", **options)
 
 
 def test_csv_file_leaves_out_what_was_not_fused(labeled: Path) -> None:
@@ -193,6 +200,12 @@ def test_wrong_csv_files(labeled: Path) -> None:
     shutil.copytree(labeled / "sharp", labeled / "copy")
     with pytest.raises(NotADirectoryError, match=r"\.csv is a file; give a folder of label maps, or the CSV file of"):
         evaluate(labeled / "sharp", labeled / "copy", labels=table_file, segment_with="gffusion-tiny", **options)
+
+
+def test_missing_folders(pairs: Path) -> None:
+    for visible, infrared in (("nope", None), ("nope", "infrared"), ("visible", "nope")):
+        with pytest.raises(FileNotFoundError, match=r"the folder \S*nope does not exist"):
+            evaluate(pairs / visible, None if infrared is None else pairs / infrared)
 
 
 def test_notes_on_the_match_are_told(pairs: Path) -> None:

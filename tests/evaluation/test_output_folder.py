@@ -30,3 +30,21 @@ def test_table_that_another_evaluation_wrote_before_the_lock(pairs: Path, tmp_pa
         pytest.fail("the table can be replaced")
     with locked_output(tmp_path / "out", ["sharp", "flat"], "standard", NAMES):
         pass
+
+
+@pytest.mark.usefixtures("fast_plots")
+def test_failed_writing_removes_nothing(pairs: Path, tmp_path: Path) -> None:
+    """The report of a former run is removed by a run without one, but not if that cannot write its table."""
+    output = tmp_path / "out"
+    run(pairs, output=output, html=True)
+    former = {
+        file.name: file.read_bytes() for file in output.iterdir() if file.name not in ("records.jsonl", "table.tex")
+    }
+    (output / "table.tex").unlink()
+    (output / "table.tex").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"cannot write .*table\.tex: it is a folder; remove it"):
+        run(pairs, output=output)
+    assert {name: (output / name).read_bytes() for name in former} == former
+    (output / "table.tex").rmdir()
+    run(pairs, output=output)
+    assert (output / "table.tex").is_file() and not (output / "report.html").exists()

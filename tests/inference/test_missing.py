@@ -163,8 +163,23 @@ def test_opacity_of_images_that_are_not_filled(new_pipeline: Any, caplog: Any) -
     warning_once.cache_clear()
     new_pipeline(np.dstack([VISIBLE, THERMAL - THERMAL.min()]), THERMAL)
     assert not caplog.messages
+    load_image_processor("gffusion-funet")((VISIBLE, np.dstack([VISIBLE, THERMAL - THERMAL.min()])), infrared_luma=True)
+    assert not caplog.messages
     load_image_processor("gffusion-funet")((VISIBLE, give_transparent("LA")))
     assert "transparent pixels of an infrared image are taken as measured" in caplog.messages[-1]
+
+
+@pytest.mark.parametrize("left", [b"\0" * 9, (0, 0, 0), 0])
+def test_transparency_that_is_left_from_another_mode(new_pipeline: Any, left: Any) -> None:
+    """Pillow keeps the transparency of a palette in `info` when its indices are taken by `point`."""
+    for mode in ("L", "RGB", "1"):
+        if (mode == "RGB") == isinstance(left, tuple) and not isinstance(left, bytes):
+            continue  # of this mode
+        image = PIL.Image.fromarray(np.maximum(THERMAL, 1)).convert(mode)
+        expected = run(image)[0].fused
+        image.info["transparency"] = left
+        np.testing.assert_array_equal(run(image)[0].fused, expected)
+        np.testing.assert_array_equal(new_pipeline(PIL.Image.fromarray(VISIBLE), image), expected)
 
 
 def test_gray_in_three_channels_is_unchanged() -> None:

@@ -1,9 +1,11 @@
-"""Check masks and masked arrays. Does not import torch."""
+"""Check masks, masked arrays and opacity channels. Does not import torch."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+_OPACITY_SHARE = 0.5
 
 
 def unmask(array: NDArray[Any], name: str) -> NDArray[Any]:
@@ -37,3 +39,15 @@ def check_mask(mask: Any, size: tuple[int, ...], name: str = "A mask in `missing
     got = f"{mask.dtype} of shape {tuple(mask.shape)}" if hasattr(mask, "shape") else f"a {type(mask).__name__}"
     advice = ": give an array such as `np.asarray(mask) > 0`" if np.shape(mask) == tuple(size) else ""
     raise ValueError(f"{name} must be bool of shape {tuple(size)}, got {got}{advice}.")
+
+
+def is_opacity(channel: NDArray[Any]) -> bool:
+    """Return whether a fourth channel is opacity: constant, of a few levels, or mostly fully transparent or opaque.
+
+    Examples:
+        >>> is_opacity(np.full((4, 6), 255, np.uint8)), is_opacity(np.arange(24, dtype=np.uint8).reshape(4, 6))
+        (True, False)
+    """
+    opaque = np.iinfo(channel.dtype).max if channel.dtype.kind in "iu" else 1
+    extremes = (channel == 0) | (channel == opaque)
+    return bool(extremes.mean() >= _OPACITY_SHARE or len(np.unique(channel)) <= 3)

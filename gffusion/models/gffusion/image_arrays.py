@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers.utils import logging
 
-from .array_checks import unmask
+from .array_checks import is_opacity, unmask
 
 logger = logging.get_logger(__name__)
 
@@ -82,8 +82,11 @@ def to_array(image: Image, name: str, keeps_alpha: bool = False) -> NDArray[Any]
 
 def warn_of_transparency(infrared: Image, missing: NDArray[np.bool_] | None) -> None:
     """Warn if some pixels of an infrared image are transparent, but not all, and no mask of missing pixels is given."""
+    has_opacity = _has_opacity(infrared) if isinstance(infrared, PIL.Image.Image) else 4 in infrared.shape
+    if missing is not None or not has_opacity:
+        return
     array = to_array(infrared, "infrared", keeps_alpha=True)
-    if missing is not None or array.ndim == 2 or array.shape[-1] == 3:
+    if array.ndim == 2 or array.shape[-1] == 3 or not is_opacity(array[..., -1]):
         return
     is_transparent = array[..., -1] == 0
     if is_transparent.any() and not is_transparent.all():
@@ -153,7 +156,17 @@ def _convert_pil(image: PIL.Image.Image, keeps_alpha: bool) -> NDArray[Any]:
     if image.mode == "La":  # which Pillow only converts back
         image = image.convert("LA")
     mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
-    return np.asarray(image.convert(mode + "A" if keeps_alpha and image.has_transparency_data else mode))
+    return np.asarray(image.convert(mode + "A" if keeps_alpha and _has_opacity(image) else mode))
+
+
+def _has_opacity(image: PIL.Image.Image) -> bool:
+    """Return whether an image has transparency of its mode; that of a former mode, such as of a palette, is left in `info`."""
+    value = image.info.get("transparency")
+    if image.mode in ("1", "L"):
+        return isinstance(value, int)
+    if image.mode == "RGB":
+        return isinstance(value, tuple) and len(value) == 3
+    return image.has_transparency_data
 
 
 def _channels_last(array: NDArray[Any], name: str, prefer_first: bool) -> NDArray[Any]:
