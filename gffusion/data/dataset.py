@@ -350,9 +350,8 @@ class FusionDataset(Dataset[dict[str, Any]]):
         return show_progress(range(len(self))[:limit], description=f"Reading {what}", unit="pair")
 
     def _measure_ranges(self) -> list[Limits]:
-        recordings = self._source.recordings
-
         def read_frames() -> Iterator[Frame]:
+            recordings = self._source.recordings
             for index in show_progress(range(len(self)), description=MEASURING, unit="pair"):
                 decoded = self._read(index)
                 frame = Frame(decoded["infrared"], decoded.get("missing"), recordings[index])
