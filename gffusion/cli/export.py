@@ -53,7 +53,7 @@ def export(
     visible: Annotated[
         Path | None,
         typer.Option(
-            metavar="PATH",
+            metavar="IMAGES",
             help=f"Visible images for the comparison with PyTorch, of which up to {_MAX_PAIRS} pairs are read: a folder, or what else "
             "`gffusion fuse` takes. [default: rendered images]",
         ),
@@ -61,7 +61,7 @@ def export(
     infrared: Annotated[
         Path | None,
         typer.Option(
-            metavar="PATH",
+            metavar="IMAGES",
             help="Infrared images for the comparison; leave it out if --visible has both images or is a CSV file. [default: rendered images]",
         ),
     ] = None,
