@@ -16,7 +16,7 @@ from .align import align
 from .benchmark import benchmark
 from .demo import demo
 from .doctor import doctor
-from .errors import ClickException, exit_with_usage_error, ignore_signals, interrupted_by_signals
+from .errors import ClickException, exit_with_usage_error, interrupted_by_signals, received_code
 from .evaluate import evaluate
 from .examples import format_examples
 from .export import export
@@ -122,8 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line, by default that of this process, and exit, with code 2 and one line on stderr on a usage error."""
     warnings.filterwarnings("ignore", module=r"PIL\.")  # about damaged files; what matters is in our messages
     prepare_output()
+    atexit.unregister(drop_unwritten)  # of an earlier call
     atexit.register(drop_unwritten)
-    atexit.register(ignore_signals)
     words = list(sys.argv[1:] if arguments is None else arguments)
     group = typer.main.get_command(app)
     command = getattr(group, "commands", {}).get(words[0]) if words else None
@@ -153,3 +153,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.exit(group.main(words, prog_name="gffusion", standalone_mode=False))
     except ClickException as error:
         exit_with_usage_error(error)
+    except KeyboardInterrupt:  # after the work, while the handlers of signals are removed
+        sys.exit(received_code())

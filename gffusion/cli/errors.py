@@ -117,7 +117,7 @@ def user_errors() -> Iterator[None]:
         raise typer.Exit(2) from None
     except KeyboardInterrupt as stop:
         print_failure(f"interrupted; {getattr(stop, 'advice', 'files written so far are complete')}")
-        code = 128 + _received[-1]
+        code = received_code()
         with contextlib.suppress(LostOutput):  # that of a closed terminal
             print_json_of_failure({**getattr(stop, "report", {}), "interrupted": True, "exit_code": code})
         raise typer.Exit(code) from None
@@ -125,6 +125,11 @@ def user_errors() -> Iterator[None]:
 
 _received: list[int] = [signal.SIGINT]
 _SAME_SIGNAL = 1  # seconds: `timeout` sends a signal twice
+
+
+def received_code() -> int:
+    """Return the exit code of the signal that interrupted a command, by default that of Ctrl-C."""
+    return 128 + _received[-1]
 
 
 @contextlib.contextmanager
@@ -160,15 +165,8 @@ def interrupted_by_signals() -> Iterator[None]:
         # Before and after the work of a command; typer turns any KeyboardInterrupt into exit code 130.
         if isinstance(stop, SystemExit) and stop.code != 128 + signal.SIGINT:
             raise
-        sys.exit(128 + _received[-1])
+        sys.exit(received_code())
     finally:
         for number in replaced:
             signal.signal(number, signal.SIG_DFL)
         del _received[1:]
-
-
-def ignore_signals() -> None:
-    """Let no signal change the exit code while Python ends, after the work and its report."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -172,14 +172,43 @@ main("fuse pairs.csv -o out --model gffusion-live --json".split())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-def test_signals_while_python_ends() -> None:
-    """The work and its report are complete: the exit code is theirs."""
-    code = (
-        "import atexit, os; atexit.register(os.kill, os.getpid(), {}); from gffusion.cli import main; main(['models'])"
-    )
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        command = [sys.executable, "-c", code.format(int(number))]
-        assert subprocess.run(command, env=make_environment(), stdout=subprocess.DEVNULL).returncode == 0
+def test_programs_that_go_on_after_a_command() -> None:
+    """Signals act there and in their child processes as ever, also while Python ends."""
+    code = """
+import atexit, subprocess
+from gffusion.cli import main
+atexit.register(lambda: print(subprocess.run(["sh", "-c", "kill -TERM $$"]).returncode))
+try:
+    main(["models"])
+except SystemExit:
+    pass
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=make_environment(), capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "-15"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_interruptions_after_the_work_of_a_command() -> None:
+    """They have an exit code, and no traceback, also when the handlers of signals are removed."""
+    code = """
+import contextlib, os, signal
+import gffusion.cli
+
+handled = gffusion.cli.interrupted_by_signals
+
+@contextlib.contextmanager
+def interrupted_by_signals():
+    try:
+        with handled():
+            yield
+    finally:
+        os.kill(os.getpid(), signal.SIGINT)
+
+gffusion.cli.interrupted_by_signals = interrupted_by_signals
+gffusion.cli.main(["models"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=make_environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
