@@ -97,7 +97,7 @@ def user_errors() -> Iterator[None]:
     """Turn errors of users into one line and exit code 2, or 1 if a part is kept, and with `--json` into an object on stdout, too.
 
     They are `ValueError`, `OSError`, `ImportError` of an extra, `FloatingPointError` (a loss that is not finite), a lack of
-    memory, and a broken GPU.
+    memory, and a GPU that is broken or cannot be used.
     """
     try:
         yield
@@ -105,15 +105,13 @@ def user_errors() -> Iterator[None]:
         _print_error(one_line(error), code := 1 if isinstance(error, StoppedRun) else 2)
         raise typer.Exit(code) from None
     except (MemoryError, RuntimeError) as error:
-        from gffusion.utils.device_errors import describe_device_error, is_broken  # saves start-up time
+        from gffusion.utils.device_errors import describe_device_error, is_broken, is_unusable  # saves start-up time
         from gffusion.utils.memory import describe_memory_error
 
         message = describe_memory_error(error)
-        if is_broken(error):
-            message = describe_device_error(error)
-        if message is None:
+        if message is None and not is_broken(error) and not is_unusable(error):
             raise
-        _print_error(message)
+        _print_error(one_line(message or describe_device_error(error)))
         raise typer.Exit(2) from None
     except KeyboardInterrupt as stop:
         print_failure(f"interrupted; {getattr(stop, 'advice', 'files written so far are complete')}")

@@ -197,6 +197,30 @@ def test_broken_gpu_is_an_error_of_users(capsys: pytest.CaptureFixture[str]) -> 
     )
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "no kernel image is available for execution on the device",
+        "invalid device ordinal",
+        "all CUDA-capable devices are busy or unavailable",
+        "CUDA driver version is insufficient for CUDA runtime version",
+        "initialization error",
+        "operation not supported",
+    ],
+)
+def test_gpu_that_cannot_be_used_is_an_error_of_users(reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same command would fail again."""
+    name_options({"device": "--device"})
+    try:
+        with pytest.raises(RuntimeError), user_errors():  # an exit of typer
+            raise RuntimeError(f"CUDA error: {reason}\nCompile with more")
+    finally:
+        name_options({})
+    assert capsys.readouterr().err == (
+        f"gffusion: error: CUDA error: {reason}: use --device cpu, or a torch build for this GPU\n"
+    )
+
+
 @pytest.mark.processes
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize(
