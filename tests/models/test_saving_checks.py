@@ -92,6 +92,22 @@ def test_shared_weights(tiny_model: TinyModel, tmp_path: Path) -> None:
         FusionTrainer(model, FusionTrainingArguments(str(tmp_path / "run")), [])
 
 
+def test_layers_that_a_class_leaves_out(tiny_model: TinyModel, tmp_path: Path, caplog: Any) -> None:
+    class Observed(GFFusionModel):
+        def save_pretrained(self, folder: Any, **options: Any) -> None:
+            weights = options.pop("state_dict", None) or self.state_dict()
+            super().save_pretrained(
+                folder, state_dict={name: weights[name] for name in weights if not name.startswith("extra")}, **options
+            )
+
+    model = Observed(tiny_model().config)
+    model.extra = nn.Linear(2, 2)
+    check_can_be_saved(model)
+    model.save_pretrained(tmp_path / "saved")
+    assert "cannot load" not in caplog.text
+    GFFusionModel.from_pretrained(tmp_path / "saved")
+
+
 def test_subclasses(tiny_model: TinyModel, tmp_path: Path, caplog: Any) -> None:
     class Longer(GFFusionModel):
         def __init__(self, config: GFFusionConfig, width: int) -> None:
