@@ -101,7 +101,8 @@ def test_layers_that_a_class_leaves_out(tiny_model: TinyModel, tmp_path: Path, c
             )
 
     model = Observed(tiny_model().config)
-    model.extra = nn.Linear(2, 2)
+    model.extra, model.extra_too = nn.Linear(2, 2), nn.Linear(2, 2)
+    model.extra_too.weight = model.extra.weight
     check_can_be_saved(model)
     model.save_pretrained(tmp_path / "saved")
     assert "cannot load" not in caplog.text

@@ -1,6 +1,6 @@
 """Checks of a model before it is saved: whether `from_pretrained` could load it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -53,7 +53,7 @@ def describe_misfit(model: Any, weights: Mapping[str, Tensor] | None = None) -> 
     model = without_wrappers(model)
     if _is_quantized(model):
         return ""
-    if shared := _find_shared(model):
+    if shared := _find_shared(model, weights):
         return f"{' and '.join(map(repr, shared))} are one tensor. Copy it: every layer needs weights of its own."
     found = describe_tensors(model.state_dict() if weights is None else weights)
     included = BACKBONE_CLASSES.keys() & {name.partition(".")[0] for name in found}
@@ -70,10 +70,11 @@ def _is_quantized(model: Any) -> bool:
     return getattr(model, "hf_quantizer", None) is not None or bool(find_quantized(model))
 
 
-def _find_shared(model: nn.Module) -> list[str]:
-    """Return the names of a parameter that has several, without those of encoders, which may be saved elsewhere."""
+def _find_shared(model: nn.Module, weights: Collection[str] | None) -> list[str]:
+    """Return the names of a parameter that has several, without those that are not saved and encoders, which may be saved elsewhere."""
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
-        if name.partition(".")[0] not in BACKBONE_CLASSES:
+        is_saved = weights is None or name in weights
+        if is_saved and name.partition(".")[0] not in BACKBONE_CLASSES:
             names.setdefault(id(parameter), []).append(name)
     return next((shared for shared in names.values() if len(shared) > 1), [])
