@@ -9,7 +9,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from gffusion.data.file_names import normalize_class_name
-from gffusion.data.label_values import check_has_classes, note_missing_background
+from gffusion.data.label_values import IGNORED, check_has_classes, note_missing_background
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.utils.notes import name_first
 
@@ -58,8 +58,8 @@ def check_labels(
         )
     if read_label_values:
         check_has_classes(values.keys(), ignored)
-    elif training:
-        _warn_about_ignored(values.keys(), ignored)
+    elif training and ignored == IGNORED:  # others, such as 0 and -100, are no objects of masks
+        _warn_about_ignored(values.keys())
     if training and read_label_values and values.keys() == {0}:
         raise ValueError(
             "All labels are 0, usually the background, so there is no object to learn: give the label maps of the objects, "
@@ -78,10 +78,10 @@ def check_labels(
         _warn_about_unlabeled_classes(values.keys(), getattr(dataset, "class_names", None) or ())
 
 
-def _warn_about_ignored(values: Set[int], ignored: int) -> None:
+def _warn_about_ignored(values: Set[int]) -> None:
     """Warn if the first label map labels no object, as masks in which 255 is the object; others may do."""
     try:
-        check_has_classes(values, ignored)
+        check_has_classes(values)
     except ValueError as error:
         logger.warning("Of the first item of the training data, %s. If other items hold classes, this is right.", error)
 

@@ -444,3 +444,13 @@ def test_first_item_of_another_dataset_that_labels_no_object(
     item = {"visible_values": torch.zeros(3, 32, 32), "infrared_values": torch.zeros(1, 32, 32)}
     make_trainer(training=[item | {"labels": torch.tensor(values).repeat(32, 16)}] * 2)
     assert ("but 255 means ignored, so they label no object: replace 255" in caplog.text) == warns
+
+
+@pytest.mark.parametrize("ignored", [0, -100])
+def test_first_item_with_ignored_labels_that_are_no_objects(
+    make_trainer: Callable[..., FusionTrainer], caplog: pytest.LogCaptureFixture, ignored: int
+) -> None:
+    item = {"visible_values": torch.zeros(3, 32, 32), "infrared_values": torch.zeros(1, 32, 32)}
+    labels = torch.tensor([0, ignored]).repeat(32, 16)
+    make_trainer(training=[item | {"labels": labels}] * 2, model={"ignore_index": ignored})
+    assert "label no object" not in caplog.text
