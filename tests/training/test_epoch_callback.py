@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 import transformers_runs as runs
+from torch.utils.data import ConcatDataset, Subset
 from two_processes import launch_two
 
 
@@ -36,8 +36,21 @@ def test_resumed_inside_an_epoch(pairs: Path, tmp_path: Path) -> None:
         assert runs.train(pairs, tmp_path, str(tmp_path / f"checkpoint-{step}")) == whole[step:]
 
 
+def test_joined_datasets(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also nested ones, and beside a dataset without epochs."""
+    parts = [runs.make_pairs(pairs), runs.make_pairs(pairs)]
+    joined = ConcatDataset([ConcatDataset(parts), Subset(runs.make_pairs(pairs), [0])])
+    joined.reads = []
+    monkeypatch.setattr(runs, "make_pairs", lambda data: joined)
+    runs.train(pairs, tmp_path)
+    monkeypatch.undo()
+    for part in parts:
+        for epoch in range(3):
+            assert sorted(part.reads[4 * epoch : 4 * epoch + 4]) == read_epoch(pairs, epoch)
+
+
 def test_datasets_without_epochs(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    part = torch.utils.data.Subset(runs.make_pairs(pairs), [0])
+    part = Subset(runs.make_pairs(pairs), [0])
     monkeypatch.setattr(runs, "make_pairs", lambda data: part)
     with pytest.raises(ValueError, match=r"a Subset, has no `set_epoch`: .* `dataset.select\(indices\)`"):
         runs.train(pairs, tmp_path)
