@@ -28,12 +28,12 @@ def pull(
     quiet: QuietOption = False,
 ) -> None:
     """Save a model with its frozen encoders to one folder, which loads on machines without network."""
-    was_complete = (output / "config.json").is_file()
+    has_configuration = (output / "config.json").is_file()
     with user_errors(), new_output(output):
         from gffusion.hub import pull as save_model  # imports torch
         from gffusion.utils.escaping import quote_word  # saves start-up time
 
         quiet_libraries()
         save_model(name, output, revision=revision)
-    done = f"{name} was complete in {output}" if was_complete else f"{name} -> {output}"
+    done = f"{name} is complete in {output}" if has_configuration else f"{name} -> {output}"
     print_line(f"{done} (use it with --model {quote_word(str(output))})")

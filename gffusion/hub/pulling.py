@@ -50,7 +50,7 @@ def pull(
 
     Args:
         name: Name of a listed model, folder, or Hub id.
-        folder: New or empty folder, or one in which the same call was interrupted or has finished.
+        folder: New or empty folder, or one in which the same call was interrupted or has finished; lost files are written again.
         revision: Branch, tag or commit of a model on the Hub.
         token: Access token. Defaults to the one stored by `hf auth login`.
 
@@ -65,7 +65,8 @@ def pull(
     """
     folder = Path(folder).resolve()
     remove_leftovers(folder)
-    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / _FIRST).is_file())):
+    is_begun = any((folder / name).is_file() for name in (_FIRST, CONFIG_NAME))
+    if folder.exists() and not (folder.is_dir() and (is_begun or not any(folder.iterdir()))):
         raise _refuse(folder)
     revision = find_revision(name) if revision is None else revision
     given: dict[str, Any] = {"revision": revision, "token": token}
@@ -93,9 +94,10 @@ def pull(
             synchronize(staging)
             if not _continues(folder, staging):
                 raise _refuse(folder)
-            for file in sorted(staging.iterdir(), key=lambda file: (file.name == CONFIG_NAME, file.name != _FIRST)):
-                if not (folder / file.name).exists():
-                    file.rename(folder / file.name)
+            for name in sorted(_list_files(staging), key=lambda name: (str(name) == CONFIG_NAME, str(name) != _FIRST)):
+                if not (folder / name).exists():
+                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    (staging / name).rename(folder / name)
     except BaseException as error:
         if is_new:
             with contextlib.suppress(OSError):
@@ -120,13 +122,16 @@ def _refuse(folder: Path) -> FileExistsError:
 
 
 def _continues(folder: Path, staging: Path) -> bool:
-    """Return whether a folder has all files of the one in it, if its configuration is there, or else only files of it."""
-    begun = [name for name in _list_files(folder) if name.parts[0] != staging.name]
+    """Return whether the files of a folder are those of the one in it, with others beside them only if its configuration is there."""
+    if (folder / CONFIG_NAME).exists():  # files that were lost are written again
+        begun = [name for name in _list_files(staging) if (folder / name).exists()]
+    else:
+        begun = [name for name in _list_files(folder) if name.parts[0] != staging.name]
     return all(
         (folder / name).is_file()
         and (staging / name).is_file()
         and filecmp.cmp(folder / name, staging / name, shallow=False)
-        for name in (_list_files(staging) if (folder / CONFIG_NAME).exists() else begun)
+        for name in begun
     )
 
 

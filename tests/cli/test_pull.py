@@ -139,7 +139,7 @@ def test_a_complete_folder_stays(gffusion: Callable, tmp_path: Path) -> None:
     (tmp_path / "net" / "notes.txt").write_text("mine")
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "net").iterdir()}
     outcome = gffusion(*command)
-    assert outcome.exit_code == 0 and outcome.out.startswith(f"gffusion-funet was complete in {tmp_path / 'net'} (use")
+    assert outcome.exit_code == 0 and outcome.out.startswith(f"gffusion-funet is complete in {tmp_path / 'net'} (use")
     for changed, name in (("none", "gffusion-live"), ("README.md", "gffusion-funet")):
         outcome = gffusion("pull", name, "-o", tmp_path / "net")
         assert (outcome.exit_code, outcome.out) == (2, "")
@@ -148,6 +148,21 @@ def test_a_complete_folder_stays(gffusion: Callable, tmp_path: Path) -> None:
         if changed == "none":
             (tmp_path / "net" / "README.md").write_text("edited")
             before |= {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "net").glob("*.md")}
+
+
+@pytest.mark.parametrize("lost", ["README.md", "preprocessor_config.json", "model.safetensors", "assets/b.png"])
+def test_lost_files_are_written_again(gffusion: Callable, tmp_path: Path, lost: str) -> None:
+    assert gffusion("pull", "gffusion-funet", "-o", tmp_path / "source").exit_code == 0
+    (tmp_path / "source" / "assets").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "source" / "assets" / f"{name}.png").write_text(name)
+    (tmp_path / "source" / "README.md").write_text("![a](assets/a.png) ![b](assets/b.png)")
+    folder = tmp_path / "net"
+    assert gffusion("pull", tmp_path / "source", "-o", folder).exit_code == 0
+    content = (folder / lost).read_bytes()
+    (folder / lost).unlink()
+    assert gffusion("pull", tmp_path / "source", "-o", folder).exit_code == 0
+    assert (folder / lost).read_bytes() == content and not list(folder.glob(".*"))
 
 
 def test_a_kill_while_files_are_moved(gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
