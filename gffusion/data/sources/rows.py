@@ -222,15 +222,16 @@ def _check_transform(dataset: Any, wanted: Collection[str]) -> None:
     """Raise ValueError if a transform of `datasets` does not give the columns of the first row."""
     if (getattr(dataset, "format", None) or {}).get("type") != "custom" or not len(dataset):
         return
-    error = None
+    error, found = None, ""
     try:
-        missing = sorted(set(wanted) - dataset[0].keys())
-    except Exception as raised:  # anything, by a function of the user, which gets images undecoded here
-        missing, error = sorted(wanted), raised
-    if missing:
+        if missing := sorted(set(wanted) - dataset[0].keys()):
+            found = f"does not give the column {', '.join(missing)}"
+    except Exception as raised:  # anything, by a function of the user
+        error, found = raised, f"fails on undecoded images ({type(raised).__name__}: {raised})"
+    if found:
         raise ValueError(
-            f"the transform of the dataset (`with_transform`, `set_transform`) does not give the column {', '.join(missing)}: pass "
-            "`dataset.with_format(None)`, and transform the pairs by the argument `transform` of from_dataset"
+            f"the transform of the dataset (`with_transform`, `set_transform`) {found}: pass `dataset.with_format(None)`, and transform "
+            "the pairs by the argument `transform` of from_dataset"
         ) from error
 
 
