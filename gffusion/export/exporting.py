@@ -261,6 +261,5 @@ def _quiet() -> Any:
         yield
     finally:
         logger.setLevel(level)
-        logging.root.handlers[:] = (
-            handlers  # `quantize_dynamic` adds one, which would print the messages of all libraries
-        )
+        # `quantize_dynamic` adds one, which would print the messages of all libraries.
+        logging.root.handlers[:] = handlers

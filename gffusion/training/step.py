@@ -45,8 +45,10 @@ class TrainingStep:
         self._parts = tuple(dict.fromkeys((*_PARTS, *extra)))
         self.loss_names = ("loss", *self._parts, *(["loss_segmentation"] if labeled else []))
         if arguments.gradient_checkpointing:
-            has_new_name = hasattr(model, "activation_checkpointing_enable")  # after transformers 5.22
-            getattr(model, f"{'activation' if has_new_name else 'gradient'}_checkpointing_enable")()
+            if hasattr(model, "activation_checkpointing_enable"):  # after transformers 5.22
+                model.activation_checkpointing_enable()
+            else:
+                model.gradient_checkpointing_enable()
         if arguments.batch_normalization == "synchronized":
             nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         head = list(model.ssnet.parameters()) if model.config.use_segmenter else []
