@@ -105,11 +105,11 @@ def user_errors() -> Iterator[None]:
         _print_error(one_line(error), code := 1 if isinstance(error, StoppedRun) else 2)
         raise typer.Exit(code) from None
     except (MemoryError, RuntimeError) as error:
-        from gffusion.utils.device_errors import describe_device_error, is_broken, is_unusable  # saves start-up time
+        from gffusion.utils.device_errors import describe_device_error, is_lost  # saves start-up time
         from gffusion.utils.memory import describe_memory_error
 
         message = describe_memory_error(error)
-        if message is None and not is_broken(error) and not is_unusable(error):
+        if message is None and not is_lost(error):
             raise
         _print_error(one_line(message or describe_device_error(error)))
         raise typer.Exit(2) from None

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gffusion.utils.atomic import prevents_writing
-from gffusion.utils.device_errors import describe_device_error, is_broken
+from gffusion.utils.device_errors import describe_device_error, is_lost
 
 from .distributed import Outcome
 from .fuse_plans import check_outputs, report_match
@@ -90,7 +90,7 @@ def _run(
             return stopped._replace(is_interrupted=True)
         except (OSError, ValueError, MemoryError, RuntimeError) as error:
             failures.append((name, _explain(error)))
-            if any(map(prevents_writing, (error, error.__cause__))) or is_broken(error):
+            if any(map(prevents_writing, (error, error.__cause__))) or is_lost(error):
                 return stopped._replace(not_tried=len(todo) - number - 1)
             continue
         for text in report.measured:

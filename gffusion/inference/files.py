@@ -20,7 +20,7 @@ from gffusion.data.infrared_range import note_flat_range
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
-from gffusion.utils.device_errors import describe_device_error, is_broken
+from gffusion.utils.device_errors import describe_device_error, is_lost
 from gffusion.utils.memory import memory_errors
 from gffusion.utils.notes import about
 from gffusion.utils.prefetch import map_in_order
@@ -171,7 +171,7 @@ def _fuse(
             )
             predictions = predict(model, image_processor, pairs, segment, options)
     except (ValueError, MemoryError, RuntimeError) as error:  # RuntimeError: operations that a device does not support
-        is_last = is_broken(error)
+        is_last = is_lost(error)
         if len(batch) == 1 or is_last:
             text = describe_device_error(error) if isinstance(error, RuntimeError) else str(error)
             return [(first, FusionResult(first.job, text, is_last=is_last))]
