@@ -2,18 +2,18 @@
 
 from typing import Any
 
-from torch.utils.data import ConcatDataset, DataLoader
+from torch.utils.data import ConcatDataset, DataLoader, Subset
 from transformers import TrainerCallback, TrainerState
 
 
 class SetEpochCallback(TrainerCallback):
-    """Call `set_epoch` of the training dataset, or of the parts of a `ConcatDataset`, before each epoch, for other random crops in each one.
+    """Call `set_epoch` of the training dataset, or of those in a `ConcatDataset` or `Subset`, before each epoch, for other random crops in each.
 
     With several processes, or in a training that is resumed inside an epoch, the `Trainer` of transformers sets the epoch of the
     sampler only, so that the random transforms of a [`FusionDataset`] would do the same in every epoch.
 
     Raises:
-        ValueError: When the training begins, if neither its dataset nor a part has `set_epoch`.
+        ValueError: When the training begins, if neither its dataset nor one in it has `set_epoch`.
 
     Examples:
         >>> from torch import nn
@@ -29,16 +29,17 @@ class SetEpochCallback(TrainerCallback):
         parts = _list_parts(dataset)
         if not parts:
             raise ValueError(
-                f"The training dataset, a {type(dataset).__name__}, has no `set_epoch`: leave SetEpochCallback out. Instead of a Subset of a "
-                "FusionDataset, pass `dataset.select(indices)`."
+                f"The training dataset, a {type(dataset).__name__}, has no `set_epoch`: leave SetEpochCallback out, or give it one."
             )
         for part in parts:
             part.set_epoch(int(state.epoch or 0))
 
 
 def _list_parts(dataset: Any) -> list[Any]:
-    """Return a dataset itself if it has `set_epoch`, or else those that it joins and that have one."""
+    """Return a dataset itself if it has `set_epoch`, or else those in it that have one."""
     if hasattr(dataset, "set_epoch"):
         return [dataset]
+    if isinstance(dataset, Subset):
+        return _list_parts(dataset.dataset)
     joined = dataset.datasets if isinstance(dataset, ConcatDataset) else ()
     return [part for inner in joined for part in _list_parts(inner)]
