@@ -15,7 +15,7 @@ from gffusion.utils.escaping import to_line
 from gffusion.utils.regular_files import decode_text
 
 from .boxes import BOX_SUFFIXES
-from .file_names import list_spellings
+from .file_names import list_spellings, normalize_name
 from .io import IMAGE_SUFFIXES
 from .pairs import ImagePair, PairMatch, match_pairs
 
@@ -168,7 +168,10 @@ def find_moved(pairs: Sequence[ImagePair]) -> tuple[list[ImagePair], bool]:
     try:
         match = match_pairs([pair.visible for pair in pairs], [pair.infrared for pair in pairs])
     except ValueError:  # no names match, or several files have one
-        return [], False
+        names = [[normalize_name(file.stem) for file in (pair.visible, pair.infrared)] for pair in pairs]
+        if sorted(name for name, _ in names) != sorted(other for _, other in names):
+            return [], False
+        return [pair for pair, (name, other) in zip(pairs, names, strict=True) if name != other], True
     partners = {pair.visible: pair.infrared for pair in match.pairs}
     moved = [pair for pair in pairs if partners.get(pair.visible, pair.infrared) != pair.infrared]
     return moved, len(partners) == len(pairs)

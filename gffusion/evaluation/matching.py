@@ -103,8 +103,9 @@ def _check_lines(match: PairMatch, source: Path) -> PairMatch:
     if moved:
         first = moved[0]
         raise ValueError(
-            f"{first.visible.name} has the name of another line of {source} than {first.infrared.name}: the n-th lines of two lists are a "
-            "pair. If these are, list them in a CSV file of pairs; otherwise, give both lists the same names, or one of them a folder"
+            f"{first.visible.name} and {first.infrared.name} are on one line of the two lists, but {source} has the name of "
+            f"{first.visible.name} on another line. If the two are a pair, list them in a CSV file; otherwise, put both lists in the same "
+            "order, or give a folder instead of one list"
         )
     return match
 

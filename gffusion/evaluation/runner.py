@@ -87,7 +87,8 @@ def evaluate(
 ) -> EvaluationTable:
     """Measure several methods on the same pairs, and return the table of all pairs that could be measured.
 
-    Images are matched by stem, in folders without images those of equal sub-folders (`night/1` is a name). Metrics are computed on 8-bit luma, see [`to_luma8`][gffusion.metrics.to_luma8]. A pair that
+    Images are matched by stem. If they lie in sub-folders, those of equal sub-folders are matched, and names have the folder, such as
+    `night/1`. Metrics are computed on 8-bit luma, see [`to_luma8`][gffusion.metrics.to_luma8]. A pair that
     cannot be measured for one method, or has an infinite metric (such as PSNR of equal images), is left out for all methods,
     so that all means are over the same pairs. The table lists it in `skipped`. A pair with an unusable label map is left out
     of the segmentation only, and is listed in `unsegmented`.
@@ -107,7 +108,8 @@ def evaluate(
             [`register_metric`][gffusion.metrics.register_metric] gave them. Nabf, the share of artifacts, is always measured if the protocol has it, but
             counts only if it is listed here.
         protocol: A name in `gffusion.metrics.PROTOCOLS`.
-        labels: Folder of label maps, or the CSV file of pairs if it has a column `labels`. Adds a table of IoU for models with a segmenter, over the pairs that have a label map.
+        labels: Folder of label maps, or the CSV file of pairs if it has a column `labels`. Adds a table of IoU for models with a
+            segmenter, over the pairs that have a label map.
         predicted_labels: Folders of predicted label maps by the name of their method, instead of a model's own.
         segment_with: Model (name, folder or Hub id) that predicts the label maps of all methods from their fused images, so
             that these can be compared, as [`segment_fused`][gffusion.inference.segmenting.segment_fused] does.

@@ -147,6 +147,10 @@ def test_tables_of_excel(files: Path, first: str, delimiter: str) -> None:
             {"a": "night/vis/1.png\nnight/vis/2.png", "b": "night/ir/2.tif\nnight/ir/1.tif"},
             "@a", "@b", "@a and @b have the same names in another order, first 1.png and 2.tif",
         ),
+        (
+            {"a": "night/vis/1.png\nnight/vis/2.png\nday/vis/1.png", "b": "night/ir/2.tif\nnight/ir/1.tif\nday/ir/1.tif"},
+            "@a", "@b", "@a and @b have the same names in another order, first 1.png and 2.tif",
+        ),
         ({"a": "\n# nothing\n"}, "@a", "@a", "a names no files"),
         ({"a": "night/vis/1.png\nnight/vis/9.png"}, "@a", "@a", "a, line 2: the file night/vis/9.png does not exist"),
         ({"a": "night/vis/9.png"}, "@a", "@a", "relative to the folder of the list, or to the current folder"),

@@ -169,7 +169,8 @@ def test_lists_are_pairs_line_by_line_and_a_folder_can_hold_both(labeled: Path) 
     expected = evaluate(both, **options)
     assert table.images == ("a", "b", "c") and np.array_equal(table.values, expected.values)
     with pytest.raises(
-        ValueError, match=r"b\.png has the name of another line of @.*moved\.txt than c\.png: the n-th lines"
+        ValueError,
+        match=r"b\.png and c\.png are on one line of the two lists, but @.*moved\.txt has the name of b\.png on",
     ):
         evaluate(f"@{labeled}/visible.txt", f"@{labeled}/moved.txt", **options)
 
