@@ -155,6 +155,12 @@ def is_named(folder: str, kind: Words) -> bool:
     return name in kind.letters or (not find_core(name, words) and find_core(name, Words(_FILLERS)) != "")
 
 
+def find_named(root: Path, kind: Words) -> Path | None:
+    """Return the only folder in another one whose name consists of words of a kind, or `None` if there is none or several."""
+    named = [child for child in root.iterdir() if child.is_dir() and is_named(child.name, kind)]
+    return named[0] if len(named) == 1 else None
+
+
 @cache
 def _compile(kind: Words) -> re.Pattern[str]:
     words = sorted({normalize_name(word) for word in kind.words}, key=len, reverse=True)

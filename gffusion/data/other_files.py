@@ -8,7 +8,7 @@ from pathlib import Path
 from gffusion.utils.notes import name_first
 
 from .annotation_files import describe_held
-from .file_names import ANY, INFRARED_OR_NEAR, VISIBLE, find_core, is_named, normalize_name
+from .file_names import ANY, INFRARED_OR_NEAR, VISIBLE, find_core, find_named, normalize_name
 from .raw_frames import RAW_SUFFIXES
 
 VIDEO_SUFFIXES = (
@@ -133,5 +133,4 @@ def _show_counts(counts: Mapping[Path, int], folder: Path) -> str:
 
 
 def _has_both_kinds(folder: Path) -> bool:
-    names = [child.name for child in folder.iterdir() if child.is_dir()]
-    return all(sum(is_named(name, kind) for name in names) == 1 for kind in (VISIBLE, INFRARED_OR_NEAR))
+    return all(find_named(folder, kind) for kind in (VISIBLE, INFRARED_OR_NEAR))

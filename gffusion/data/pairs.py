@@ -21,8 +21,8 @@ from .file_names import (
     Words,
     choose_widest,
     find_core,
+    find_named,
     is_listed,
-    is_named,
     match_known_names,
     match_shots,
     normalize_name,
@@ -233,14 +233,10 @@ def find_subfolders(root: Path) -> tuple[Path, Path] | None:
         ...     [folder.name for folder in find_subfolders(Path(root))]
         ['可见光', '红外']
     """
-    children = list(root.iterdir())
-    if any(is_listed(child, IMAGE_SUFFIXES) for child in children):
+    if any(is_listed(child, IMAGE_SUFFIXES) for child in root.iterdir()):
         return None
-    found = [
-        [child for child in children if child.is_dir() and is_named(child.name, kind)]
-        for kind in (VISIBLE, INFRARED_OR_NEAR)
-    ]
-    return (found[0][0], found[1][0]) if len(found[0]) == len(found[1]) == 1 else None
+    visible, infrared = find_named(root, VISIBLE), find_named(root, INFRARED_OR_NEAR)
+    return (visible, infrared) if visible and infrared else None
 
 
 def describe_entry(entry: Path | NamedBoxes) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from gffusion.data.boxes import BOX_SUFFIXES, has_class_names
 from gffusion.data.class_names import check_class_names, check_typed_names, read_lines, read_unchecked_names
-from gffusion.data.file_names import Words, is_named, normalize_class_name, normalize_name
+from gffusion.data.file_names import Words, find_named, normalize_class_name, normalize_name
 from gffusion.data.io import IMAGE_SUFFIXES
 from gffusion.data.pairs import CLASSES_FILE, ImagePair, PairMatch, match_pairs
 from gffusion.utils.notes import name_first
@@ -120,27 +120,30 @@ def match_folders(
     )
 
 
-def find_folder(root: Path, *names: str) -> Path | None:
-    """Return the first existing folder of `names`, compared case-insensitively; an exact match takes precedence."""
+def find_folder(root: Path, *names: str, kind: Words | None = None) -> Path | None:
+    """Return the first existing folder of `names`, compared case-insensitively; an exact match takes precedence.
+
+    If there is none, the only one with words of a kind in its name is returned.
+    """
     folders = sorted(child for child in root.iterdir() if child.is_dir())
     for name in names:
         alike = [folder for folder in folders if normalize_name(folder.name) == normalize_name(name)]
         if alike:
             return next((folder for folder in alike if folder.name == name), alike[0])
-    return None
+    return None if kind is None else find_named(root, kind)
 
 
 def require_folder(root: Path, layout: str, *names: str, kind: Words | None = None) -> Path:
-    """Return the first existing folder of `names`, or the only one with words of a kind in its name.
+    """Return what [`find_folder`] finds.
 
     Raises:
         FileNotFoundError: If there is none.
     """
-    folder = _find_folder_or_kind(root, names, kind)
+    folder = find_folder(root, *names, kind=kind)
     if folder is None:
         found = sorted(child.name for child in root.iterdir() if child.is_dir())
         advice = "choose another layout or split" + (f", or rename the folders. {OWN_NAMES}" if kind else "")
-        inside = [name for name in found if _find_folder_or_kind(root / name, names, kind)]
+        inside = [name for name in found if find_folder(root / name, *names, kind=kind)]
         if inside and kind:
             advice = f"give a folder in it, such as {root / inside[0]}; trainings and FusionDataset take several"
         splits = [name for name in inside if normalize_name(name) in _SPLITS]
@@ -154,15 +157,6 @@ def require_folder(root: Path, layout: str, *names: str, kind: Words | None = No
             f"the layout {layout!r} needs a folder {' or '.join(names)} in {root}, which contains "
             f"{'the folders ' + ', '.join(found) if found else 'no folders'}; {advice}"
         )
-    return folder
-
-
-def _find_folder_or_kind(root: Path, names: Sequence[str], kind: Words | None) -> Path | None:
-    """Return the first existing folder of `names`, or the only one with words of a kind in its name, or `None`."""
-    folder = find_folder(root, *names)
-    if folder is None and kind is not None:
-        named = [child for child in root.iterdir() if child.is_dir() and is_named(child.name, kind)]
-        folder = named[0] if len(named) == 1 else None
     return folder
 
 
