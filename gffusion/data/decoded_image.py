@@ -19,8 +19,6 @@ UPRIGHT = {
 }  # fmt: skip
 """What turns an image upright, by Orientation tag (EXIF 2.32, section 4.6.4)."""
 
-# Share of transparent and opaque pixels above which a fourth channel is opacity: soft edges and shadows are small.
-
 
 def name_image(name: str) -> str:
     """Return how a message about "the ..." calls an image, by its path or as "the infrared image".

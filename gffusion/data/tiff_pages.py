@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin
+from PIL import TiffImagePlugin
 
 from gffusion.models.gffusion.array_checks import is_opacity
 
@@ -49,10 +49,8 @@ def decode_misread_tiff(
     return decode_tiff(content, options) if is_plain or bits > 8 or count_frames(image) > 1 else None
 
 
-def count_frames(image: Image.Image) -> int:
+def count_frames(image: TiffImagePlugin.TiffImageFile) -> int:
     """Return the number of images in a file, at most 64; 2 if Pillow cannot read the tags of the second one."""
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
-        return getattr(image, "n_frames", 1)
     try:  # `n_frames` reads the tags of all pages, of which a file can have millions
         for frame in range(1, _MAX_FRAMES):
             try:
