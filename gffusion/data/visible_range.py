@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 VisibleRange = tuple[float, float]
 
-_MIN_BITS, _LARGEST_OF_14_BITS = 8, 1 << 14
-_LARGEST_OF_NOISE = 127  # of black images of 16 bits
+_LARGEST_OF_NOISE, _LARGEST_OF_14_BITS = (
+    127,
+    1 << 14,
+)  # of images of 16 bits: those below are black, those above were scaled
 # Of 500 visible images of MSRS, M3SVD and RoadScene, many of them at night, none ends below half of the range.
 _MIN_USED, _MAX_USED = 1 / 256, 0.5
 _WRONG_SHARE = 0.99  # of black or white pixels: a few have other values in any unit, such as 0
@@ -145,13 +147,6 @@ def _note_wrong_unit(mapped: NDArray[Any], white: int) -> tuple[str, ...]:
     )
 
 
-def _count_used_bits(image: NDArray[Any]) -> int | None:
-    """Return the number of bits, 8 to 14, of values that were not scaled to 16; `None` for other images and black ones."""
-    if image.dtype != np.uint16 or not _LARGEST_OF_NOISE < (largest := int(image.max())) < _LARGEST_OF_14_BITS:
-        return None
-    return largest.bit_length()
-
-
 def find_unused_range(image: NDArray[Any]) -> tuple[str, float] | None:
     """Return how values end far below white, as those of few bits and of reflectance do, and their probable white; else `None`.
 
@@ -161,10 +156,11 @@ def find_unused_range(image: NDArray[Any]) -> tuple[str, float] | None:
         >>> find_unused_range(np.array([[0, 4000]], np.uint16)), find_unused_range(np.array([[0, 4000 * 16]], np.uint16))
         (('the visible image has 16 bits but uses 12', 4095), None)
     """
-    if bits := _count_used_bits(image):
+    if image.dtype == np.uint16 and _LARGEST_OF_NOISE < (largest := int(image.max())) < _LARGEST_OF_14_BITS:
+        bits = largest.bit_length()
         return f"the visible image has 16 bits but uses {bits}", (1 << bits) - 1
-    if image.dtype.kind == "f" and _MIN_USED < (largest := float(image.max())) < _MAX_USED:
-        end = math.ceil(round(largest * 10, 4)) / 10
+    if image.dtype.kind == "f" and _MIN_USED < (brightest := float(image.max())) < _MAX_USED:
+        end = math.ceil(round(brightest * 10, 4)) / 10
         return f"the visible image has floating-point values of 0 to 1 but uses only 0 to {end:g}", end
     return None
 
