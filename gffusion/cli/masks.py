@@ -207,12 +207,12 @@ def _find_pairs(
     data: Path, layout: str, split: str | None, given_names: list[str] | None
 ) -> tuple[list["ImagePair"], Sequence[str] | None, "FoundPairs"]:
     """Return the pairs with boxes, the class names of the boxes, and all that was found."""
-    from gffusion.data.annotation_files import describe_json  # saves start-up time
     from gffusion.data.boxes import has_class_names
     from gffusion.data.boxes.checks import check_boxes, check_has_objects, note_outlines
     from gffusion.data.class_names import check_typed_names
     from gffusion.data.layouts import find_pairs
     from gffusion.data.layouts.unread import describe_unread
+    from gffusion.data.other_files import describe_json  # saves start-up time
 
     found = find_pairs(data, layout, split)
     pairs = [pair for pair in found.pairs if pair.boxes is not None]

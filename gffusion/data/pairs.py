@@ -9,7 +9,6 @@ from typing import NoReturn, TypeGuard, TypeVar
 
 from gffusion.utils.paths import texts_to_paths
 
-from .annotation_files import find_several
 from .boxes import BOX_SUFFIXES, NamedBoxes
 from .file_names import (
     ANY,
@@ -30,7 +29,7 @@ from .file_names import (
 from .folder_files import index_files, list_folder
 from .io import IMAGE_SUFFIXES
 from .mixed_folders import leave_out_other_kind
-from .other_files import describe_unread, find_unread
+from .other_files import describe_unread, find_several, find_unread
 
 CLASSES_FILE = "classes.txt"
 """File of class names, one per line, that labelImg writes next to YOLO files."""
