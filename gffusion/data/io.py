@@ -18,8 +18,7 @@ from gffusion.utils.regular_files import read_regular
 from .bounds import DEFAULT_MAX_PIXELS, max_image_bytes
 from .decoded_image import DEFAULT_OPTIONS, DecodedImage, DecodeOptions, ImageReadError, Truncated, to_supported
 from .decoding import decode_image, open_header, read_late_info
-from .metadata import EXIF_HEADER, ImageMetadata
-from .metadata_writing import MetadataParts, choose_parts
+from .metadata import EXIF_HEADER, ImageMetadata, MetadataParts, choose_parts
 from .png_writing import encode_png
 from .tiff_pages import PAGE_NAME, THERMAL_PAGE
 from .tiff_tags import add_tags

@@ -1,10 +1,11 @@
-"""Metadata of an image file: EXIF, GPS, XMP, color profile and georeference."""
+"""Metadata of an image file: EXIF, GPS, XMP, color profile and georeference, and what of it a format can hold."""
 
 import io
 import re
 import struct
 import zlib
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -20,7 +21,7 @@ EXIF_HEADER = b"Exif\0\0"
 XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 ICC_HEADER = b"ICC_PROFILE\0"
 XMP_KEYWORD = b"XML:com.adobe.xmp"
-XMP_TAG, ICC_TAG = 700, 34675
+_XMP_TAG, _ICC_TAG = 700, 34675
 _ORIENTATION, _WIDTH, _HEIGHT, _PIXEL_WIDTH, _PIXEL_HEIGHT = 274, 256, 257, 40962, 40963
 _DESCRIPTION, _MAKER_NOTE, _GDAL_METADATA = 270, 37500, 42112
 _THUMBNAIL_POSITION, _THUMBNAIL_LENGTH = 513, 514
@@ -33,6 +34,7 @@ _DESCRIPTIVE = {
     *(33432, 33723, EXIF, GPS, 50708, 50735, 50827),
     *range(40091, 40096),
 }
+_MAX_SEGMENT = 65533  # bytes in a segment of a JPEG file
 _MAX_XML = 1 << 20  # bytes of GDAL's metadata, of which each can become an object
 # Descriptions that programs write to interpret the pages of their own files.
 _STRUCTURAL_DESCRIPTION = re.compile(rb"\s*(ImageJ=|SCIFIO=|<\?xml|<OME|\{\"shape)")
@@ -253,7 +255,7 @@ def _read_tiff(content: bytes) -> ImageMetadata:
             del georeference[_GDAL_METADATA]
         else:
             georeference[_GDAL_METADATA] = kept
-    xmp, icc = (tag.data if isinstance(tag := stored.get(number), Tag) else None for number in (XMP_TAG, ICC_TAG))
+    xmp, icc = (tag.data if isinstance(tag := stored.get(number), Tag) else None for number in (_XMP_TAG, _ICC_TAG))
     return ImageMetadata(None, tags or None, xmp, icc, georeference or None, _read_orientation(stored))
 
 
@@ -330,3 +332,45 @@ def _iterate_safely(reader: TiffReader, start: int) -> list[Field]:
         return list(reader.iterate(start))
     except ValueError:
         return []
+
+
+class MetadataParts(NamedTuple):
+    """Metadata in the form in which a format stores it, and what it cannot hold."""
+
+    exif: bytes | None
+    xmp: bytes | None
+    icc: bytes | None
+    tags: Directory
+    lost: tuple[str, ...]
+
+
+def choose_parts(image_format: str, metadata: ImageMetadata, size: tuple[int, int], has_color: bool) -> MetadataParts:
+    """Return the metadata that a format can hold.
+
+    Args:
+        image_format: `"JPEG"`, `"PNG"`, `"TIFF"`, `"WEBP"` or `"BMP"`.
+        metadata: What to write. Orientation and sizes in it are corrected.
+        size: Height and width of the image.
+        has_color: Whether the file has three channels.
+    """
+    exif, xmp, icc, lost = metadata.write_exif(size), metadata.write_xmp(size), metadata.icc, []
+    if image_format == "BMP":
+        parts = {"EXIF": exif, "XMP": xmp, "the color profile": icc, "the georeference": metadata.georeference}
+        return MetadataParts(None, None, None, {}, tuple(name for name, part in parts.items() if part))
+    if icc is not None and icc[16:20] != (b"RGB " if has_color else b"GRAY"):
+        icc, lost = None, ["the color profile, which describes other colors,"]
+    if image_format == "TIFF":
+        tags = metadata.write_tags(size)
+        tags |= {_XMP_TAG: Tag(1, len(xmp), xmp)} if xmp is not None else {}
+        tags |= {_ICC_TAG: Tag(7, len(icc), icc)} if icc is not None else {}
+        if metadata.has_maker_note:
+            lost.append("the maker's notes in EXIF")
+        return MetadataParts(None, None, None, tags, tuple(lost))
+    if metadata.georeference:
+        lost.append("the georeference")
+    if image_format == "JPEG":
+        if exif is not None and len(exif) + len(EXIF_HEADER) > _MAX_SEGMENT:
+            exif, lost = None, [*lost, "EXIF of more than 64 kB"]
+        if xmp is not None and len(xmp) + len(XMP_HEADER) > _MAX_SEGMENT:
+            xmp, lost = None, [*lost, "XMP of more than 64 kB"]
+    return MetadataParts(exif, xmp, icc, {}, tuple(lost))
