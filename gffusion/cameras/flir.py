@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .byte_order import is_byte_swapped
+from .frames import RadiometricImage
 from .jpeg_segments import Segment
 from .makers import MAX_PIXELS, clean_name
 from .png_chunks import PNG_SIGNATURE, strip_png
-from .radiometric_image import RadiometricImage
 from .temperatures import PlanckScale
 
 _APP1 = 0xE1

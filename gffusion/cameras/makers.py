@@ -9,8 +9,8 @@ from io import BytesIO
 
 import numpy as np
 
+from .frames import RadiometricImage
 from .jpeg_segments import Segment, join_payloads
-from .radiometric_image import RadiometricImage
 from .temperatures import LinearScale
 
 _APP1, _APP2, _APP3 = 0xE1, 0xE2, 0xE3

@@ -11,8 +11,8 @@ from PIL import ExifTags, Image
 
 from . import makers
 from .flir import decode_flir, find_flir
+from .frames import RadiometricImage
 from .jpeg_segments import read_segments, read_trailer
-from .radiometric_image import RadiometricImage
 
 # Makers of thermal cameras whose files append data in unknown layouts. Their JPEG image is a false-color screenshot.
 _UNSUPPORTED = ("fluke", "guide", "seek", "testo", "topdon", "uni-t", "autel", "hti", "bosch", "keysight", "xinfrared")

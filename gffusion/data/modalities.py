@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.cameras import InfraredFrame, Rig
+from gffusion.cameras.frames import RadiometricImage
 from gffusion.cameras.radiometric import decode_radiometric, restore_colors
-from gffusion.cameras.radiometric_image import RadiometricImage
 from gffusion.models.gffusion.array_checks import is_opacity
 
 from .bounds import check_pixels
