@@ -101,18 +101,6 @@ class RawFrame:
         return values.astype(self.dtype.newbyteorder("="))
 
 
-def check_raw_frame(raw_frame: Any) -> None:
-    """Raise ValueError if an option is no format of raw frames; `None` is allowed.
-
-    Examples:
-        >>> check_raw_frame(RawFrame(480, 640, "uint16"))
-    """
-    if raw_frame is not None and not isinstance(raw_frame, RawFrame):
-        raise ValueError(
-            f'`raw_frame` must be a RawFrame, such as RawFrame.parse("512x640,uint16"), got {raw_frame!r:.200}'
-        )
-
-
 def _find_type(dtype: Any) -> np.dtype[Any] | None:
     """Return a type of NumPy that raw frames can have; `None` for others."""
     with suppress(TypeError):

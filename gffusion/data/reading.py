@@ -28,7 +28,7 @@ from .headers import header_shows_one, may_lack_values
 from .infrared_frames import find_transparent, to_frame
 from .io import read_bytes, read_size
 from .modalities import Modalities, split_both, split_modalities
-from .raw_frames import RAW_SUFFIXES, RawFrame, check_raw_frame
+from .raw_frames import RAW_SUFFIXES, RawFrame
 from .visible_range import VisibleFrame, VisibleRange, check_visible_range, map_visible
 
 _PNG_SIGNATURE = b"\x89PNG"
@@ -136,7 +136,10 @@ class ReadOptions:
     def __post_init__(self) -> None:
         check_align(self.align)
         check_reference(self.reference)
-        check_raw_frame(self.raw_frame)
+        if not isinstance(self.raw_frame, RawFrame | None):
+            raise ValueError(
+                f'`raw_frame` must be a RawFrame, such as RawFrame.parse("512x640,uint16"), got {self.raw_frame!r:.200}'
+            )
         for name in ("crop", "infrared_luma", "keep_borders"):
             option = f"`{name}` (--{name.replace('_', '-')})"
             object.__setattr__(self, name, check_flag(option, getattr(self, name)))
