@@ -1,10 +1,9 @@
 """Decode files that hold a visible and an infrared image: radiometric JPEG, four-channel images and TIFF of two pages."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gffusion.cameras import InfraredFrame, Rig
 from gffusion.cameras.frames import RadiometricImage
@@ -35,16 +34,14 @@ class Modalities(NamedTuple):
     Attributes:
         kind: Kind of the file, for messages.
         infrared: The infrared image.
-        visible: (H, W) or (H, W, 3); None if the file has no visible image.
+        visible: The visible image; None if the file has none.
         is_radiometric: Whether the file is a radiometric JPEG.
-        no_data: Value that marks missing pixels of the visible image, if the file names it.
     """
 
     kind: str
     infrared: InfraredFrame
-    visible: NDArray[Any] | None
+    visible: VisibleFrame | None
     is_radiometric: bool = False
-    no_data: float | None = None
 
 
 def split_modalities(content: bytes, path: str, options: DecodeOptions) -> Modalities | DecodedImage:
@@ -81,8 +78,7 @@ def split_modalities(content: bytes, path: str, options: DecodeOptions) -> Modal
     return Modalities(
         "an image whose last channel is an infrared image, not opacity",
         frame,
-        to_supported(decoded.image),
-        no_data=decoded.no_data,
+        VisibleFrame(to_supported(decoded.image), decoded.no_data),
     )
 
 
@@ -104,7 +100,7 @@ def split_both(
     decoded = split_modalities(content, path, options)
     if not isinstance(decoded, Modalities) or decoded.visible is None:
         raise ValueError(refuse_single(decoded, path, is_given_twice))
-    return VisibleFrame(decoded.visible, decoded.no_data), decoded.infrared
+    return decoded.visible, decoded.infrared
 
 
 def check_holds_both(path: Path, is_given_twice: bool, options: DecodeOptions) -> None:
@@ -178,7 +174,7 @@ def _split_radiometric(image: RadiometricImage, path: str, options: DecodeOption
         if image.position is not None:
             rig = _turn_rig(Rig.from_flir(*image.position, visible_size=decoded.image.shape[:2]), image.orientation)
         is_coded = decoded.format == "PNG" and decoded.image.ndim == 3 and decoded.image.dtype == np.uint8
-        visible = turn(restore_colors(decoded.image) if is_coded else to_supported(decoded.image))
+        visible = VisibleFrame(turn(restore_colors(decoded.image) if is_coded else to_supported(decoded.image)))
     kind = "degrees Celsius" if image.is_celsius else "counts"
     frame = InfraredFrame(
         turn(image.values),
@@ -209,8 +205,8 @@ def _split_pages(first: DecodedImage, second: DecodedImage, path: str) -> Modali
         no_data=infrared.no_data,
         notes=(*first.notes, *second.notes, f"page {pages.index(infrared) + 1} of the file is the infrared image"),
     )
-    kind = "a TIFF of a visible and an infrared page"
-    return Modalities(kind, frame, to_supported(visible.image), no_data=visible.no_data)
+    found = VisibleFrame(to_supported(visible.image), visible.no_data)
+    return Modalities("a TIFF of a visible and an infrared page", frame, found)
 
 
 def _turn_rig(rig: Rig, orientation: int) -> Rig:

@@ -284,7 +284,7 @@ def decode_visible(content: bytes, name: str, options: ReadOptions) -> VisibleFr
         raise ValueError(f"{name} is {decoded.kind}, an infrared image: give it as the infrared image")
     if not decoded.is_radiometric:
         raise ValueError(_refuse_both(decoded, name))
-    return VisibleFrame(decoded.visible, notes=("visible image embedded in the radiometric JPEG",))
+    return decoded.visible._replace(notes=("visible image embedded in the radiometric JPEG",))
 
 
 def to_visible_frame(decoded: DecodedImage) -> VisibleFrame:
@@ -332,7 +332,7 @@ def decode_stored(
         return replace(frame, notes=decoded.notes + frame.notes)
     if not decoded.is_radiometric:
         raise ValueError(_refuse_both(decoded, name))
-    if visible is None or decoded.visible is None or not np.array_equal(visible[0], decoded.visible):
+    if visible is None or decoded.visible is None or not np.array_equal(visible[0], decoded.visible.values):
         return replace(decoded.infrared, rig=None)  # the tags hold for the embedded visible image
     return decoded.infrared
 
