@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
-from .file_names import INFRARED_OR_NEAR, VISIBLE, Words, choose_widest, find_core, match_shots, normalize_name
+from .file_names import INFRARED_OR_NEAR, VISIBLE, choose_widest, find_core, match_shots, normalize_name
 
 
 def leave_out_other_kind(
@@ -23,7 +23,7 @@ def leave_out_other_kind(
         (['dji_0001_v'], 'thermal images in the visible folder are left out (1, such as dji_0001_t.jpg): it also holds the visible images of these shots')
     """
     shared = visible.keys() & infrared.keys()
-    thermal, photos = _find_named(shared, INFRARED_OR_NEAR, VISIBLE), _find_named(shared, VISIBLE, INFRARED_OR_NEAR)
+    photos, thermal = find_marked(shared)
     thermal &= set(_match(visible.keys() - shared, thermal).values())
     photos &= _match(photos, infrared.keys() - shared).keys()
     left_out = ((thermal, visible, "thermal images", "visible"), (photos, infrared, "photos", "infrared"))
@@ -51,7 +51,7 @@ def separate_kinds(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
         [['dji_0001_w.jpg'], ['dji_0001_t.jpg', 'dji_0002_t.jpg']]
     """
     stems = {normalize_name(file.stem) for file in files}
-    thermal, photos = _find_named(stems, INFRARED_OR_NEAR, VISIBLE), _find_named(stems, VISIBLE, INFRARED_OR_NEAR)
+    photos, thermal = find_marked(stems)
     photos |= _match(stems - thermal, thermal).keys()  # of some cameras, names of photos have no word
     if not photos:
         thermal = set()
@@ -64,9 +64,10 @@ def separate_kinds(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     return visible, infrared
 
 
-def _find_named(stems: Set[str], kind: Words, other: Words) -> set[str]:
-    """Return the stems with words of a kind, and none of the other one."""
-    return {stem for stem in stems if find_core(stem, kind) != stem and find_core(stem, other) == stem}
+def find_marked(stems: Set[str]) -> tuple[set[str], set[str]]:
+    """Return the stems with words of visible images and none of infrared ones, and the reverse."""
+    marked = [{stem for stem in stems if find_core(stem, kind) != stem} for kind in (VISIBLE, INFRARED_OR_NEAR)]
+    return marked[0] - marked[1], marked[1] - marked[0]
 
 
 def _match(visible: Set[str], infrared: Set[str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeGuard, TypeVar
@@ -28,7 +28,7 @@ from .file_names import (
 )
 from .folder_files import index_files, list_folder
 from .io import IMAGE_SUFFIXES
-from .mixed_folders import leave_out_other_kind
+from .mixed_folders import find_marked, leave_out_other_kind
 from .other_files import describe_unread, find_several, find_unread
 
 CLASSES_FILE = "classes.txt"
@@ -270,30 +270,22 @@ def _match_one_folder(
     files: Mapping[str, Path],
 ) -> tuple[Mapping[str, Path], Mapping[str, Path], dict[str, str], tuple[str, ...]]:
     """Return the visible files, the infrared files, the partners and notes for a folder that holds both kinds."""
-    visible: dict[str, Path] = {}
-    infrared: dict[str, Path] = {}
-    plain: dict[str, Path] = {}
-    for stem, file in files.items():
-        is_visible, is_infrared = (find_core(stem, kind) != stem for kind in (VISIBLE, INFRARED_OR_NEAR))
-        kind = plain if is_visible == is_infrared else visible if is_visible else infrared
-        kind[stem] = file
-    partners, notes = _find_partners(visible, infrared, INFRARED, INFRARED_OR_NEAR)
+
+    def pick(stems: Set[str]) -> dict[str, Path]:
+        return {stem: file for stem, file in files.items() if stem in stems}
+
+    visible, infrared = find_marked(files.keys())
+    plain = files.keys() - visible - infrared
+    partners, notes = _find_partners(pick(visible), pick(infrared), INFRARED, INFRARED_OR_NEAR)
     # Cameras may mark only one of the two: FLIR_1_RGB.jpg and FLIR_1.jpg, IMG_1.jpg and IMG_1_T.jpg.
     for firsts, seconds in ((visible, plain), (plain, infrared)):
-        left = {stem: file for stem, file in firsts.items() if stem not in partners}
-        others = {stem: file for stem, file in seconds.items() if stem not in partners.values()}
-        partners |= _find_partners(left, others, INFRARED, INFRARED_OR_NEAR)[0]
+        left = pick(firsts - partners.keys()), pick(seconds - set(partners.values()))
+        partners |= _find_partners(*left, INFRARED, INFRARED_OR_NEAR)[0]
     if not partners:
         return files, files, {stem: stem for stem in files}, ()
-    used = {*partners, *partners.values()}
-    alone = {stem for stem in plain if stem not in used}  # must hold both images
+    alone = plain - partners.keys() - set(partners.values())  # must hold both images
     partners |= {stem: stem for stem in alone}
-    return (
-        {stem: file for stem, file in files.items() if stem in visible or stem in alone or stem in partners},
-        {stem: file for stem, file in files.items() if stem in infrared or stem in partners.values()},
-        partners,
-        notes,
-    )
+    return pick(visible | alone | partners.keys()), pick(infrared | set(partners.values())), partners, notes
 
 
 def _match_others(
