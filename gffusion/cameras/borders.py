@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from gffusion.models.gffusion.array_checks import unmask
 
+from .common_frames import measure_bars
 from .missing import Mask, fill_missing
 
 # Borders, in levels of 0 to 255.
@@ -110,20 +111,13 @@ def _find_border(levels: NDArray[Any], value: float, tolerance: float) -> Mask |
 
 def _find_frame(levels: NDArray[Any], value: float) -> Mask | None:
     """Return the border if it is whole rows and columns of exactly one value, or `None`."""
-    differs = levels != value
-    rows, columns = np.flatnonzero(differs.any(axis=1)), np.flatnonzero(differs.any(axis=0))
-    inside = levels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     height, width = levels.shape
-    # At the top, the bottom, the left and the right: lines of the value, allowed lines, and the lines behind them.
-    sides = (
-        (rows[0], height, inside),
-        (height - 1 - rows[-1], height, inside[::-1]),
-        (columns[0], width, inside.T),
-        (width - 1 - columns[-1], width, inside.T[::-1]),
-    )
+    top, bottom, left, right = counts = measure_bars(levels, value)
+    inside = levels[top : height - bottom, left : width - right]
+    behind = inside, inside[::-1], inside.T, inside.T[::-1]  # the lines behind those of the value, at the four sides
     top, bottom, left, right = (
-        int(count) if _MIN_LINES <= count <= length * _MAX_FRAME_SHARE and _is_scene(behind, value) else 0
-        for count, length, behind in sides
+        count if _MIN_LINES <= count <= length * _MAX_FRAME_SHARE and _is_scene(lines, value) else 0
+        for count, length, lines in zip(counts, (height, height, width, width), behind, strict=True)
     )
     area = levels.size - (height - top - bottom) * (width - left - right)
     if not _MIN_AREA <= area / levels.size <= _MAX_AREA:

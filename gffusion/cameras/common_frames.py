@@ -32,7 +32,7 @@ def note_common_frame(visible: NDArray[Any], infrared: NDArray[Any]) -> tuple[st
     if not (corners == corners[0]).all():  # as in most images, of which no more is read
         return ()
     value = corners[0]
-    widths = [_measure_bars(image, value) for image in (visible, infrared)]
+    widths = [measure_bars(image, value) for image in (visible, infrared)]
     for sides in ((0, 1), (2, 3)):
         if all(_is_common([width[side] for width in widths]) for side in sides):
             return (
@@ -42,7 +42,7 @@ def note_common_frame(visible: NDArray[Any], infrared: NDArray[Any]) -> tuple[st
     return ()
 
 
-def _measure_bars(image: NDArray[Any], value: float) -> tuple[int, int, int, int]:
+def measure_bars(image: NDArray[Any], value: float) -> tuple[int, int, int, int]:
     """Return the number of lines of one value at the top, the bottom, the left and the right; 0 if there are no others."""
     planes = [image] if image.ndim == 2 else np.moveaxis(image, 2, 0)
     differs = np.logical_or.reduce([plane != value for plane in planes])
