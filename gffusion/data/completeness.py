@@ -237,63 +237,40 @@ def _check_scans(content: bytes) -> tuple[bool, int]:
     return not any(missing.values()), scans
 
 
-class Segments(NamedTuple):
-    """Strips or tiles of a page of a TIFF file.
+class _Segments(NamedTuple):
+    """Strips or tiles of a page: their positions and sizes in the file, and what they must be by the size of the image.
 
-    Attributes:
-        offsets: Their positions in the file.
-        counts: Their sizes in the file.
-        expected: Their number according to the size of the image.
-        compression: Tag of the compression; 1 is none.
-        size: Rows and columns of one.
-        smallest: Bytes of the smallest one if it is not compressed.
-        tables: JPEG tables that they share.
+    These are their number, the rows and columns of one, and the bytes of the smallest one if it is not compressed.
     """
 
     offsets: Sequence[int]
     counts: Sequence[int]
     expected: int
-    compression: int
     size: tuple[int, int]
     smallest: int
-    tables: bytes = b""
 
-    @classmethod
-    def of_tags(cls, tags: Mapping[int, Any]) -> "Segments":
-        """Return the strips or tiles of a page by its tags, as Pillow and tifffile read them.
 
-        Raises:
-            ValueError: If a tag has a wrong value.
-        """
-        width, height = _read_number(tags, 256), _read_number(tags, 257)
-        samples, is_planar = _read_number(tags, 277, 1), _read_number(tags, 284, 1) == 2
-        bits = max(_read_numbers(tags, 258) or [1]) * (1 if is_planar else samples)
-        planes = samples if is_planar else 1
-        if 324 in tags:  # tiles
-            columns, rows = _read_number(tags, 322), _read_number(tags, 323)
-            if min(columns, rows) < 1:
-                raise ValueError("its tiles have no size")
-            expected, smallest = math.ceil(width / columns) * math.ceil(height / rows), rows * columns * bits // 8
-            offsets, counts = _read_numbers(tags, 324), _read_numbers(tags, 325)
-        else:
-            columns, rows = width, min(_read_number(tags, 278, height), height)
-            if rows < 1:
-                raise ValueError("its strips have no rows")
-            expected = math.ceil(height / rows)
-            smallest = (height - (expected - 1) * rows) * math.ceil(width * bits / 8)
-            offsets, counts = _read_numbers(tags, 273), _read_numbers(tags, 279)
-        if _read_number(tags, 262, 1) == 6:  # YCbCr can be subsampled
-            smallest = 0
-        tables = tags.get(347, b"")
-        return cls(
-            offsets,
-            counts,
-            expected * planes,
-            _read_number(tags, 259, 1),
-            (rows, columns),
-            smallest,
-            tables if isinstance(tables, bytes) else b"",
-        )
+def _find_segments(tags: Mapping[int, Any]) -> _Segments:
+    width, height = _read_number(tags, 256), _read_number(tags, 257)
+    samples, is_planar = _read_number(tags, 277, 1), _read_number(tags, 284, 1) == 2
+    bits = max(_read_numbers(tags, 258) or [1]) * (1 if is_planar else samples)
+    planes = samples if is_planar else 1
+    if 324 in tags:  # tiles
+        columns, rows = _read_number(tags, 322), _read_number(tags, 323)
+        if min(columns, rows) < 1:
+            raise ValueError("its tiles have no size")
+        expected, smallest = math.ceil(width / columns) * math.ceil(height / rows), rows * columns * bits // 8
+        offsets, counts = _read_numbers(tags, 324), _read_numbers(tags, 325)
+    else:
+        columns, rows = width, min(_read_number(tags, 278, height), height)
+        if rows < 1:
+            raise ValueError("its strips have no rows")
+        expected = math.ceil(height / rows)
+        smallest = (height - (expected - 1) * rows) * math.ceil(width * bits / 8)
+        offsets, counts = _read_numbers(tags, 273), _read_numbers(tags, 279)
+    if _read_number(tags, 262, 1) == 6:  # YCbCr can be subsampled
+        smallest = 0
+    return _Segments(offsets, counts, expected * planes, (rows, columns), smallest)
 
 
 def _read_numbers(tags: Mapping[int, Any], number: int) -> list[int]:
@@ -305,26 +282,27 @@ def _read_number(tags: Mapping[int, Any], number: int, default: int = 0) -> int:
     return (_read_numbers(tags, number) or [default])[0]
 
 
-def check_tiff(content: bytes, segments: Segments) -> None:
-    """Check that the strips or tiles of a page of a TIFF file are complete.
+def check_tiff(content: bytes, tags: Mapping[int, Any]) -> None:
+    """Check that the strips or tiles of a page of a TIFF file are complete, by its tags as Pillow and tifffile read them.
 
     Raises:
         IncompleteError: If one is missing or ends early.
-        ValueError: If one is damaged, or they have very many scans.
+        ValueError: If one is damaged, they have very many scans, or a tag has a wrong value.
     """
+    segments, compression, tables = _find_segments(tags), _read_number(tags, 259, 1), tags.get(347)
     kept = list(zip(segments.offsets, segments.counts, strict=False))
     if len(segments.offsets) < segments.expected or (segments.counts and len(kept) < segments.expected):
         raise IncompleteError(f"it has {len(kept)} of {segments.expected} strips or tiles")
     scans = 0
-    needed = segments.smallest if segments.compression == _UNCOMPRESSED else 1
+    needed = segments.smallest if compression == _UNCOMPRESSED else 1
     for index, (offset, count) in enumerate(kept[: segments.expected]):
         if count < needed or offset < 1 or offset + count > len(content):
             raise IncompleteError(f"strip or tile {index + 1} of {segments.expected} ends early")
-        if segments.compression == _JPEG_IN_TIFF:
+        if compression == _JPEG_IN_TIFF:
             part = content[offset : offset + count]
             rows = segments.size[0] if index + 1 < segments.expected else 1
             largest = 2 * segments.size[0] + 64, 2 * segments.size[1] + 64  # encoders can pad
-            part = segments.tables[:-2] + part[2:] if segments.tables else part
+            part = tables[:-2] + part[2:] if isinstance(tables, bytes) and tables else part
             scans += check_jpeg(part, (rows, segments.size[1]), largest)
             if scans > _MAX_STRIP_SCANS:
                 raise ValueError(

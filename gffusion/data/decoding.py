@@ -21,7 +21,6 @@ from .bounds import check_pixels, check_ratio
 from .completeness import (
     MAX_INFLATED,
     IncompleteError,
-    Segments,
     check_jpeg,
     check_length,
     check_png,
@@ -240,7 +239,7 @@ def _check_complete(content: bytes, image: ImageFile.ImageFile, decodes: bool = 
         ValueError: If it is damaged.
     """
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        check_tiff(content, Segments.of_tags(dict(image.tag_v2)))
+        check_tiff(content, dict(image.tag_v2))
     elif image.format in ("JPEG", "MPO"):
         if decodes or not has_jpeg_end(content):
             check_jpeg(content)

@@ -14,7 +14,7 @@ from PIL import TiffImagePlugin
 from gffusion.models.gffusion.array_checks import is_opacity
 
 from .bounds import check_pixels, check_ratio
-from .completeness import IncompleteError, Segments, check_tiff
+from .completeness import IncompleteError, check_tiff
 from .decoded_image import UPRIGHT, DecodedImage, DecodeOptions
 
 THERMAL_PAGE = "thermal"
@@ -100,7 +100,7 @@ def _decode_page(page: Any, content: bytes, options: DecodeOptions) -> DecodedIm
         raise ValueError(f"colors of the kind {name} are not supported in this TIFF; save it as gray or RGB")
     is_filled = False
     try:
-        check_tiff(content, Segments.of_tags({tag.code: tag.value for tag in page.tags}))
+        check_tiff(content, {tag.code: tag.value for tag in page.tags})
         check_ratio("TIFF", page.imagewidth, page.imagelength, page.bitspersample * page.samplesperpixel, len(content))
         image = page.asarray()
     except IncompleteError:
