@@ -40,11 +40,6 @@ def read_segments(content: bytes) -> list[Segment]:
     return segments
 
 
-def join_payloads(segments: list[Segment], marker: int) -> bytes:
-    """Return the payloads of all segments with a marker, in the order of the file."""
-    return b"".join(segment.payload for segment in segments if segment.marker == marker)
-
-
 def iterate_segments(content: bytes) -> Iterator[Segment]:
     """Yield the complete segments of the first image of a JPEG file, also between scans; the payload of `END` is all that follows."""
     position = 2

@@ -10,7 +10,7 @@ from io import BytesIO
 import numpy as np
 
 from .frames import RadiometricImage
-from .jpeg_segments import Segment, join_payloads
+from .jpeg_segments import Segment
 from .temperatures import LinearScale
 
 _APP1, _APP2, _APP3 = 0xE1, 0xE2, 0xE3
@@ -41,10 +41,10 @@ def decode_dji(segments: list[Segment], maker: str, jpeg_size: tuple[int, int]) 
     Raises:
         ValueError: If the number of words fits no known sensor.
     """
-    chunks = [s for s in segments if s.marker == _APP3 and not s.payload.startswith(_OTHER_APP3)]
+    chunks = [s.payload for s in segments if s.marker == _APP3 and not s.payload.startswith(_OTHER_APP3)]
     if not maker.upper().startswith("DJI") or not chunks:
         return None
-    data = join_payloads(chunks, _APP3)
+    data = b"".join(chunks)
     height, width = jpeg_size
     for size in (jpeg_size, (height // 2, width // 2), *_DJI_SIZES):
         if 2 * size[0] * size[1] == len(data):
@@ -64,7 +64,7 @@ def decode_infiray(segments: list[Segment], maker: str) -> RadiometricImage | No
     headers = [s.payload for s in segments if s.marker == _APP2 and s.payload[4:10] == b"IJPEG\0"]
     if not headers or len(headers[0]) < 0x4F:
         return None
-    data = join_payloads(segments, _APP3)
+    data = b"".join(s.payload for s in segments if s.marker == _APP3)
     preview, thermal, visible = (struct.unpack_from("<Q", headers[0], at)[0] for at in (0x20, 0x30, 0x40))
     width = struct.unpack_from("<H", headers[0], 0x3A)[0] or struct.unpack_from("<H", headers[0], 0x2A)[0]
     # Some files give twice the height: two rows of bytes instead of one of words.
