@@ -103,18 +103,14 @@ def check_png(content: bytes) -> None:
     raise IncompleteError("its last part (IEND) is missing")
 
 
-def check_png_data(content: bytes, rows: Sequence[int]) -> None:
-    """Check that the compressed data of a complete PNG file hold all rows.
-
-    Args:
-        content: Content of the file.
-        rows: Bytes of every row, see [`list_png_rows`].
+def check_png_data(content: bytes, size: tuple[int, int]) -> None:
+    """Check that the compressed data of a complete PNG file hold all rows of an image of this width and height.
 
     Raises:
         IncompleteError: If rows are missing.
         ValueError: If the data are damaged.
     """
-    expected, decoder, found = sum(rows), zlib.decompressobj(), 0
+    expected, decoder, found = _count_png_bytes(content, *size), zlib.decompressobj(), 0
     try:
         for kind, part in iterate_png_chunks(content):
             while kind == b"IDAT" and part and found < expected:
@@ -126,18 +122,19 @@ def check_png_data(content: bytes, rows: Sequence[int]) -> None:
         raise IncompleteError(f"its compressed data end after {found} of {expected} bytes")
 
 
-def list_png_rows(width: int, height: int, bits: int, interlaced: bool) -> list[int]:
-    """Return the bytes of every row of a PNG image, with the byte of its filter (PNG specification, section 8).
+def _count_png_bytes(content: bytes, width: int, height: int) -> int:
+    """Return the bytes of all rows of a PNG image, with those of their filters (PNG specification, section 8).
 
     Examples:
-        >>> list_png_rows(5, 2, 8, False), sum(list_png_rows(8, 8, 8, True))
-        ([6, 6], 79)
+        >>> _count_png_bytes(bytes([*range(24), 8, 0, 0, 0, 0]), 5, 2), _count_png_bytes(bytes([*range(24), 8, 0, 0, 0, 1]), 8, 8)
+        (12, 79)
     """
+    bits = content[24] * {2: 3, 4: 2, 6: 4}.get(content[25], 1)  # of a pixel, by the type of its colors
     # Offsets and steps of the columns and rows of the seven passes of Adam7.
     adam7 = ((0, 8, 0, 8), (4, 8, 0, 8), (0, 4, 4, 8), (2, 4, 0, 4), (0, 2, 2, 4), (1, 2, 0, 2), (0, 1, 1, 2))
     sizes = [(len(range(x, width, dx)), len(range(y, height, dy))) for x, dx, y, dy in adam7]
-    passes = sizes if interlaced else [(width, height)]
-    return [1 + math.ceil(columns * bits / 8) for columns, rows in passes if columns for _ in range(rows)]
+    passes = sizes if content[28] else [(width, height)]
+    return sum(rows * (1 + math.ceil(columns * bits / 8)) for columns, rows in passes if columns)
 
 
 def read_late_orientation(file: IO[bytes]) -> bytes:
