@@ -10,7 +10,7 @@ from .borders import find_borders
 from .byte_order import is_byte_swapped
 from .frames import InfraredFrame
 from .missing import fill_missing, find_missing, format_share, join_masks
-from .palettes import GRAY, Intensity, recognize_palette, recover_indices
+from .palettes import GRAY, recognize_palette, recover_indices
 
 # Levels by which an even scale of gray may differ from a straight line: 64 grays have steps of 4.
 _MAX_UNEVENNESS = 8
@@ -183,11 +183,10 @@ def remove_colors(values: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[
             "a display (text, a cross-hair or a color bar) is burnt into the infrared image, and shows in the result"
         )
         notes = (display + _GRAY_ENDS * (found.palette == GRAY),)
-    return (values, notes) if found.palette == GRAY else (found.values, (*notes, _describe(found)))
-
-
-def _describe(found: Intensity) -> str:
-    return f"infrared colors mapped back to intensity by the palette {found.palette}; invert=True (--invert) if {_name(found.hot)} is cold"
+    if found.palette == GRAY:
+        return values, notes
+    mapped = f"infrared colors mapped back to intensity by the palette {found.palette}; invert=True (--invert) if {_name(found.hot)} is cold"
+    return found.values, (*notes, mapped)
 
 
 def _name(color: tuple[int, ...]) -> str:

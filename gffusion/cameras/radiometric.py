@@ -1,6 +1,5 @@
 """Recognize and decode the radiometric JPEG files of all supported cameras."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
 from typing import NamedTuple
@@ -67,7 +66,8 @@ def decode_radiometric(content: bytes) -> RadiometricImage | None:
     if image is None:
         _refuse_unsupported(maker, content)
         return None
-    return replace(image, orientation=orientation) if _is_turned_as(size, image.values.shape) else image
+    is_turned = (size[0] > size[1]) == (image.values.shape[0] > image.values.shape[1])  # or stored upright already
+    return replace(image, orientation=orientation) if is_turned else image
 
 
 def restore_colors(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -99,11 +99,6 @@ def _read_header(content: bytes) -> tuple[str, int, tuple[int, int]]:
         return "", 1, (0, 0)
     name = model if model.lower().startswith(make.lower()) else f"{make} {model}".strip()
     return name, orientation if orientation in range(1, 9) else 1, (height, width)
-
-
-def _is_turned_as(jpeg_size: tuple[int, int], size: Sequence[int]) -> bool:
-    """Return whether the thermal data are stored in the orientation of the JPEG image, and not upright already."""
-    return (jpeg_size[0] > jpeg_size[1]) == (size[0] > size[1])
 
 
 def _refuse_unsupported(maker: str, content: bytes) -> None:

@@ -134,7 +134,8 @@ def fit_tiles(tiles: Tiles, transform: Transform) -> tuple[NDArray[np.float64], 
         values = _maximize(evaluate, count)
         fits.append((evaluate(values), values, evaluate))
     evidence, values, evaluate = max(fits, key=lambda fit: fit[0])
-    change = _to_relative(make_change(values, tiles.size), tiles.size)
+    relative = from_relative(tiles.size)
+    change = np.linalg.inv(relative) @ make_change(values, tiles.size) @ relative
     return change, evidence, _find_covariance(evaluate, values[:count])
 
 
@@ -276,8 +277,3 @@ def make_change(values: NDArray[np.float64], size: tuple[int, int]) -> NDArray[n
         [[1 + scale + stretch, shear - turn, x], [shear + turn, 1 + scale - stretch, y], [across, down, 1]]
     )
     return back @ change @ center
-
-
-def _to_relative(pixels: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
-    relative = from_relative(size)
-    return np.linalg.inv(relative) @ pixels @ relative

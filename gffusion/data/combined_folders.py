@@ -1,6 +1,6 @@
 """Find the pairs of one folder with files of both kinds, or with files that hold both images."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from .file_names import is_listed, natural_key
@@ -41,7 +41,7 @@ def find_combined(folder: Path, options: ReadOptions = ReadOptions()) -> PairMat
         ...     [pair.name for pair in find_combined(Path(root)).pairs]
         ['00001D']
     """
-    files = _list_images(folder)
+    files = [file for file in sorted(folder.iterdir(), key=natural_key) if is_listed(file, IMAGE_SUFFIXES)]
     if not files and (folder / _FOUR_CHANNEL_FOLDER).is_dir():
         return find_combined(folder / _FOUR_CHANNEL_FOLDER, options)
     found = {file: header_shows_both(file, options.max_pixels) for file in files}
@@ -89,11 +89,6 @@ def _match_rest(folder: Path, singles: set[Path]) -> tuple[tuple[ImagePair, ...]
         pair for pair in match.pairs if pair.visible != pair.infrared and {pair.visible, pair.infrared} <= singles
     )
     return pairs, match.notes if pairs else ()
-
-
-def _list_images(folder: Path) -> list[Path]:
-    files: Iterable[Path] = sorted(folder.iterdir(), key=natural_key)
-    return [file for file in files if is_listed(file, IMAGE_SUFFIXES)]
 
 
 def _holds_both(path: Path, options: ReadOptions) -> bool:

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, TypeGuard, TypeVar
+from typing import TypeGuard, TypeVar
 
 from gffusion.utils.paths import texts_to_paths
 
@@ -319,8 +319,13 @@ def _find_partners(
             firsts, seconds = visible_cores[core], other_cores[core]
             first = firsts[0] if len(firsts) == 1 else choose_widest(firsts)
             if first is None or len(seconds) > 1:
-                _raise_ambiguous(
-                    [visible[stem].name for stem in firsts], [describe_entry(others[stem]) for stem in seconds]
+                names = (
+                    sorted(visible[stem].name for stem in firsts),
+                    sorted(describe_entry(others[stem]) for stem in seconds),
+                )
+                raise ValueError(
+                    f"ambiguous match: {' or '.join(names[0])} with {' or '.join(names[1])} differ only in words such as vis and ir; "
+                    "give the files of a pair the same name"
                 )
             matched[first] = seconds[0]
             if len(firsts) > 1:
@@ -333,13 +338,6 @@ def _find_partners(
         matched |= shots
         notes.append("files were matched whose numbers or time stamps differ by one shot of the camera")
     return matched, tuple(dict.fromkeys(notes))
-
-
-def _raise_ambiguous(visible: list[str], others: list[str]) -> NoReturn:
-    raise ValueError(
-        f"ambiguous match: {' or '.join(sorted(visible))} with {' or '.join(sorted(others))} differ only in words such as vis "
-        "and ir; give the files of a pair the same name"
-    )
 
 
 def _check_any_match(
