@@ -6,15 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from camera_files import touch
 
 from gffusion.data import IMAGE_SUFFIXES
 from gffusion.data.nested import list_nested, match_nested
-
-
-def touch(root: Path, *files: str) -> None:
-    for file in files:
-        (root / file).parent.mkdir(parents=True, exist_ok=True)
-        (root / file).touch()
 
 
 def match(root: Path, ignored: str | None = None) -> tuple[list[tuple[str, str, str]], list[str], list[str]]:

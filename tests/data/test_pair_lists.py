@@ -11,6 +11,7 @@ from pathlib import Path
 from unicodedata import normalize
 
 import pytest
+from camera_files import touch
 
 from gffusion.data.pair_lists import is_list, list_files, list_pairs
 
@@ -18,16 +19,8 @@ from gffusion.data.pair_lists import is_list, list_files, list_pairs
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two folders, night/ and day/, each with 1.png and 2.png of both cameras, as empty files."""
-    for name in (
-        "night/vis/1.png",
-        "night/vis/2.png",
-        "night/ir/1.tif",
-        "night/ir/2.tif",
-        "day/vis/1.png",
-        "day/ir/1.tif",
-    ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
+    touch(tmp_path, "night/vis/1.png", "night/vis/2.png", "night/ir/1.tif", "night/ir/2.tif")
+    touch(tmp_path, "day/vis/1.png", "day/ir/1.tif")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -86,8 +79,7 @@ def test_home_folder_in_lists(files: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("HOME", str(files / "night"))
     Path("p.csv").write_text("visible,infrared\n~/vis/1.png,~/ir/1.tif")
     assert found("p.csv") == [("1", f"{files}/night/vis/1.png", f"{files}/night/ir/1.tif")]
-    Path("~/vis").mkdir(parents=True)
-    Path("~/vis/1.png").touch()
+    touch(files, "~/vis/1.png")
     assert found("p.csv")[0][1] == "~/vis/1.png"
 
 
@@ -97,8 +89,7 @@ def test_composed_and_decomposed_names(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     saved, written = (normalize(form, "wärme") for form in forms)
     for kind in ("vis", "ir"):
-        (tmp_path / kind).mkdir()
-        (tmp_path / kind / f"{saved}.png").touch()
+        touch(tmp_path / kind, f"{saved}.png")
         Path(f"{kind}.txt").write_text(f"{kind}/{written}.png", encoding="utf-8")
     Path("p.csv").write_text(f"visible,infrared\nvis/{written}.png,ir/{written}.png", encoding="utf-8")
     for given in (("@vis.txt", "@ir.txt"), ("p.csv",), (f"vis/{written}*", f"ir/{written}*")):
@@ -204,8 +195,7 @@ def test_names_cannot_leave_the_output_folder(files: Path, name: str) -> None:
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 def test_odd_names(files: Path, name: str, newline: str) -> None:
     for kind in ("vis", "ir"):
-        Path(kind).mkdir()
-        Path(kind, name).touch()
+        touch(files / kind, name)
     quoted = ['"{}"'.format(f"{kind}/{name}".replace('"', '""')) for kind in ("vis", "ir")]
     Path("p.csv").write_bytes(f"\ufeffVisible;INFRARED{newline}{';'.join(quoted)}{newline}".encode())
     assert found("p.csv")[0][1:] == (f"vis/{name}", f"ir/{name}")

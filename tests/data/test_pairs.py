@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from camera_files import touch
 
 from gffusion.data import NamedBoxes, PairMatch, match_pairs, read_pair, write_image
 from gffusion.data.pairs import match_results
@@ -26,13 +27,6 @@ def match(tmp_path: Path) -> Match:
         return match_pairs(**{kind: tmp_path / kind for kind in folders})
 
     return match_names
-
-
-def touch(folder: Path, *names: str) -> None:
-    """Create empty files and their folders."""
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
 
 
 def files_of(match: PairMatch) -> list[tuple[str, str]]:

@@ -210,6 +210,13 @@ def packed_tiff(values: NDArray[np.uint8], bits: int, **options: Any) -> bytes:
     return content.getvalue()
 
 
+def touch(folder: Path, *names: str) -> None:
+    """Create empty files and their folders."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
 def write(path: Path, content: bytes) -> Path:
     """Write a file, and return its path."""
     path.write_bytes(content)
