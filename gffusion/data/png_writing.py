@@ -43,18 +43,14 @@ def encode_png(
     chunks += [(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc, 9))] if icc is not None else []
     chunks += [(b"eXIf", exif)] if exif is not None else []
     chunks += [(b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + xmp)] if xmp is not None else []
-    pixels = _compress(image)
+    stream = isal_zlib.compressobj(1)
+    pixels = b"".join([*(stream.compress(rows) for rows in _filter_rows(image)), stream.flush()])
     chunks += [(b"IDAT", pixels[start : start + _MAX_CHUNK]) for start in range(0, len(pixels), _MAX_CHUNK)]
     parts = [PNG_SIGNATURE]
     for kind, data in [*chunks, (b"IEND", b"")]:
         checksum = isal_zlib.crc32(data, isal_zlib.crc32(kind))
         parts += [struct.pack(">I", len(data)), kind, data, struct.pack(">I", checksum)]
     return b"".join(parts)
-
-
-def _compress(image: NDArray[Any]) -> bytes:
-    stream = isal_zlib.compressobj(1)
-    return b"".join([*(stream.compress(rows) for rows in _filter_rows(image)), stream.flush()])
 
 
 def _filter_rows(image: NDArray[Any]) -> Iterator[NDArray[np.uint8]]:
