@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from gffusion.utils.notes import NOT_COMPARED, group_names, name_first, summarize_notes
+from gffusion.utils.notes import NOT_COMPARED, group_notes, name_first, summarize_notes
 
 from .choices import IMAGE_SUFFIXES
 from .distributed import Outcome
@@ -93,9 +93,8 @@ def _summarize(outcome: Outcome) -> list[tuple[str, int, list[str]]]:
     """
     from gffusion.cameras.narrow_ranges import note_narrow  # saves start-up time
 
-    notes = [*outcome.notes, *note_narrow(outcome.range_widths)]
-    counts = summarize_notes(note for _, note in notes)
-    summary = [(one_line(note), count, names) for (note, count), names in zip(counts, group_names(notes), strict=True)]
+    groups = group_notes([*outcome.notes, *note_narrow(outcome.range_widths)])
+    summary = [(one_line(note), len(names), names) for note, names in groups]
     if outcome.skipped:
         summary.append((f"kept the existing outputs {NOT_COMPARED}: --overwrite replaces them", outcome.skipped, []))
     return summary

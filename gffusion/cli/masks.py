@@ -334,7 +334,7 @@ def _label(
     from gffusion.cameras.narrow_ranges import note_narrow
     from gffusion.labeling.labels import write_labels  # imports torch
     from gffusion.labeling.masks import MaskReport
-    from gffusion.utils.notes import group_names, summarize_notes
+    from gffusion.utils.notes import group_notes
     from gffusion.utils.progress import show_progress
 
     started = time.perf_counter()
@@ -343,8 +343,8 @@ def _label(
     done = list(show_progress(results, total=len(pairs), unit="pair"))
     notes = [(result.pair.name, note) for result in done for note in result.notes]
     notes += note_narrow([(result.pair.name, *result.range_width) for result in done if result.range_width])
-    for (note, number), names in zip(summarize_notes(note for _, note in notes), group_names(notes), strict=True):
-        print_note(note + count_pairs(number, names, len(done)))
+    for note, names in group_notes(notes):
+        print_note(note + count_pairs(len(names), names, len(done)))
     report = sum((result.report for result in done), MaskReport())
     if report.ignored and not report.objects:
         print_warning("no object was labeled: all boxes are marked as groups or doubtful objects, which become 255")

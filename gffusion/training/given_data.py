@@ -14,7 +14,7 @@ from gffusion.data.transforms import Compose, Transform
 from gffusion.data.transforms.base import describe_transform
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
-from gffusion.utils.notes import group_names, name_first, summarize_notes
+from gffusion.utils.notes import group_notes, name_first
 
 from .checked_dataset import read_item
 from .sampling import MODEL_INPUTS
@@ -137,7 +137,7 @@ def warn_about_infrared(which: str, dataset: Any) -> None:
     notes = dataset.note_infrared(_READ_INFRARED) if isinstance(dataset, FusionDataset) else []
     if (os.environ.get("RANK") or "0") != "0":  # of `accelerate launch`
         return
-    for (note, _), found in zip(summarize_notes(note for _, note in notes), group_names(notes), strict=True):
+    for note, found in group_notes(notes):
         read = f"{len(dataset)}" if len(dataset) <= _READ_INFRARED else f"the first {_READ_INFRARED}"
         logger.warning("%d of %s %s pairs (%s): %s", len(found), read, which, name_first(found), note)
 

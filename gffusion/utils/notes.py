@@ -116,9 +116,10 @@ def _fill(texts: tuple[str, ...], shares: list[list[str]]) -> str:
     return "".join(itertools.chain(*itertools.zip_longest(texts, ranges, fillvalue="")))
 
 
-def group_names(notes: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """Return the names of the pairs with each kind of note, in the order of [`summarize_notes`]."""
+def group_notes(notes: Sequence[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+    """Return every kind of note once, as [`summarize_notes`] does, with the names of the pairs that have it."""
     names: dict[str, list[str]] = {}
     for name, note in notes:
         names.setdefault(get_kind(note), []).append(name)
-    return list(names.values())
+    summary = summarize_notes(note for _, note in notes)
+    return [(note, found) for (note, _), found in zip(summary, names.values(), strict=True)]
