@@ -108,10 +108,9 @@ def user_errors() -> Iterator[None]:
         from gffusion.utils.device_errors import describe_device_error, is_lost  # saves start-up time
         from gffusion.utils.memory import describe_memory_error
 
-        message = describe_memory_error(error)
-        if message is None and not is_lost(error):
+        if describe_memory_error(error) is None and not is_lost(error):
             raise
-        _print_error(one_line(message or describe_device_error(error)))
+        _print_error(one_line(describe_device_error(error)))
         raise typer.Exit(2) from None
     except KeyboardInterrupt as stop:
         print_failure(f"interrupted; {getattr(stop, 'advice', 'files written so far are complete')}")

@@ -89,7 +89,8 @@ def _run(
         except KeyboardInterrupt:
             return stopped._replace(is_interrupted=True)
         except (OSError, ValueError, MemoryError, RuntimeError) as error:
-            failures.append((name, _explain(error)))
+            is_of_files = isinstance(error, OSError | ValueError)  # others are about memory or a device
+            failures.append((name, one_line(error) if is_of_files else describe_device_error(error)))
             if any(map(prevents_writing, (error, error.__cause__))) or is_lost(error):
                 return stopped._replace(not_tried=len(todo) - number - 1)
             continue
@@ -101,12 +102,3 @@ def _run(
         else:
             done += 1
     return outcome._replace(done=done, failures=failures, notes=notes)
-
-
-def _explain(error: OSError | ValueError | MemoryError | RuntimeError) -> str:
-    """Return why a video failed; a RuntimeError is about memory, or an operation that a device lacks or cannot do any more."""
-    if isinstance(error, OSError | ValueError):
-        return one_line(error)
-    from gffusion.utils.memory import describe_memory_error  # saves start-up time
-
-    return describe_memory_error(error) or describe_device_error(error)

@@ -27,12 +27,14 @@ def is_lost(error: BaseException) -> bool:
 
 
 def describe_device_error(error: BaseException) -> str:
-    r"""Return an error in one line, without the lines that torch adds about its code, and what to do about the device.
+    r"""Return an error in one line: a lack of memory, or what torch says, without its lines on code, and what to do about the device.
 
     Examples:
         >>> describe_device_error(NotImplementedError("not implemented for MPS\nException raised from here"))
         'not implemented for MPS'
     """
+    if lack := describe_memory_error(error):
+        return lack
     text = str(error).strip().partition("\n")[0] or type(error).__name__
     if not is_lost(error):
         return text
