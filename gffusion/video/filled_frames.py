@@ -1,4 +1,4 @@
-"""Recognize frames that decoders fill in, without an error, where their data are damaged."""
+"""Recognize frames that decoders fill in or skip, without an error, where their data are damaged or cut off."""
 
 import zlib
 from fractions import Fraction
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _REVERSED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))  # bits of a byte in the other order
 _FOOTER = 8  # bytes behind a slice of FFV1: 3 of its size, one of its state and 4 of the checksum
 _RIGHT = 0xFFFFFFFF  # zlib's checksum of bytes and their checksum, without the first and the last inversion
+_SKIPPING = ("h264", "hevc", "mpeg1video", "mpeg2video")  # decoders; others decode such packets, or give an error
 
 
 def prepare_decoder(codec: "VideoCodecContext") -> dict[str, str]:
@@ -71,3 +72,23 @@ def check_slices(packet: bytes) -> list[bool]:
         found.append(zlib.crc32(packet[end - size : end].translate(_REVERSED), _RIGHT) == _RIGHT)
         end -= size
     return found
+
+
+class SkippedStart:
+    """Count packets before the first key frame that no frame was decoded from, as of recordings that were cut anywhere."""
+
+    def __init__(self) -> None:
+        self._stamps = list[int]()
+        self._is_over = False
+
+    def add_packet(self, packet: "av.Packet[VideoStream]") -> None:
+        """Remember the time of a packet if no key frame came before it."""
+        self._is_over |= packet.is_keyframe or packet.stream.codec_context.name not in _SKIPPING
+        if not self._is_over and packet.pts is not None and not packet.is_discard:
+            self._stamps.append(packet.pts)
+
+    def close(self, first: int | None) -> int:
+        """Return how many of these packets are earlier than the first frame, which was just decoded; then 0 for others."""
+        count = 0 if first is None else sum(stamp < first for stamp in self._stamps)
+        self._stamps, self._is_over = [], True
+        return count

@@ -1,5 +1,6 @@
-"""Open videos without the files that they name."""
+"""Open videos without the files that they name, and tell why one cannot be opened."""
 
+import struct
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ _KINDS = {
     b"[playlist]": "PLS",
 }
 _HEAD = 1024  # bytes, in which the first tag of XML stands
+_INDEXED = (".3gp", ".m4v", ".mov", ".mp4")
+_FIRST_BOXES = (b"ftyp", b"wide", b"mdat", b"free", b"skip")
 
 
 def import_av() -> ModuleType:
@@ -81,3 +84,34 @@ def find_playlist(path: Path) -> str | None:
     if start.startswith(b"<?xml"):
         start = start[max(0, start.find(b"<mpd")) :]
     return next((kind for mark, kind in _KINDS.items() if start.startswith(mark)), None)
+
+
+def lacks_index(path: Path) -> bool:
+    """Return whether a file of the MP4 family has no index (`moov`), which cameras write when a recording ends.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     file = Path(root, "cut.mp4")
+        ...     _ = file.write_bytes(bytes([0, 0, 0, 8]) + b"ftyp" + bytes([0, 0, 1, 0]) + b"mdat" + bytes(100))
+        ...     lacks_index(file)
+        True
+    """
+    if path.suffix.lower() not in _INDEXED:
+        return False
+    end, place = path.stat().st_size, 0
+    kinds: set[bytes] = set()
+    with path.open("rb") as file:
+        while place + 8 <= end and len(kinds) < 100:
+            file.seek(place)
+            header = file.read(16)
+            size, kind = struct.unpack(">I4s", header[:8])
+            if not kinds and kind not in _FIRST_BOXES:  # another format
+                return False
+            kinds.add(kind)
+            if size == 1 and len(header) == 16:
+                size = struct.unpack(">Q", header[8:])[0]
+            if size < 8:  # up to the end of the file, or damaged
+                break
+            place += size
+    return bool(kinds) and not kinds & {b"moov", b"moof"}

@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from gffusion.data.bounds import DEFAULT_MAX_PIXELS, check_pixels
 from gffusion.utils.regular_files import check_regular
 
-from .cut_off import lacks_index
-from .filled_frames import FilledFrames, prepare_decoder
+from .filled_frames import FilledFrames, SkippedStart, prepare_decoder
 from .formats import HD_HEIGHT
-from .opening import find_playlist, import_av, open_media, read_metadata
-from .skipped_start import SkippedStart
+from .opening import find_playlist, import_av, lacks_index, open_media, read_metadata
 from .timing import SPARE_FRAMES, WITHOUT_PTS, find_rate, find_spare, measure_seconds, to_fraction
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from video_files import visible_frame, write_video
 
-from gffusion.video.cut_off import lacks_index
+from gffusion.video.opening import lacks_index
 from gffusion.video.reading import VideoFile
 
 
