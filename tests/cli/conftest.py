@@ -23,20 +23,25 @@ def gffusion_process(run_script: Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def pair(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Write visible.png and infrared.png into the current folder."""
-    for kind in ("visible", "infrared"):
-        shutil.copy(scenes / kind / "rendered_0000.png", tmp_path / f"{kind}.png")
+def cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, which is the current one."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
-def in_scenes(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def pair(scenes: Path, cwd: Path) -> Path:
+    """Write visible.png and infrared.png into the current folder."""
+    for kind in ("visible", "infrared"):
+        shutil.copy(scenes / kind / "rendered_0000.png", cwd / f"{kind}.png")
+    return cwd
+
+
+@pytest.fixture
+def in_scenes(scenes: Path, cwd: Path) -> None:
     """Put visible/ and infrared/ of three pairs into the current folder."""
     for kind in ("visible", "infrared"):
-        (tmp_path / kind).symlink_to(scenes / kind)
-    monkeypatch.chdir(tmp_path)
+        (cwd / kind).symlink_to(scenes / kind)
 
 
 @pytest.fixture(scope="session")
@@ -47,9 +52,8 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def data(street: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def data(street: Path, cwd: Path) -> Path:
     """The folder data/ with pairs and boxes but no labels, in the current folder."""
-    folder = tmp_path / "data"
+    folder = cwd / "data"
     shutil.copytree(street, folder, ignore=shutil.ignore_patterns("labels"))
-    monkeypatch.chdir(tmp_path)
     return folder

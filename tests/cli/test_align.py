@@ -168,20 +168,14 @@ def test_options_of_reading_and_notes(gffusion: Callable[..., Any], rig_folder: 
     ],
 )
 def test_wrong_arguments(
-    gffusion: Callable[..., Any],
-    rig_folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    words: list[str],
-    message: str,
+    gffusion: Callable[..., Any], rig_folder: Path, cwd: Path, words: list[str], message: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     done = gffusion(
         "align", *(word.format(visible=rig_folder / "visible", infrared=rig_folder / "infrared") for word in words)
     )
     assert done.exit_code == 2
     assert message in done.err
-    assert list(tmp_path.iterdir()) == []
+    assert list(cwd.iterdir()) == []
 
 
 def test_videos_are_refused_with_what_to_do(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:

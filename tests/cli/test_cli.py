@@ -97,13 +97,12 @@ def test_help_lists_the_commands(gffusion: Callable, command: str) -> None:
     assert "..." not in outcome.out.partition("Commands:")[2]  # no line is cut
 
 
-def test_commands_of_the_welcome_work(gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_commands_of_the_welcome_work(gffusion: Callable, cwd: Path) -> None:
     commands = re.findall(r"^  gffusion (.+)", gffusion().out, re.MULTILINE)
     assert [command.split()[0] for command in commands] == ["sample", "fuse", "fuse"]
     for command in commands[:2]:
         assert gffusion(*command.split()).exit_code == 0
-    assert (tmp_path / "demo/fused.png").is_file()
+    assert (cwd / "demo/fused.png").is_file()
 
 
 @pytest.mark.parametrize(
@@ -123,8 +122,7 @@ def test_shells_complete_words(
 
 
 @pytest.mark.parametrize("word", ["{}.png", "@{}.png", "mine={}.png", "--visible={}.png"])
-def test_composed_names_of_decomposed_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_composed_names_of_decomposed_files(cwd: Path, word: str) -> None:
     composed, decomposed = "w\u00e4rme", "wa\u0308rme"
     assert read_paths([word.format(composed)], ()) == [word.format(composed)]
     Path(f"{decomposed}.png").touch()

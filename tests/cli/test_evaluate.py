@@ -21,17 +21,16 @@ NAMES = [f"rendered_{number:04d}" for number in range(3)]
 
 
 @pytest.fixture
-def here(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(scenes: Path, cwd: Path) -> Path:
     """Change into a folder with visible/, infrared/, labels/ and mine/, the gray average."""
     for kind in ("visible", "infrared", "labels"):
-        shutil.copytree(scenes / kind, tmp_path / kind)
-    (tmp_path / "mine").mkdir()
+        shutil.copytree(scenes / kind, cwd / kind)
+    (cwd / "mine").mkdir()
     for name in NAMES:
         visible, infrared = (np.asarray(Image.open(scenes / kind / f"{name}.png")) for kind in ("visible", "infrared"))
         gray = np.asarray(Image.fromarray(visible).convert("L"), float)
-        Image.fromarray(fuse_luma("average", gray, infrared.astype(float))).save(tmp_path / "mine" / f"{name}.png")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+        Image.fromarray(fuse_luma("average", gray, infrared.astype(float))).save(cwd / "mine" / f"{name}.png")
+    return cwd
 
 
 @pytest.fixture

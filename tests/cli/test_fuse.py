@@ -337,9 +337,8 @@ class TestSegment:
         assert gffusion(*command, "--overwrite").err == ""
 
 
-def test_sub_folders(gffusion: Callable, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sub_folders(gffusion: Callable, scenes: Path, cwd: Path) -> None:
     """Results lie in the same sub-folders; the output can be one of the visible folder, and is not read again."""
-    monkeypatch.chdir(tmp_path)
     for kind, day in itertools.product(("visible", "infrared"), ("day1", "day2")):
         Path(kind, day).mkdir(parents=True)
         shutil.copy(scenes / kind / "rendered_0000.png", Path(kind, day, "0.png"))

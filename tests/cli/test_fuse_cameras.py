@@ -21,8 +21,7 @@ THERMAL = (250 * INFRARED).astype(np.uint8)
 
 
 @pytest.fixture
-def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+def files(cwd: Path) -> Path:
     contents = {
         "visible.png": encode(VISIBLE, "PNG"),
         "infrared.png": encode(THERMAL, "PNG"),
@@ -32,8 +31,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "frame.raw": COUNTS.astype(">u2").tobytes(),
     }
     for name, content in contents.items():
-        (tmp_path / name).write_bytes(content)
-    return tmp_path
+        (cwd / name).write_bytes(content)
+    return cwd
 
 
 def fuse(gffusion: Callable, *arguments: str) -> tuple[np.ndarray, str]:
@@ -261,16 +260,15 @@ class TestKeepThermal:
         np.testing.assert_array_equal(tifffile.imread(files / "out/1_thermal.tif"), THERMAL)
 
 
-def test_one_file_of_another_type(gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_one_file_of_another_type(gffusion: Callable, cwd: Path) -> None:
     for kind in ("v", "i"):
-        (tmp_path / kind).mkdir()
+        (cwd / kind).mkdir()
     for number in range(3):
-        (tmp_path / f"v/{number}.png").write_bytes(encode(VISIBLE, "PNG"))
-        (tmp_path / f"i/{number}.png").write_bytes(encode(COUNTS if number else THERMAL, "PNG"))
+        (cwd / f"v/{number}.png").write_bytes(encode(VISIBLE, "PNG"))
+        (cwd / f"i/{number}.png").write_bytes(encode(COUNTS if number else THERMAL, "PNG"))
     outcome = gffusion("fuse", "v", "i", "-o", "out", "--infrared-range", "12000,20000")
     assert outcome.exit_code == 1 and "i/0.png holds 8-bit values, but 2 of 3" in outcome.err
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.png", "2.png"]
+    assert sorted(path.name for path in (cwd / "out").iterdir()) == ["1.png", "2.png"]
 
 
 def test_range_of_a_folder_leaves_out_files_of_another_type(gffusion: Callable, files: Path) -> None:

@@ -14,16 +14,15 @@ from gffusion.data import write_image
 
 
 @pytest.fixture
-def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folders(cwd: Path) -> Path:
     """Write visible.mp4 and infrared.mp4, their frames in the folders visible and thermal, and one thermal frame as frame.png."""
-    write_pair(tmp_path, 8, audio_seconds=0.5)
-    monkeypatch.chdir(tmp_path)
+    write_pair(cwd, 8, audio_seconds=0.5)
     for folder, draw in (("visible", visible_frame), ("thermal", infrared_frame)):
-        (tmp_path / folder).mkdir()
+        (cwd / folder).mkdir()
         for index in range(8):
-            write_image(tmp_path / folder / f"{index}.png", draw(index))
-    write_image(tmp_path / "frame.png", infrared_frame(0))
-    return tmp_path
+            write_image(cwd / folder / f"{index}.png", draw(index))
+    write_image(cwd / "frame.png", infrared_frame(0))
+    return cwd
 
 
 @pytest.mark.parametrize(

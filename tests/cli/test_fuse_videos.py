@@ -30,11 +30,10 @@ FUSE = "fuse visible.mp4 infrared.mp4 -o fused.mp4 --model gffusion-funet"
 
 
 @pytest.fixture
-def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def clips(cwd: Path) -> Path:
     """Write visible.mp4 and infrared.mp4 of 8 frames into the current folder."""
-    write_pair(tmp_path, 8, audio_seconds=0.5)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    write_pair(cwd, 8, audio_seconds=0.5)
+    return cwd
 
 
 def test_process(gffusion_process: Callable, gffusion: Callable, clips: Path) -> None:

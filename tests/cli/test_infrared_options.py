@@ -12,6 +12,7 @@ import pytest
 from camera_files import dji_jpeg
 from numpy.typing import NDArray
 from PIL import Image
+from training_runs import SMALL_MODEL
 
 from gffusion import GFFusionImageProcessor
 from gffusion.data import FusionDataset, read_image, write_image
@@ -23,16 +24,15 @@ RAW = [7000, 7400, 20000]  # counts of black in the three frames; a gray level h
 
 
 @pytest.fixture
-def here(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(scenes: Path, cwd: Path) -> Path:
     """Change into a folder with visible/, infrared/ and, in other units, blackhot/ and raw/."""
-    shutil.copytree(scenes, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("labels"))
+    shutil.copytree(scenes, cwd, dirs_exist_ok=True, ignore=shutil.ignore_patterns("labels"))
     for name, offset in zip(NAMES, RAW, strict=True):
-        infrared = read_image(tmp_path / "infrared" / name)
+        infrared = read_image(cwd / "infrared" / name)
         for kind, image in (("blackhot", 255 - infrared), ("raw", (offset + 10 * infrared.astype(np.uint16)))):
-            (tmp_path / kind).mkdir(exist_ok=True)
-            write_image(tmp_path / kind / name, image)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+            (cwd / kind).mkdir(exist_ok=True)
+            write_image(cwd / kind / name, image)
+    return cwd
 
 
 @pytest.fixture
@@ -275,11 +275,9 @@ def test_counts_of_radiometric_files_have_ranges_of_their_own_everywhere(gffusio
 def test_train_prints_and_saves_the_range(gffusion: Callable, here: Path) -> None:
     for kind in ("visible", "raw"):
         shutil.copytree(here / kind, here / "train" / kind.replace("raw", "infrared"))
-    small = {"stem_channels": 4, "feature_channels": 8, "decoder_channels": [4]}
-    config = json.dumps(small | {"paradigm": "cascading", "use_segmenter": False})
     words = "--train_data train --eval_data train --output_dir run --num_train_epochs 1 --crop_size 32"
     options = "--infrared_range folder --agc plateau --plateau_limit 2"
-    outcome = gffusion("train", *words.split(), *options.split(), "--model_config", config)
+    outcome = gffusion("train", *words.split(), *options.split(), "--model_config", SMALL_MODEL)
     assert outcome.exit_code == 0, outcome.err
     assert re.findall(r"^(\w+): infrared range of 3 images: 7\d+", outcome.out, re.MULTILINE) == [
         "training",

@@ -6,21 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-CONFIG = json.dumps(
-    {
-        "stem_channels": 4,
-        "feature_channels": 8,
-        "decoder_channels": [4],
-        "paradigm": "cascading",
-        "use_segmenter": False,
-    }
-)
+from training_runs import SMALL_MODEL
 
 
 @pytest.fixture
-def folders(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def folders(scenes: Path, cwd: Path) -> None:
     for kind, name in (("visible", "=20260701_21300{}"), ("infrared", "178294140{}.050")):
         Path(kind).mkdir()
         for number in range(3):
@@ -53,7 +43,7 @@ def test_pairs_are_fused(gffusion: Callable, folders: None, output: str) -> None
 
 
 def test_pairs_are_trained_on(gffusion: Callable, folders: None) -> None:
-    words = ("--output_dir", "run", "--num_train_epochs", "1", "--crop_size", "32", "--model_config", CONFIG)
+    words = ("--output_dir", "run", "--num_train_epochs", "1", "--crop_size", "32", "--model_config", SMALL_MODEL)
     outcome = gffusion("train", "--train_data", ".", *words)
     assert outcome.exit_code == 2 and "`train` a CSV file of pairs, which `gffusion match` writes" in outcome.err
     assert gffusion("match", "visible", "infrared", "-o", "pairs.csv").exit_code == 0
@@ -97,11 +87,8 @@ def test_sub_folders(gffusion: Callable, folders: None) -> None:
     ],
 )
 @pytest.mark.parametrize("infrared", ["card", "card/*.png", "thermal"])
-def test_both_kinds_in_one_folder(
-    gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], infrared: str
-) -> None:
+def test_both_kinds_in_one_folder(gffusion: Callable, cwd: Path, names: tuple[str, ...], infrared: str) -> None:
     """A memory card given twice, or beside converted files; a thermal image without a photo is not its own partner."""
-    monkeypatch.chdir(tmp_path)
     for folder in ("card", "thermal"):
         Path(folder).mkdir()
     for name in (*names, names[1].replace("04", "44")):

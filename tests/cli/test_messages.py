@@ -314,13 +314,10 @@ main(["--version"])
         "show labels visible/{name} infrared/{name} -o out.png",
     ],
 )
-def test_notes_spell_options_as_they_are_typed(
-    gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
-) -> None:
-    write_scenes(tmp_path, count=1, height=64, width=96)
-    [file] = (tmp_path / "infrared").iterdir()
+def test_notes_spell_options_as_they_are_typed(gffusion: Callable, cwd: Path, command: str) -> None:
+    write_scenes(cwd, count=1, height=64, width=96)
+    [file] = (cwd / "infrared").iterdir()
     Image.fromarray(load_palettes()["inferno"].astype(np.uint8)[read_image(file)]).save(file)
-    monkeypatch.chdir(tmp_path)
     outcome = gffusion(*command.format(name=file.name).split())
     note = "note: infrared colors mapped back to intensity by the palette inferno; --invert if white is cold"
     assert outcome.exit_code == 0 and note in outcome.err and "invert=True" not in outcome.err

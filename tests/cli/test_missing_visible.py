@@ -17,17 +17,16 @@ MODEL = "gffusion-live"
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(cwd: Path) -> Path:
     """Change into a folder with the datasets missing/ and black/."""
     for folder, value in (("missing", np.nan), ("black", 0)):
-        write_scenes(tmp_path / folder, count=2, height=96, width=128)
-        for file in (tmp_path / folder / "visible").iterdir():
+        write_scenes(cwd / folder, count=2, height=96, width=128)
+        for file in (cwd / folder / "visible").iterdir():
             image = read_image(file).astype(np.float32) / 255
             image[:30] = value
             write_image(file.with_suffix(".tif"), image)
             file.unlink()
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return cwd
 
 
 @pytest.mark.parametrize(

@@ -60,10 +60,7 @@ def test_narrow_terminals_get_a_block_for_each_model(
     "command",
     ["fuse a.png b.png -o out.png", "fuse a.png b.png -o out.png --backend onnx", "benchmark", "export -o a.onnx"],
 )
-def test_name_of_a_baseline_is_no_model(
-    gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_name_of_a_baseline_is_no_model(gffusion: Callable, cwd: Path, command: str) -> None:
     for name in ("a.png", "b.png"):
         Image.new("L", (64, 64)).save(name)
     name, *words = command.split()

@@ -29,24 +29,20 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_folders_that_do_not_exist(
-    gffusion: Callable, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_folders_that_do_not_exist(gffusion: Callable, scenes: Path, cwd: Path, command: str) -> None:
     outcome = gffusion(*command.format(scenes).replace("OUT", "misspelled/new/out").split())
     assert (outcome.exit_code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
-    assert f"the folder misspelled does not exist; the nearest folder that does is {tmp_path}:" in outcome.err
-    assert not list(tmp_path.iterdir())
+    assert f"the folder misspelled does not exist; the nearest folder that does is {cwd}:" in outcome.err
+    assert not list(cwd.iterdir())
 
 
 @pytest.mark.parametrize(
     "command", [command for command in COMMANDS if command.split()[0] not in ("pull", "sample", "train")]
 )
 def test_folders_that_cannot_be_written(
-    gffusion: Callable, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+    gffusion: Callable, scenes: Path, cwd: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     """They are refused before anything is computed. Root may write everywhere."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("gffusion.cli.outputs.os.access", lambda _, mode: mode != os.W_OK)
     for user in ("inference.files", "evaluation.runner", "labeling.files", "data.sources", "data.rigs"):
         importlib.import_module(f"gffusion.{user}")  # so that none of them keeps what is replaced below
@@ -57,8 +53,8 @@ def test_folders_that_cannot_be_written(
     ):
         monkeypatch.setattr(name, lambda *_, **__: pytest.fail("work begins"))
     outcome = gffusion(*command.format(scenes).replace("OUT", "out").split())
-    assert outcome.exit_code == 2 and f"the folder {tmp_path} cannot be written: choose another one" in outcome.err
-    assert not list(tmp_path.iterdir())
+    assert outcome.exit_code == 2 and f"the folder {cwd} cannot be written: choose another one" in outcome.err
+    assert not list(cwd.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -72,19 +68,12 @@ def test_folders_that_cannot_be_written(
 )
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.endswith("OUT")])
 def test_outputs_that_are_no_files(
-    gffusion: Callable,
-    scenes: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    command: str,
-    output: str,
-    message: str,
+    gffusion: Callable, scenes: Path, cwd: Path, command: str, output: str, message: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     outcome = gffusion(*command.format(scenes).replace("OUT", output).split())
     assert (outcome.exit_code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
     assert message in outcome.err
-    assert not list(tmp_path.iterdir())
+    assert not list(cwd.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -116,15 +105,12 @@ def test_home_folder(gffusion: Callable, tmp_path: Path, monkeypatch: pytest.Mon
         "train --config funet --train_data nothing --output_dir new/out",
     ],
 )
-def test_failures_leave_no_folders(
-    gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_failures_leave_no_folders(gffusion: Callable, cwd: Path, command: str) -> None:
     for folder in ("broken", "broken2", "old"):
         Path(folder).mkdir()
         Path(folder, "1.png").write_bytes(b"no image")
     assert gffusion(*command.split()).exit_code == 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "broken2", "old"]
+    assert sorted(path.name for path in cwd.iterdir()) == ["broken", "broken2", "old"]
     assert [path.name for path in Path("old").iterdir()] == ["1.png"]
 
 

@@ -36,10 +36,7 @@ def test_publishes(hub: HubServer, folder: Path, fork_script: Callable, tmp_path
     assert "model.safetensors" not in hub.files("lab/net", "main")
 
 
-def test_takes_names_of_bundled_models(
-    gffusion: Callable, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_takes_names_of_bundled_models(gffusion: Callable, folder: Path, cwd: Path) -> None:
     report = json.loads(gffusion("push", "gffusion-tiny", "lab/tiny", "--dry-run", "--json").out)
     bundled = Path(locate("gffusion-tiny"))
     assert report["files"].keys() == {path.name for path in bundled.iterdir()}

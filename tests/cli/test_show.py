@@ -72,9 +72,8 @@ def test_figures_of_a_pair(gffusion: Callable, pair: Path, kind: str) -> None:
 
 @pytest.mark.parametrize(("suffix", "start"), [(".svg", b"<?xml"), (".pdf", b"%PDF"), (".png", b"\x89PNG")])
 def test_figures_of_a_model_and_a_training_in_any_format(
-    gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, start: bytes
+    gffusion: Callable, cwd: Path, suffix: str, start: bytes
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     Path("run").mkdir()
     Path("run/log.jsonl").write_text(LOG)
     for arguments in (["weights"], ["training", "run"], ["training", "run/log.jsonl"]):
@@ -88,9 +87,8 @@ def test_figures_of_a_model_and_a_training_in_any_format(
     [(["a", "b/run", "c/log.jsonl"], ["a", "run", "log"]), (["b/run", "c/run"], ["b/run", "c/run"])],
 )
 def test_curves_of_several_runs(
-    gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: list[str], names: list[str]
+    gffusion: Callable, cwd: Path, monkeypatch: pytest.MonkeyPatch, runs: list[str], names: list[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     for folder in ("a", "b/run", "c", "c/run"):
         Path(folder).mkdir(parents=True)
         Path(folder, "log.jsonl").write_text(LOG)

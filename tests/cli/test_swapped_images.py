@@ -19,11 +19,10 @@ COMMANDS = [
 
 
 @pytest.fixture
-def folders(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+def folders(scenes: Path, cwd: Path) -> dict[str, Path]:
     """Make `data`, a dataset with swapped images, in the current folder."""
-    monkeypatch.chdir(tmp_path)
     for kind, source in (("visible", "infrared"), ("infrared", "visible"), ("boxes", "boxes")):
-        shutil.copytree(scenes / source, tmp_path / "data" / kind)
+        shutil.copytree(scenes / source, cwd / "data" / kind)
     return {kind: scenes / kind for kind in ("visible", "infrared")}
 
 
@@ -43,16 +42,15 @@ def test_right_images_and_images_taken_on_purpose(gffusion: Callable, folders: d
     assert outcome.exit_code == 0 and len(list(Path("out").iterdir())) == 3
 
 
-def test_videos(gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_videos(gffusion: Callable, cwd: Path) -> None:
     pytest.importorskip("av")
     from video_files import write_pair
 
-    write_pair(tmp_path, 8)
-    monkeypatch.chdir(tmp_path)
+    write_pair(cwd, 8)
     outcome = gffusion("fuse", "infrared.mp4", "visible.mp4", "-o", "fused.mp4", "-m", "gffusion-funet")
     assert (outcome.exit_code, outcome.err.count("\n")) == (2, 1)
     assert "infrared.mp4 has images in gray or false colors, and visible.mp4 has photographs" in outcome.err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["infrared.mp4", "visible.mp4"]
+    assert sorted(path.name for path in cwd.iterdir()) == ["infrared.mp4", "visible.mp4"]
 
 
 @pytest.mark.parametrize("command", ["align {0} {1} -o rig.json --accept-uncertain", "fuse {0} {1} -o out --dry-run"])

@@ -1,14 +1,11 @@
 """`gffusion train`: what it prints, and what repeats a run."""
 
-import json
 import os
 import signal
 from collections.abc import Callable
 
 import pytest
-
-SMALL = {"stem_channels": 4, "feature_channels": 8, "decoder_channels": [4], "paradigm": "cascading"}
-CONFIG = json.dumps(SMALL | {"use_segmenter": False})
+from training_runs import SMALL_MODEL
 
 
 @pytest.mark.usefixtures("in_scenes")
@@ -25,7 +22,7 @@ CONFIG = json.dumps(SMALL | {"use_segmenter": False})
 )
 def test_says_how_many_pairs_an_epoch_uses(gffusion: Callable, batch_size: int, printed: str) -> None:
     words = f"--train_data . --output_dir run --num_train_epochs 1 --crop_size 32 --per_device_train_batch_size {batch_size}"
-    outcome = gffusion("train", *words.split(), "--model_config", CONFIG)
+    outcome = gffusion("train", *words.split(), "--model_config", SMALL_MODEL)
     assert outcome.exit_code == 0, outcome.err
     assert printed in outcome.out
 
@@ -38,7 +35,7 @@ def test_killed_workers(gffusion: Callable, monkeypatch: pytest.MonkeyPatch) -> 
         "gffusion.training.trainer.ignore_interrupts", lambda worker: os.kill(os.getpid(), signal.SIGKILL)
     )
     words = "--train_data . --output_dir run --num_train_epochs 1 --crop_size 32 --dataloader_num_workers 1"
-    outcome = gffusion("train", *words.split(), "--model_config", CONFIG)
+    outcome = gffusion("train", *words.split(), "--model_config", SMALL_MODEL)
     *_, line = outcome.err.splitlines()
     assert outcome.exit_code == 2 and line.startswith("gffusion: error: DataLoader worker (pid")
     assert "lower --dataloader_num_workers" in line and "--resume_from_checkpoint true" in line

@@ -20,17 +20,16 @@ FUSE = ("fuse", "v", "i", "-o", "out", "--model", "gffusion-funet")
 
 
 @pytest.fixture
-def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folders(cwd: Path) -> Path:
     """Write two pairs of different lengths to v/ and i/, in formats and names that differ, with files of other kinds beside them."""
-    monkeypatch.chdir(tmp_path)
     for folder in ("v", "i"):
         Path(folder).mkdir()
         Path(folder, "notes.txt").touch()
     for name, count in (("a", 6), ("b", 9)):
-        write_pair(tmp_path, count)
+        write_pair(cwd, count)
         Path("visible.mp4").rename(f"v/{name}_vis.mp4")
         Path("infrared.mp4").rename(f"i/{name}_IR.m4v")
-    return tmp_path
+    return cwd
 
 
 def check_fused(file: str, count: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from training_runs import SMALL_MODEL
 
 from gffusion.data import FusionDataset, read_image, write_image
 from gffusion.synthetic.samples import write_scenes
@@ -18,15 +19,14 @@ RANGE = ("--visible-range", "0,4080")  # of gray levels times 16
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(cwd: Path) -> Path:
     """Change into a folder with the datasets few/ and full/, whose visible images have 12 and 16 bits."""
-    write_scenes(tmp_path / "few", count=2, height=96, width=128)
-    shutil.copytree(tmp_path / "few", tmp_path / "full")
+    write_scenes(cwd / "few", count=2, height=96, width=128)
+    shutil.copytree(cwd / "few", cwd / "full")
     for folder, factor in (("few", 16), ("full", 257)):
-        for file in (tmp_path / folder / "visible").iterdir():
+        for file in (cwd / folder / "visible").iterdir():
             write_image(file, read_image(file).astype(np.uint16) * np.uint16(factor))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return cwd
 
 
 def _read_all(folder: Path) -> list[np.ndarray]:
@@ -89,14 +89,7 @@ def test_evaluate(gffusion: Callable[..., Any], here: Path) -> None:
 )
 def test_train(here: Path, words: list[str]) -> None:
     Path("a.yaml").write_text("visible_range: [0, 4080]\n")
-    model: dict[str, Any] = {
-        "stem_channels": 4,
-        "feature_channels": 8,
-        "decoder_channels": [8, 4],
-        "paradigm": "cascading",
-        "use_segmenter": False,
-    }
-    options = ["--model_config", json.dumps(model), "--output_dir", "run"]
+    options = ["--model_config", SMALL_MODEL, "--output_dir", "run"]
     trainer = build_trainer(Recipe.parse(["--train_data", "few", *options, "--crop_size", "0", "--flip", "0", *words]))
     found, expected = trainer.train_dataset[0], FusionDataset("full")[0]
     np.testing.assert_allclose(found["visible_values"], expected["visible_values"], atol=1e-6)
