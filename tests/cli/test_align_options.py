@@ -51,11 +51,6 @@ def test_different_sizes_are_refused_with_the_options(fuse: Callable[..., Any]) 
     assert "--align RIG.json" in done.err
 
 
-def test_a_rig_is_used(fuse: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
-    assert fuse("--align", folder / "rig.json").exit_code == 0
-    assert read_shape(tmp_path) == (240, 320, 3)
-
-
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_a_camera_that_is_turned(gffusion: Callable[..., Any], scenes: Path, tmp_path: Path, turns: int) -> None:
     """The result is that of the upright image. `turns` are quarters counterclockwise."""

@@ -5,13 +5,13 @@ import re
 import shutil
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
-from camera_files import dji_jpeg, dlt664_jpeg, encode, flir_jpeg, render_pair, to_counts
+from camera_files import dlt664_jpeg, encode, flir_jpeg, render_pair, to_counts
 
 from gffusion.data import read_image
 
@@ -41,15 +41,20 @@ def fuse(gffusion: Callable, *arguments: str) -> tuple[np.ndarray, str]:
     return read_image("out.png"), outcome.err
 
 
+def write_pairs(folder: Path, infrared: Mapping[str, np.ndarray]) -> None:
+    """Write v/ and i/ with a pair of each name, of the size of the infrared image."""
+    for name, image in infrared.items():
+        for kind, values in (("v", VISIBLE[: len(image)]), ("i", image)):
+            (folder / kind).mkdir(exist_ok=True)
+            (folder / kind / f"{name}.png").write_bytes(encode(values, "PNG"))
+
+
 def test_frames_that_show_nothing(gffusion: Callable, files: Path) -> None:
     """Dead ones fail; those of a closed shutter are fused, and named in notes."""
     frames = {"dead": np.zeros_like(COUNTS), "open": COUNTS}
     frames |= {f"shut_{value}": np.full_like(COUNTS, value) for value in (29315, 29420)}
-    for name, counts in frames.items():
-        for kind, image in (("visible", VISIBLE), ("infrared", counts)):
-            (files / kind).mkdir(exist_ok=True)
-            (files / kind / f"{name}.png").write_bytes(encode(image, "PNG"))
-    words = "fuse", "visible", "infrared", "-o", "out", "--infrared-range", "percentile"
+    write_pairs(files, frames)
+    words = "fuse", "v", "i", "-o", "out", "--infrared-range", "percentile"
     outcome = gffusion(*words)
     assert outcome.exit_code == 1 and "dead.png: the infrared image has no measured pixel" in outcome.err
     note = "all infrared values are 29315 to 29420, as behind a closed shutter: they show nothing of the scene"
@@ -70,11 +75,8 @@ def test_noise_behind_a_shutter_is_noted(gffusion: Callable, files: Path, infrar
     frames = {"0_shut": 8000 + noise, **{f"{index}_open": scene + index for index in range(1, 5)}}
     frames |= {"5_fog": (8000 + 150 * INFRARED).astype(np.uint16), "6_shut": 8100 + noise}
     frames["7_other"] = (8000 + 15 * INFRARED[:48]).astype(np.uint16)
-    for name, counts in frames.items():
-        for kind, image in (("visible", VISIBLE[: len(counts)]), ("infrared", counts)):
-            (files / kind).mkdir(exist_ok=True)
-            (files / kind / f"{name}.png").write_bytes(encode(image, "PNG"))
-    words = "fuse", "visible", "infrared", "-o", "out", "--model", "gffusion-funet", "--infrared-range", infrared_range
+    write_pairs(files, frames)
+    words = "fuse", "v", "i", "-o", "out", "--model", "gffusion-funet", "--infrared-range", infrared_range
     outcome = gffusion(*words, "--json", "--strict")
     report = json.loads(outcome.out)
     ((note, names),) = report["noted"].items()
@@ -176,14 +178,6 @@ class TestOneFolder:
         outcome = gffusion("fuse", "empty", "-o", "out")
         assert outcome.exit_code == 2 and "holds no images" in outcome.err
 
-    def test_dji(self, gffusion: Callable, files: Path) -> None:
-        (files / "DCIM").mkdir()
-        visible, infrared = render_pair(256, 336)
-        (files / "DCIM/DJI_0001_W.JPG").write_bytes(encode(visible, "JPEG"))
-        (files / "DCIM/DJI_0001_T.JPG").write_bytes(dji_jpeg(to_counts(infrared), (256, 336)))
-        outcome = gffusion("fuse", "DCIM/DJI_0001_W.JPG", "DCIM/DJI_0001_T.JPG", "-o", "out.png")
-        assert outcome.exit_code == 0 and "counts of DJI M3T" in outcome.err
-
 
 class TestRawFrames:
     def test_file_and_folder(self, gffusion: Callable, files: Path) -> None:
@@ -252,35 +246,23 @@ class TestKeepThermal:
         assert not list(files.glob("*_thermal*"))
 
     def test_folder(self, gffusion: Callable, files: Path) -> None:
-        for kind in ("v", "i"):
-            (files / kind).mkdir()
-        (files / "visible.png").rename(files / "v/1.png")
-        (files / "infrared.png").rename(files / "i/1.png")
+        write_pairs(files, {"1": THERMAL})
         assert gffusion("fuse", "v", "i", "-o", "out", "--keep-thermal").exit_code == 0
         np.testing.assert_array_equal(tifffile.imread(files / "out/1_thermal.tif"), THERMAL)
 
 
 def test_one_file_of_another_type(gffusion: Callable, cwd: Path) -> None:
-    for kind in ("v", "i"):
-        (cwd / kind).mkdir()
-    for number in range(3):
-        (cwd / f"v/{number}.png").write_bytes(encode(VISIBLE, "PNG"))
-        (cwd / f"i/{number}.png").write_bytes(encode(COUNTS if number else THERMAL, "PNG"))
+    write_pairs(cwd, {"0": THERMAL, "1": COUNTS, "2": COUNTS})
     outcome = gffusion("fuse", "v", "i", "-o", "out", "--infrared-range", "12000,20000")
     assert outcome.exit_code == 1 and "i/0.png holds 8-bit values, but 2 of 3" in outcome.err
     assert sorted(path.name for path in (cwd / "out").iterdir()) == ["1.png", "2.png"]
 
 
 def test_range_of_a_folder_leaves_out_files_of_another_type(gffusion: Callable, files: Path) -> None:
-    for kind in ("v", "i"):
-        (files / kind).mkdir()
-    for number in range(3):
-        (files / f"v/{number}.png").write_bytes(encode(VISIBLE, "PNG"))
-        (files / f"i/{number}.png").write_bytes(encode(COUNTS, "PNG"))
+    write_pairs(files, dict.fromkeys("012", COUNTS))
     arguments = ("fuse", "v", "i", "--infrared-range", "folder", "-o")
     assert gffusion(*arguments, "alone").exit_code == 0
-    (files / "v/3.png").write_bytes(encode(VISIBLE, "PNG"))
-    (files / "i/3.png").write_bytes(encode(THERMAL, "PNG"))
+    write_pairs(files, {"3": THERMAL})
     outcome = gffusion(*arguments, "out")
     assert outcome.exit_code == 1 and "i/3.png holds 8-bit values" in outcome.err
     np.testing.assert_array_equal(read_image("out/0.png"), read_image("alone/0.png"))
@@ -331,9 +313,7 @@ class TestFolders:
         assert gffusion("fuse", "in", "-o", "out").exit_code == 0
 
     def test_output_named_as_a_file(self, gffusion: Callable, files: Path) -> None:
-        for kind, name in (("v", "visible"), ("i", "infrared")):
-            (files / kind).mkdir()
-            (files / f"{name}.png").rename(files / kind / "1.png")
+        write_pairs(files, {"1": THERMAL})
         outcome = gffusion("fuse", "v", "i", "-o", "fused.PNG")
         assert outcome.exit_code == 2 and "give a folder, such as -o fused; --suffix .png" in outcome.err
         (files / "fused.png").mkdir()

@@ -289,10 +289,8 @@ def test_outputs_that_are_no_files_are_refused_first(
 @pytest.mark.parametrize(
     ("command", "named"),
     [
-        (f"{FUSE} --suffix .png", "--suffix is for images"),
         (f"{FUSE} --suffix .mkv", "--suffix is for images"),
         (f"{FUSE} --raw-frame 4x4,uint16", "--raw-frame is for images"),
-        (f"{FUSE} --time-offset nan", "--time-offset must be a finite number of seconds, got nan"),
         (f"{FUSE} --time-offset inf --dry-run", "--time-offset must be a finite number of seconds, got inf"),
         (f"{FUSE} --truncated fill", "--truncated fill is for images"),
         (f"{FUSE} --keep-thermal", "--keep-thermal is for images"),

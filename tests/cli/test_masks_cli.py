@@ -213,13 +213,6 @@ def test_bad_pairs_are_reported_and_others_are_labeled(gffusion: Callable, data:
     assert maps_in(data / "labels") == [f"{NAMES[2]}.png"]
 
 
-def test_images_of_different_sizes(gffusion: Callable, data: Path) -> None:
-    Image.new("L", (120, 80)).save(data / "infrared" / f"{NAMES[0]}.png")
-    outcome = gffusion("masks", data, "--method", "threshold")
-    assert outcome.exit_code == 1
-    assert re.search(rf"{NAMES[0]}: .*measures 240 x 160 pixels, but .* 120 x 80", outcome.err)
-
-
 class TestClasses:
     def test_are_written_beside_the_maps(self, gffusion: Callable, data: Path) -> None:
         assert gffusion("masks", data, "--method", "threshold", "-o", "out/labels").exit_code == 0

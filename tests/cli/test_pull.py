@@ -12,10 +12,12 @@ from typing import Any
 import hub_server
 import pytest
 from hub_server import HubServer
+from read_back import read_files
 
 from gffusion import create_model
 from gffusion.zoo import locate
 
+FUNET = read_files(Path(locate("gffusion-funet")))
 # Pulls models in turn, each with its token.
 PULLS = """
 import json, os, sys
@@ -42,9 +44,7 @@ def pull(fork_script: Callable, environment: dict[str, str], *pulls: tuple[str, 
 def test_saves_a_model_of_the_hub(
     hub: HubServer, gffusion: Callable, run_script: Callable, scenes: Path, tmp_path: Path
 ) -> None:
-    bundled = Path(locate("gffusion-funet"))
-    files = {path.name: path.read_bytes() for path in bundled.iterdir()}
-    files |= {"README.md": files["README.md"] + b"\n![](sheets/night.png)\n", "LICENSE": b"CC BY 4.0"}
+    files = FUNET | {"README.md": FUNET["README.md"] + b"\n![](sheets/night.png)\n", "LICENSE": b"CC BY 4.0"}
     files |= {"sheets/night.png": b"shown", "other.png": b"not shown"}
     for name in ("config.json", "preprocessor_config.json"):
         files[name] = files[name].replace(b"{", b'{"auto_map": {"AutoModel": "evil--net.Net"},', 1)
@@ -67,13 +67,12 @@ def test_saves_a_model_of_the_hub(
 
 def test_cards_that_would_cost_much(hub: HubServer, fork_script: Callable, tmp_path: Path) -> None:
     """The Hub is asked for files that exist, of limited number and size; without network, the cache has the same files."""
-    bundled = {path.name: path.read_bytes() for path in Path(locate("gffusion-funet")).iterdir()}
     shown = [f"{index:04d}.png" for index in range(1500)]
     links = " ".join(f"![]({name})" for name in ["0000.png/a.png", "model.safetensors/a.png", *shown])
     images = dict.fromkeys([*shown[:3], "0000.png/a.png"], b"image") | {"0001.png": bytes((1 << 24) + 1)}
-    hub.add_repository("lab/few", bundled | images | {"README.md": links.encode()})
-    hub.add_repository("lab/many", bundled | dict.fromkeys(shown, b"image") | {"README.md": links.encode()})
-    hub.add_repository("lab/large", bundled | {"README.md": bytes((1 << 22) + 1)})
+    hub.add_repository("lab/few", FUNET | images | {"README.md": links.encode()})
+    hub.add_repository("lab/many", FUNET | dict.fromkeys(shown, b"image") | {"README.md": links.encode()})
+    hub.add_repository("lab/large", FUNET | {"README.md": bytes((1 << 22) + 1)})
     environment = hub.environment(tmp_path / "home")
     kept = {"few": [shown[0], shown[2], "README.md"], "many": [*shown[:100], "README.md"], "large": []}
     notes = {
@@ -195,8 +194,7 @@ def test_a_kill_while_files_are_moved(gffusion: Callable, tmp_path: Path, monkey
 
 def test_cache_of_a_private_repository_needs_the_token(hub: HubServer, fork_script: Callable, tmp_path: Path) -> None:
     """The client returns cached files without a check, but requests the files that are not cached."""
-    bundled = Path(locate("gffusion-funet"))
-    hub.add_repository("lab/net", {path.name: path.read_bytes() for path in bundled.iterdir()}, private=True)
+    hub.add_repository("lab/net", FUNET, private=True)
     tokens = {"member": "", "": "hf auth login", "wrong": "rejects the token.*HF_TOKEN"}
     pulls = [("lab/net", tmp_path / f"net-{token}", token) for token in tokens]
     found = pull(fork_script, hub.environment(tmp_path / "home"), *pulls)
@@ -208,13 +206,12 @@ def test_cache_of_a_private_repository_needs_the_token(hub: HubServer, fork_scri
 
 def test_downloads_that_are_not_what_the_hub_announced(hub: HubServer, fork_script: Callable, tmp_path: Path) -> None:
     """One line, no folder, and the next command downloads the file again. The client itself only compares the length."""
-    bundled = Path(locate("gffusion-funet"))
     expected = {
         "lab/changed": "model.safetensors of 'lab/changed' was changed on the way",
         "lab/cut": "the download was interrupted",
     }
     for name in expected:
-        hub.add_repository(name, {path.name: path.read_bytes() for path in bundled.iterdir()})
+        hub.add_repository(name, FUNET)
     hub.changed.add("lab/changed/model.safetensors")
     hub.cut_downloads("lab/cut/model.safetensors", *[1000] * 20)
     environment = hub.environment(tmp_path / "home")
@@ -227,7 +224,7 @@ def test_downloads_that_are_not_what_the_hub_announced(hub: HubServer, fork_scri
     hub.cut_downloads("lab/cut/model.safetensors")
     assert [code for _, code in pull(fork_script, environment, *pulls)] == [0, 0]
     for _, folder, _ in pulls:
-        assert (folder / "model.safetensors").read_bytes() == (bundled / "model.safetensors").read_bytes()
+        assert (folder / "model.safetensors").read_bytes() == FUNET["model.safetensors"]
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["changed", "cut"]
 
 
@@ -235,7 +232,6 @@ def test_answers_of_a_proxy(
     hub: HubServer, fork_script: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of malformed lists of files, too many requests, and files without their metadata."""
-    bundled = {path.name: path.read_bytes() for path in Path(locate("gffusion-funet")).iterdir()}
     size = {"type": "file", "path": "README.md", "size": "large", "oid": "a"}
     lists = {
         "page": (200, b"<html>", {}),
@@ -245,7 +241,7 @@ def test_answers_of_a_proxy(
         "deep": (200, b"[" * 200_000, {}),
     }
     for name in (*lists, "busy", "bare"):
-        hub.add_repository(f"lab/{name}", bundled)
+        hub.add_repository(f"lab/{name}", FUNET)
     requests: Counter[str] = Counter()
 
     def list_tree(handler: Any, name: str, revision: str, original: Any = hub_server._Handler.list_tree) -> Any:
@@ -264,7 +260,7 @@ def test_answers_of_a_proxy(
     *found, (waits, code), (refusal, refused) = pull(fork_script, hub.environment(tmp_path / "home"), *pulls)
     for (name, folder, _), (messages, done) in zip(pulls, found, strict=False):
         assert done == 0 and f"does not list the files of {name}" in messages
-        assert (folder / "model.safetensors").read_bytes() == bundled["model.safetensors"]
+        assert (folder / "model.safetensors").read_bytes() == FUNET["model.safetensors"]
     assert code == 0 and "huggingface_hub: Rate limited. Waiting 1.0s" in waits
     assert refused == 2 and f"{hub.url} gives no usable answer" in refusal and "cannot be reached" not in refusal
 
