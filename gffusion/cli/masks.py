@@ -159,7 +159,8 @@ def masks(
         pairs = [replace(pair, labels=file) for pair, file in zip(pairs, label_maps, strict=True)]
         check_not_inputs(label_maps, _list_sources(match))
         if contact_sheet is not None:
-            data_files = [*_list_sources(match), *_list_labels(match)]
+            data_labels = (pair.labels for pair in match.pairs if pair.labels is not None)
+            data_files = [*_list_sources(match), *match.labels_only, *data_labels]
             check_contact_sheet(contact_sheet, data_files, found.labels or data / "labels", label_maps)
         todo = [pair for pair in pairs if overwrite or not is_labeled(pair)]
         if contact_sheet is not None and len(todo) == len(pairs):  # otherwise, it can be of this command, interrupted
@@ -258,11 +259,6 @@ def _list_sources(match: "PairMatch") -> list[Path]:
     files = [path for pair in match.pairs for path in (pair.visible, pair.infrared, pair.boxes)]
     files += (*match.visible_only, *match.infrared_only, *match.boxes_only)
     return [path for path in files if isinstance(path, Path)]
-
-
-def _list_labels(match: "PairMatch") -> list[Path]:
-    """Return the label maps that the dataset has."""
-    return [*match.labels_only, *(pair.labels for pair in match.pairs if pair.labels is not None)]
 
 
 def _measure(pairs: list["ImagePair"], given: dict[str, Any], read_options: "ReadOptions") -> "PairRanges":

@@ -125,7 +125,9 @@ def show(
         flags = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
         read_options = reading.parse_reading(raw_frame, truncated, visible_range, align, reference, crop, **flags)
         infrared_options = mapping.parse_infrared_options(infrared_range, invert, agc, plateau_limit, None)
-        _check_matplotlib()
+        from gffusion.visualization.plotting import check_matplotlib  # imports Pillow
+
+        check_matplotlib()
         quiet_libraries()
         if visible is None:
             content = _draw_weights(models[0], output)
@@ -169,12 +171,6 @@ def _check_options(kind: str, context: typer.Context) -> None:
         is_default = value in (option.get_default(context), [], ())  # lists that are not given are empty
         if kind not in kinds and not is_default:
             raise ValueError(f"{option.opts[0]} is for show {', '.join(kinds)}, got show {kind}")
-
-
-def _check_matplotlib() -> None:
-    from gffusion.visualization.plotting import check_matplotlib  # imports Pillow
-
-    check_matplotlib()
 
 
 def _find_pair(visible: Path, infrared: Path | None) -> "ImagePair":

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import fields
 from itertools import chain, islice
 from typing import Any, Literal, overload
 
@@ -40,16 +41,7 @@ TASK = "image-fusion"
 
 logger = logging.get_logger(__name__)
 
-_READ_OPTIONS = (
-    "infrared_luma",
-    "keep_borders",
-    "visible_range",
-    "align",
-    "reference",
-    "crop",
-    "max_pixels",
-    "truncated",
-)
+_READ_OPTIONS = tuple(field.name for field in fields(ReadOptions) if field.name != "raw_frame")
 
 Source = str | os.PathLike[str] | Content | Image
 SourcePair = tuple[Source, Source] | list[Source] | Mapping[str, Source]
