@@ -23,7 +23,7 @@ def rig_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_rig(tmp_path_factory.mktemp("rig"), MATRIX, 3)
 
 
-def test_a_rig_is_written(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:
+def test_a_rig_is_written_and_kept(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:
     done = gffusion(
         "align",
         rig_folder / "visible",
@@ -39,14 +39,17 @@ def test_a_rig_is_written(gffusion: Callable[..., Any], rig_folder: Path, tmp_pa
     assert 320 * measure_distance(MATRIX, rig.matrix) < 1
     assert Image.open(tmp_path / "c.png").size == (2 * 320 + 8, 240)
     words = ("align", rig_folder / "visible", rig_folder / "infrared", "-o", tmp_path / "rig.json", "--json")
+    (tmp_path / "rig.json").write_text("mine")
     refused = gffusion(*words)
-    assert refused.exit_code == json.loads(refused.out)["exit_code"] == 2
+    assert refused.exit_code == json.loads(refused.out)["exit_code"] == 2 and "--overwrite" in refused.err
+    assert (tmp_path / "rig.json").read_text() == "mine"
     again = gffusion(*words, "--overwrite", "--overlay", tmp_path / "c.png")
     report = json.loads(again.out)
     assert again.err.splitlines() == done.out.splitlines()
     assert f"residual {report['residual']:.1f} pixels, confidence {report['confidence']:.2f}" in again.err
     assert (report["transform"], report["pairs"], report["sure"]) == ("similarity", 3, True)
     assert (report["distance_from_tags"], report["output"]) == (None, str(tmp_path / "rig.json"))
+    assert Rig.load(tmp_path / "rig.json").infrared_size == (120, 160)
 
 
 def test_one_folder_gives_the_rig_of_two(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:
@@ -60,17 +63,6 @@ def test_one_folder_gives_the_rig_of_two(gffusion: Callable[..., Any], rig_folde
     assert (tmp_path / "alone.json").read_text() == (tmp_path / "both.json").read_text()
     single = gffusion("align", rig_folder / "visible" / "0.png", "-o", tmp_path / "single.json")
     assert (single.exit_code, "0.png holds one image" in single.err) == (2, True)
-
-
-def test_an_existing_rig_is_kept(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "rig.json").write_text("mine")
-    pair = rig_folder / "visible" / "0.png", rig_folder / "infrared" / "0.png"
-    done = gffusion("align", *pair, "-o", tmp_path / "rig.json")
-    assert done.exit_code == 2
-    assert "--overwrite" in done.err
-    assert (tmp_path / "rig.json").read_text() == "mine"
-    assert gffusion("align", *pair, "-o", tmp_path / "rig.json", "--overwrite").exit_code == 0
-    assert Rig.load(tmp_path / "rig.json").infrared_size == (120, 160)
 
 
 def test_an_uncertain_rig_is_not_written(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:

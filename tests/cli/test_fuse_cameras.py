@@ -212,8 +212,6 @@ class TestRawFrames:
         assert outcome.exit_code == 2 and "HEIGHTxWIDTH" in outcome.err
         outcome = gffusion("fuse", "visible.png", "frame.raw", "-o", "out.png", "--raw-frame", "96x100,uint16")
         assert outcome.exit_code == 2 and "24576 bytes" in outcome.err
-        outcome = gffusion("fuse", "visible.png", "counts.png", "-o", "out.png", "--raw-frame", "96x128,uint16")
-        assert outcome.exit_code == 2 and "--raw-frame is for infrared files ending in .raw" in outcome.err
 
 
 class TestKeepThermal:

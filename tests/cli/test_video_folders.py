@@ -155,7 +155,6 @@ def test_errors_of_devices(
     ("arguments", "message"),
     [
         ("v i -o x.mp4", "several videos are written: give a folder"),
-        ("v i -o out --suffix .png", "--suffix is for images"),
         ("v i -o out --raw-frame 8x8,uint16", "--raw-frame is for images"),
         ("v i -o out --show", "--show is for one pair"),
         ("v i -o out --time-offset nan", "--time-offset must be a finite number"),

@@ -157,6 +157,16 @@ def read_audio(path: Path) -> list[tuple[Fraction, bytes]]:
         return [(packet.pts * packet.time_base, bytes(packet)) for packet in packets if packet.pts is not None]
 
 
+def assert_paired(path: Path, visible_times: Sequence[Fraction], infrared_times: Sequence[Fraction]) -> None:
+    """Check that a fused video has every visible frame, each with an infrared one that is nearest in time, but for rounding."""
+    found = read_columns(path)
+    assert [seen for seen, _ in found] == [marker_column(index) for index in range(len(visible_times))]
+    for time, (_, hot) in zip(visible_times, found, strict=True):
+        distances = {other: abs(time - infrared) for other, infrared in enumerate(infrared_times)}
+        latest = min(distances.values()) + Fraction(1, 5000)
+        assert hot in {marker_column(other) for other, distance in distances.items() if distance <= latest}
+
+
 def assert_equal_videos(path: Path, expected: Path, atol: float) -> None:
     """Check that two videos have the same times, the same audio to the byte, and frames within `atol` gray levels."""
     (frames, times), (expected_frames, expected_times) = read_frames(path), read_frames(expected)

@@ -164,10 +164,6 @@ class TestFuseFiles:
         for job in jobs:
             check(job)
 
-    def test_too_large_image_is_reported(self, tmp_path: Path) -> None:
-        results = run([make_job(tmp_path, "huge")], BrighterOfBoth(memory=0))
-        assert results["huge"].error == "not enough memory for this image: out of memory"
-
     @pytest.mark.parametrize("place", ["read_pair", "predict", "write_with_metadata"])
     def test_memory_runs_out(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
         """For one pair, the others are fused: Python raises without a message, and torch a RuntimeError on a CPU."""

@@ -13,19 +13,12 @@ from gffusion.inference.measuring import measure_pair
 
 
 @pytest.mark.parametrize("paradigm", ["cascading", "parallel", "hybrid"])
-def test_steps(tiny_model: Callable[..., GFFusionModel], paradigm: str) -> None:
-    model = tiny_model(paradigm=paradigm).eval()
+def test_steps_parameters_and_flop(tiny_model: Callable[..., GFFusionModel], paradigm: str) -> None:
+    model = tiny_model(paradigm=paradigm, use_segmenter=False).eval()
     measured = measure_pair(model, GFFusionImageProcessor(), (33, 48), repeats=1)
     encoder = [] if paradigm == "cascading" else ["encoder"]
-    assert [step.name for step in measured.steps] == [
-        "read",
-        "prepare",
-        *encoder,
-        "FuNet",
-        "decode",
-        "restore",
-        "write",
-    ]
+    names = ["read", "prepare", *encoder, "FuNet", "decode", "restore", "write"]
+    assert [step.name for step in measured.steps] == names
     for step in measured.steps:
         assert step.seconds > 0
         assert (step.limit is None) == (step.name in ("read", "write"))
@@ -33,12 +26,6 @@ def test_steps(tiny_model: Callable[..., GFFusionModel], paradigm: str) -> None:
     with torch.no_grad():
         form = get_cpu_funet(model)
     assert form is not None and not {"encode", "decode"} & {*vars(form), *vars(model.funet)}
-
-
-@pytest.mark.parametrize("paradigm", ["cascading", "parallel", "hybrid"])
-def test_parameters_and_flop(tiny_model: Callable[..., GFFusionModel], paradigm: str) -> None:
-    model = tiny_model(paradigm=paradigm, use_segmenter=False).eval()
-    measured = measure_pair(model, GFFusionImageProcessor(), (33, 48), repeats=1)
     sizes = {name: value.numel() for name, value in model.named_parameters()}
     frozen = sum(size for name, size in sizes.items() if name.startswith(("clip.", "dinov2.")))
     assert measured.parameters == {"trained": sum(sizes.values()) - frozen, "frozen": frozen}

@@ -47,12 +47,6 @@ def test_no_pair(fuse: ImageFusionPipeline, inputs: Any, message: str) -> None:
         fuse(inputs)
 
 
-def test_sizes_of_a_pair_must_match(fuse: ImageFusionPipeline) -> None:
-    visible, infrared = PAIR
-    with pytest.raises(ValueError, match=r"48 x 40 pixels, but the infrared image 47 x 40"):
-        fuse((visible, infrared[:, 1:]))
-
-
 @pytest.mark.parametrize("batch_size", ["2", 2.5, 0])
 def test_batch_size(fuse: ImageFusionPipeline, batch_size: Any) -> None:
     with pytest.raises(ValueError, match=rf"whole number of at least 1, got {batch_size!r}"):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from video_files import (
     RATE,
     assert_equal_videos,
+    assert_paired,
     infrared_frame,
     marker_column,
     read_audio,
@@ -43,22 +44,6 @@ def write_folder(folder: Path, frames: Iterable[NDArray[Any]], name: str = "fram
     return folder
 
 
-def expect(visible_times: list[Fraction], infrared_times: list[Fraction]) -> list[tuple[int, set[int]]]:
-    """Return the columns of every visible frame, and those of the infrared frames that are nearest in time."""
-    found = []
-    for index, time in enumerate(visible_times):
-        distances = [abs(time - other) for other in infrared_times]
-        nearest = {marker_column(other) for other, distance in enumerate(distances) if distance == min(distances)}
-        found.append((marker_column(index), nearest))
-    return found
-
-
-def assert_paired(path: Path, expected: list[tuple[int, set[int]]]) -> None:
-    found = read_columns(path)
-    assert [visible for visible, _ in found] == [visible for visible, _ in expected]
-    assert [hot in nearest for (_, hot), (_, nearest) in zip(found, expected, strict=True)] == [True] * len(expected)
-
-
 @pytest.mark.parametrize("rate", [9, 29.97, 60])
 def test_frames_are_paired_by_time(tmp_path: Path, fuse: Callable, rate: float) -> None:
     """Also in folders whose files have another alphabetical order; the audio of the visible video is kept."""
@@ -67,7 +52,7 @@ def test_frames_are_paired_by_time(tmp_path: Path, fuse: Callable, rate: float) 
     path, report = fuse(visible, infrared, infrared_fps=rate)
     exact = Fraction(str(rate))
     times = [Fraction(index, RATE) for index in range(25)]
-    assert_paired(path, expect(times, [index / exact for index in range(int(rate) + 1)]))
+    assert_paired(path, times, [index / exact for index in range(int(rate) + 1)])
     assert (read_frames(path)[1], read_audio(path)) == (times, read_audio(visible))
     assert (report.frames, report.failures) == (25, 0)
 

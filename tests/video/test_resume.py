@@ -101,8 +101,16 @@ def test_a_change_of_the_palette_is_seen_after_an_interruption(tmp_path: Path, f
     assert "the palette of" in report.errors[0]
 
 
-def fail_to_join(path: Path, *_: Any, **__: Any) -> None:
-    raise OSError(f"cannot write {path}")
+def keep_segments(monkeypatch: pytest.MonkeyPatch, run: Callable[[], Any]) -> None:
+    """Stop a run before its segments of 4 frames are joined."""
+
+    def fail_to_join(path: Path, *_: Any, **__: Any) -> None:
+        raise OSError(f"cannot write {path}")
+
+    monkeypatch.setattr("gffusion.video.fusing.SEGMENT_FRAMES", 4)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="cannot write"):
+        patch.setattr("gffusion.video.fusing.join_segments", fail_to_join)
+        run()
 
 
 @pytest.mark.parametrize(
@@ -113,9 +121,7 @@ def test_other_options_start_anew(
 ) -> None:
     """And replace no file of another run, if files are to be kept."""
     visible, infrared = write_pair(tmp_path, 6)
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="cannot write"):
-        patch.setattr("gffusion.video.fusing.join_segments", fail_to_join)
-        fuse(visible, infrared)
+    keep_segments(monkeypatch, lambda: fuse(visible, infrared))
     (tmp_path / "fused.mp4").write_bytes(b"an older result")
     if options:
         with pytest.raises(ValueError, match=r"fused\.mp4 exists, and no run with these .*--overwrite"):
@@ -129,9 +135,7 @@ def test_every_argument_that_changes_frames_is_in_the_plan(
     tmp_path: Path, fuse: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A resumed run would otherwise mix frames of two options."""
-    with pytest.raises(OSError, match="cannot write"):
-        monkeypatch.setattr("gffusion.video.fusing.join_segments", fail_to_join)
-        fuse(*write_pair(tmp_path, 6))
+    keep_segments(monkeypatch, lambda: fuse(*write_pair(tmp_path, 6)))
     plan = json.loads((tmp_path / ".fused.mp4.parts" / "plan.json").read_text())
     other_names = {
         **dict.fromkeys(("job", "visible_fps", "infrared_fps"), "inputs"),
@@ -153,16 +157,6 @@ def test_an_early_interruption_leaves_nothing(tmp_path: Path, fuse: Callable) ->
         fuse(visible, infrared, progress=stop_after(5))
     assert sorted(file.name for file in tmp_path.iterdir()) == ["fused.mp4", "infrared.mp4", "visible.mp4"]
     assert (tmp_path / "fused.mp4").read_bytes() == b"an older result"
-
-
-def test_an_error_while_joining_keeps_the_segments(tmp_path: Path, fuse: Callable) -> None:
-    visible, infrared = write_pair(tmp_path, 6)
-    (tmp_path / "fused.mp4").mkdir()  # cannot be replaced
-    with pytest.raises(OSError, match="fused"):
-        fuse(visible, infrared)
-    (tmp_path / "fused.mp4").rmdir()
-    report = fuse(visible, infrared)[1]
-    assert (report.frames, report.resumed) == (6, 6)
 
 
 def test_a_full_disk_keeps_finished_segments_only(
@@ -205,14 +199,6 @@ def test_a_segment_that_is_marked_as_complete_is_kept(
     assert (tmp_path / ".fused.mp4.parts" / "fused-000000.nut").exists()
     report = fuse(visible, infrared)[1]
     assert (report.frames, report.resumed) == (6, 6)
-
-
-def keep_segments(monkeypatch: pytest.MonkeyPatch, run: Callable[[], Any]) -> None:
-    """Stop a run of 10 frames before its three segments are joined."""
-    monkeypatch.setattr("gffusion.video.fusing.SEGMENT_FRAMES", 4)
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="cannot write"):
-        patch.setattr("gffusion.video.fusing.join_segments", fail_to_join)
-        run()
 
 
 def halve(file: Path) -> None:
