@@ -1,4 +1,4 @@
-"""Compare ways to color a fused image: `python tools/color_table.py` prints the table of docs/models/tiny.md.
+"""Compare ways to color a fused image: `python tools/color_table.py` prints the table of projects/gffusion_tiny/STUDIES.md.
 
 Measured are pixels of the day and night pairs in val/msrs of `$GFFUSION_DATA` (default `../shared/data`) whose luma becomes at
 least 20 gray levels brighter in the image fused by gffusion-tiny. Colors are compared in OKLab (Ottosson, 2020), in which hue

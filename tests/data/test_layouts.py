@@ -16,7 +16,7 @@ from gffusion.data.layouts.known import FMB_CLASSES, M3FD_CLASSES, MFNET_CLASSES
 from gffusion.data.layouts.unread import describe_unread
 
 RNG = np.random.default_rng(0)
-GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "training.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "training-data.md"
 LINES = GUIDE.read_text(encoding="utf-8").partition("| layout |")[2].partition("\n\n")[0]
 ROWS = re.findall(r"^\| `(\w+)` \|(.*)\|$", LINES, re.MULTILINE)
 TABLE = {name: [cell.strip(" `/") for cell in row.split("|")] for name, row in ROWS}
