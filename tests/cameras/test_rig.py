@@ -140,7 +140,7 @@ def test_a_homography_of_a_calibration() -> None:
 
 
 def test_the_recipe_for_other_programs(tmp_path: Path) -> None:
-    """The lines of docs/guides/export.md give the counts of `read_pair`, to which `fuse --align rig.json --crop` applies the model."""
+    """The lines of docs/guides/export-program.md give the counts of `read_pair`, to which `fuse --align rig.json --crop` applies the model."""
     cv2 = pytest.importorskip("cv2")
     rng, sizes = np.random.default_rng(0), ((240, 320), (100, 130))
     counts = cv2.resize(rng.uniform(7000, 9000, (20, 26)), (130, 100), interpolation=cv2.INTER_CUBIC).astype(np.uint16)
