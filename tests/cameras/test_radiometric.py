@@ -98,8 +98,17 @@ class TestFlir:
         assert decode_radiometric(flir_jpeg(COUNTS, None, r1=0.0)).temperature is None
 
     def test_agrees_with_flyr(self, tmp_path: Any) -> None:
+        """Also on what the reflections, the air and a window in front of the camera add, each of another temperature."""
         flyr = pytest.importorskip("flyr")
-        content = flir_jpeg(COUNTS, encode(VISIBLE, "JPEG"), VISIBLE.shape[:2], POSITION, humidity=0.4, distance=5.0)
+        around = {
+            "emissivity": 0.7,
+            "reflected": 270.0,
+            "atmosphere": 305.0,
+            "window": 325.0,
+            "window_transmission": 0.8,
+        }
+        around |= {"humidity": 0.4, "distance": 30.0}
+        content = flir_jpeg(COUNTS, encode(VISIBLE, "JPEG"), VISIBLE.shape[:2], POSITION, **around)
         (tmp_path / "a.jpg").write_bytes(content)
         image = decode_radiometric(content)
         expected = flyr.unpack(str(tmp_path / "a.jpg")).celsius
