@@ -1,5 +1,6 @@
 """Misalignment, Night and Glare against SciPy and scikit-image."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 from skimage.color import rgb2xyz
 
@@ -186,14 +188,32 @@ class TestThermalArtifacts:
         assert np.array_equal(both["infrared_target"], expected["infrared"])
         assert not np.array_equal(both["infrared"], sample["infrared"])
 
-    def test_shift_alone(self) -> None:
-        columns = np.broadcast_to(np.linspace(0.2, 0.8, 61, dtype=np.float32)[:, None], (40, 61, 1))
+    @pytest.mark.parametrize("axis", [0, 1])
+    def test_shift_alone(self, axis: int) -> None:
+        ramp = np.linspace(0.2, 0.8, 61, dtype=np.float32)
+        image = np.broadcast_to(ramp[:, None, None] if axis == 0 else ramp[:, None], (61, 61, 1))
         transform = ThermalArtifacts(1, noise=0, quality=(100, 100), shift=1.5)
         offsets = []
         for seed in range(30):
-            moved = transform({"infrared": columns}, np.random.default_rng(seed))["infrared"]
-            offsets.append((moved - columns)[5:-5, 5:-5].mean() / 0.01)  # 0.01 per pixel
+            moved = transform({"infrared": image}, np.random.default_rng(seed))["infrared"]
+            changes = (moved - image)[5:-5, 5:-5] / 0.01  # 0.01 per pixel
+            assert np.ptp(changes) < 1  # of JPEG
+            offsets.append(changes.mean())
         assert -1.55 < min(offsets) < -0.8 and 0.8 < max(offsets) < 1.55
+
+    def test_every_second_image_is_compressed(self, noise: MakeSample) -> None:
+        sample, file = noise(16, 24), io.BytesIO()
+        levels = np.rint(255 * sample["infrared"][..., 0]).astype(np.uint8)
+        Image.fromarray(levels).save(file, "JPEG", quality=20)
+        compressed = np.asarray(Image.open(file), np.float32) / 255
+        transform, rng = ThermalArtifacts(1, noise=0, quality=(20, 20), shift=0), np.random.default_rng(0)
+        found = [transform(sample, rng)["infrared"][..., 0] for _ in range(100)]
+        is_compressed = [np.allclose(image, compressed) for image in found]
+        assert all(
+            is_it or np.allclose(image, sample["infrared"][..., 0])
+            for is_it, image in zip(is_compressed, found, strict=True)
+        )
+        assert np.mean(is_compressed) == pytest.approx(0.5, abs=0.15)
 
     def test_noise_and_blocks(self) -> None:
         flat = np.full((64, 64, 1), 0.5, np.float32)
