@@ -110,7 +110,7 @@ def test_a_damaged_frame_does_not_last(kind: str) -> None:
 def test_missing_pixels_do_not_move_it() -> None:
     frame = RNG.normal(300, 5, (30, 40))
     damaged = frame.copy()
-    damaged[:5] = -9999
+    damaged[:3], damaged[3:5] = -9999, np.nan
     missing = np.zeros(frame.shape, bool)
     missing[:5] = True
     np.testing.assert_allclose(RunningRange(3).update(damaged, missing), np.percentile(frame[5:], [0.1, 99.9]))
