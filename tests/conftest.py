@@ -62,6 +62,18 @@ def keep_threads() -> Iterator[None]:
         torch.set_num_threads(THREADS)
 
 
+@pytest.fixture(autouse=True)
+def fast_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write box plots without drawing them, which takes most of the time of a small evaluation, but for `drawn_plots`."""
+    if "drawn_plots" not in request.fixturenames:
+        monkeypatch.setattr("gffusion.evaluation.figures.render_figure", lambda figure, suffix: b"<svg></svg>")
+
+
+@pytest.fixture
+def drawn_plots() -> None:
+    """Draw box plots."""
+
+
 @pytest.fixture
 def two_threads() -> None:
     """Let torch divide operations among two threads, which `keep_threads` undoes."""

@@ -68,9 +68,3 @@ def fusions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
         monkeypatch.setattr(kind, "fuse", fuse)
     return calls
-
-
-@pytest.fixture
-def fast_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write box plots without drawing them, which takes most of the time of a small evaluation."""
-    monkeypatch.setattr("gffusion.evaluation.figures.render_figure", lambda figure, suffix: b"<svg></svg>")

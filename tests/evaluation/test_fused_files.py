@@ -20,8 +20,6 @@ from scipy import ndimage
 from gffusion.evaluation import EvaluationTable, evaluate
 from gffusion.evaluation.fused_files import read_fused
 
-pytestmark = pytest.mark.usefixtures("fast_plots")
-
 Spoil = Callable[[NDArray[np.uint8]], NDArray[Any]]
 
 

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from gffusion.evaluation import evaluate
 
-pytestmark = pytest.mark.usefixtures("fast_plots")
-
 CSV_NAMES = ("night/1", "night/2", "day/1", "4")
 
 

@@ -22,7 +22,6 @@ def test_one_evaluation_at_a_time(pairs: Path, tmp_path: Path) -> None:
     assert not list(output.iterdir())
 
 
-@pytest.mark.usefixtures("fast_plots")
 def test_table_that_another_evaluation_wrote_before_the_lock(pairs: Path, tmp_path: Path) -> None:
     run(pairs, output=tmp_path / "out")
     refused = pytest.raises(ValueError, match=r"out has a table of sharp, flat, which")
@@ -32,7 +31,6 @@ def test_table_that_another_evaluation_wrote_before_the_lock(pairs: Path, tmp_pa
         pass
 
 
-@pytest.mark.usefixtures("fast_plots")
 def test_failed_writing_removes_nothing(pairs: Path, tmp_path: Path) -> None:
     """The report of a former run is removed by a run without one, but not if that cannot write its table."""
     output = tmp_path / "out"

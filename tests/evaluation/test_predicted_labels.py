@@ -19,8 +19,6 @@ from gffusion.data import ReadOptions
 from gffusion.evaluation.label_classes import prepare_classes
 from gffusion.metrics import MeanIoU
 
-pytestmark = pytest.mark.usefixtures("fast_plots")
-
 
 @pytest.fixture
 def maps(pairs: Path, save: Callable[[Path, NDArray[Any]], None]) -> MeanIoU:

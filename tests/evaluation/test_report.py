@@ -86,6 +86,7 @@ def test_needs_no_other_file_or_host(output: Path) -> None:
     assert not {"iframe", "object", "embed"} & {*page.tags}
 
 
+@pytest.mark.usefixtures("drawn_plots")
 def test_same_files_give_the_same_page(output: Path, shared_pairs: Path, tmp_path: Path) -> None:
     again = report(shared_pairs, tmp_path / "again")
     assert (again / "report.html").read_bytes() == (output / "report.html").read_bytes()

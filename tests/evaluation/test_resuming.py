@@ -24,7 +24,6 @@ def measure(fused: Tensor, visible: Tensor, infrared: Tensor, value: int = 3) ->
     return torch.full((len(fused),), value)
 
 
-@pytest.mark.usefixtures("fast_plots")
 class TestResuming:
     def test_measures_only_what_is_new(self, pairs: Path, tmp_path: Path, fusions: list[tuple[str, str]]) -> None:
         output, everything = tmp_path / "out", [(method, name) for name in NAMES for method in ("sharp", "flat")]

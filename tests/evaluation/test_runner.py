@@ -298,7 +298,6 @@ class TestDamagedImages:
 
 
 class TestOutput:
-    @pytest.mark.usefixtures("fast_plots")
     def test_former_table_is_not_replaced(self, pairs: Path, tmp_path: Path) -> None:
         output = tmp_path / "out"
         run(pairs, output=output)
@@ -314,7 +313,6 @@ class TestOutput:
         assert table.methods == ("sharp", "flat", "blunt")
         assert table.notes == {"blunt": {"all values are those of sharp, as if its images were the same": NAMES}}
 
-    @pytest.mark.usefixtures("fast_plots")
     def test_former_table_of_other_pairs_is_not_replaced(self, pairs: Path, tmp_path: Path) -> None:
         """Neither by a part of its pairs nor by other pairs with some of their names, but by more pairs."""
         options: dict[str, Any] = {"fused": {"flat": pairs / "flat"}, "baselines": (), "metrics": ["EN"]}
@@ -384,6 +382,7 @@ class TestOutput:
         assert settings["sha256"] == {**sources, "methods": expected}
         assert settings["compared"] == "flat"
 
+    @pytest.mark.usefixtures("drawn_plots")
     def test_files(self, pairs: Path, tmp_path: Path) -> None:
         table = run(pairs, output=tmp_path / "new" / "out", sheet=["d", "a"])
         files = sorted(path.name for path in (tmp_path / "new" / "out").iterdir())
@@ -392,7 +391,6 @@ class TestOutput:
         assert files == sorted([*figures, *tables, "per_image.csv", "records.jsonl", "summary.json"])
         assert (tmp_path / "new" / "out" / "table.md").read_text(encoding="utf-8") == table.to_markdown()
 
-    @pytest.mark.usefixtures("fast_plots")
     def test_former_tables_and_figures_stay_if_one_cannot_be_written(
         self, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -416,7 +414,6 @@ class TestOutput:
             f"boxplots.{suffix}" for suffix in ("png", "svg", "pdf")
         }
 
-    @pytest.mark.usefixtures("fast_plots")
     def test_sheet_count_is_a_limit(self, pairs: Path, tmp_path: Path) -> None:
         heights = []
         for sheet in (1, 2, 99):

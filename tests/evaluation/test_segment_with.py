@@ -14,8 +14,6 @@ from read_back import read_pixels
 from gffusion import GFFusionImageProcessor, GFFusionModel
 from gffusion.inference.predict import predict
 
-pytestmark = pytest.mark.usefixtures("fast_plots")
-
 TinyModel = Callable[..., GFFusionModel]
 CLASSES = dict(enumerate(("background", "person", "bicycle", "car")))
 

@@ -144,6 +144,7 @@ def test_model_cards(name: str) -> None:
             assert not re.search(r"<script|(?<!\\)\[x\]", re.sub(r"`[^`]*`", "", line)), line
 
 
+@pytest.mark.usefixtures("drawn_plots")
 @pytest.mark.parametrize("name", NAMES)
 def test_box_plots(name: str) -> None:
     """A dollar sign starts no formula."""
