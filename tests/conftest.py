@@ -1,6 +1,7 @@
 """Shared fixtures: tiny seeded models, random inputs, references made without torch, and the folder of real pairs."""
 
 import copy
+import gc
 import os
 import subprocess
 import sys
@@ -52,6 +53,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(MARKERS[fixture])
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+def pytest_collection_finish() -> None:
+    """Leave out what was imported and collected when Python looks for unused objects, which took a tenth of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
