@@ -38,6 +38,10 @@ WIDTHS: dict[str, Any] = {
 # On a busy machine, any command can take long enough to print its progress. Tests of progress show it.
 os.environ["TQDM_DISABLE"] = "1"
 
+# Only a power cut shows what is not on the disk yet, and to wait for the disk takes longer than most tests. It still refuses
+# what is not an open file.
+os.fsync = os.fstat  # type: ignore[assignment]
+
 # Tests that use these fixtures carry these markers.
 MARKERS = {"hub": "hub", "run_script": "processes", "fork_script": "processes", "gffusion_process": "processes"}
 
