@@ -1,6 +1,7 @@
 """Shared fixtures: tiny seeded models, random inputs, references made without torch, and the folder of real pairs."""
 
 import copy
+import functools
 import gc
 import os
 import subprocess
@@ -10,10 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import model_cache  # noqa: F401
 import numpy as np
 import pytest
 import scene_cache  # noqa: F401 - before any module imports `render_scene`
 import torch
+import typer
 from environments import make_environment
 from hub_server import HubServer
 from numpy.typing import NDArray
@@ -47,6 +50,7 @@ MARKERS = {"hub": "hub", "run_script": "processes", "fork_script": "processes", 
 
 THREADS = torch.get_num_threads()
 PARADIGMS = ("cascading", "parallel", "hybrid")
+get_command_once = functools.cache(typer.main.get_command)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects tests by their markers
@@ -145,6 +149,7 @@ def fork_script(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
 def gffusion(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
     """Run the command in this process, which has imported torch already, on the CPU."""
     monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
+    monkeypatch.setattr("typer.main.get_command", get_command_once)
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*arguments: object) -> Outcome:
