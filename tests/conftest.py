@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import estimate_cache  # noqa: F401
 import model_cache  # noqa: F401
 import numpy as np
 import pytest
