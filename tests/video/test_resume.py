@@ -25,7 +25,6 @@ from gffusion.video.formats import LABEL_FORMAT, OUTPUT_FORMATS, OutputFormat
 from gffusion.video.fusing import fuse_video
 from gffusion.video.jobs import VideoJob
 from gffusion.video.segments import (
-    SEGMENT_FRAMES,
     SegmentEncoder,
     SegmentFolder,
     VideoSettings,
@@ -33,21 +32,27 @@ from gffusion.video.segments import (
 )
 from gffusion.zoo import load_image_processor
 
+SEGMENT_FRAMES = 24  # fewer than usual
 M_PERTURB = -6  # of malloc.h: fill new memory with the complement of a byte
 SMOOTH = {"infrared_range": "percentile", "smooth_range": 30}
 
 
-@pytest.mark.slow
+@pytest.fixture
+def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gffusion.video.fusing.SEGMENT_FRAMES", SEGMENT_FRAMES)
+
+
+@pytest.mark.usefixtures("short_segments")
 def test_resumed_result_equals_that_of_one_run(tmp_path: Path, fuse: Callable) -> None:
     """With a range that is smoothed over the interruption; the finished segments are not fused again."""
     folder = tmp_path / "once"
     folder.mkdir()
-    count = 2 * SEGMENT_FRAMES + 20
+    count = 2 * SEGMENT_FRAMES + 6
     visible, infrared = write_pair(tmp_path, count, audio_seconds=2)
     gains = np.linspace(0.3, 1, count)  # so that frames differ by 40 levels if the range is lost
     write_video(infrared, ((infrared_frame(index) * gain).astype(np.uint8) for index, gain in enumerate(gains)))
     expected, _ = fuse(visible, infrared, "once/fused.mp4", infrared_options=SMOOTH)
-    for end in (SEGMENT_FRAMES - 10, SEGMENT_FRAMES + 40):
+    for end in (SEGMENT_FRAMES - 10, SEGMENT_FRAMES + 10):
         with pytest.raises(Stop):
             fuse(visible, infrared, infrared_options=SMOOTH, progress=stop_after(end))
         assert not (tmp_path / "fused.mp4").exists()
@@ -86,7 +91,7 @@ def test_encoders_do_not_depend_on_what_memory_held(
     assert len(files) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("short_segments")
 def test_a_change_of_the_palette_is_seen_after_an_interruption(tmp_path: Path, fuse: Callable) -> None:
     size, count = (96, 128), SEGMENT_FRAMES + 10
     palettes = [load_palettes()[name].astype(np.uint8) for name in ("jet", "inferno")]
