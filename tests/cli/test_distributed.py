@@ -1,6 +1,7 @@
 """Two processes of `accelerate launch` share pairs out: each is written once, with one report, and again after an interruption."""
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -21,23 +22,46 @@ from gffusion.synthetic.samples import write_scenes
 pytestmark = pytest.mark.processes
 
 
-def launch(*arguments: object) -> subprocess.CompletedProcess[str]:
+# Two processes without their launcher, of which one has imported what both need.
+FORKED = """
+import os
+from gffusion.cli import main
+from gffusion.zoo import create_model
+child = os.fork()
+os.environ["RANK"] = str(int(child == 0))
+try:
+    main()
+finally:
+    if child:
+        assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.fixture
+def launch(fork_script: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., Any]:
     """Run `gffusion fuse` in two processes on CPUs."""
-    return launch_two("-m", "gffusion", "fuse", *arguments)
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = str(free.getsockname()[1])
+        variables = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
+        return fork_script(FORKED, "fuse", *arguments, environment=variables)
+
+    return run
 
 
 def count_reports(finished: subprocess.CompletedProcess[str]) -> list[str]:
     return [line for line in finished.stdout.splitlines() if line.startswith(("fused", "nothing to do"))]
 
 
-def test_pairs_are_written_once(tmp_path: Path) -> None:
+def test_pairs_are_written_once(launch: Callable[..., Any], tmp_path: Path) -> None:
     names = write_scenes(tmp_path, count=5, height=48, width=64)
     (tmp_path / "infrared" / names[3]).write_bytes(b"damaged")
     write_image(tmp_path / "infrared" / names[1], np.random.default_rng(0).integers(90, 93, (48, 64)).astype(np.uint8))
     (tmp_path / "visible" / "lonely.png").write_bytes((tmp_path / "visible" / names[0]).read_bytes())
     fused = tmp_path / "fused"
     options = (tmp_path / "visible", tmp_path / "infrared", "-o", fused, "--model", "gffusion-funet", "--device", "cpu")
-    finished = launch(*options)
+    finished = launch_two("-m", "gffusion", "fuse", *options)
     assert finished.returncode == 1, finished.stderr  # one pair failed
     assert [line.split(" in ")[0] for line in count_reports(finished)] == ["fused 4 pairs"], finished.stderr
     assert finished.stderr.count("1 failed:") == 1
