@@ -1,5 +1,6 @@
 """Refine a rig on tiles of the images, from small to large images."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -229,22 +230,23 @@ def _sum_tiles(values: NDArray[Any], tile: int, grid: tuple[int, int]) -> NDArra
 
 def _interpolate(surfaces: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
     """Return (tiles, n, n) surfaces at steps of a quarter of a pixel, by cubic splines."""
-    size = 2 * radius * _FINER + 1
-    positions = np.linspace(0, 2 * radius, size)
-    spline = np.stack(
-        [
-            ndimage.map_coordinates(unit, positions[None], order=3, mode="mirror")
-            for unit in np.eye(2 * radius + 1, dtype=np.float32)
-        ],
-        axis=1,
-    )  # (size, 2 * radius + 1)
+    spline = _make_spline(radius)
     return np.einsum("ai,nij,bj->nab", spline, surfaces, spline, optimize=True)
+
+
+@functools.lru_cache(maxsize=16)
+def _make_spline(radius: int) -> NDArray[np.float32]:
+    """Return the weights of 2 * radius + 1 values at steps of a quarter of a pixel, one row for each step."""
+    positions = np.linspace(0, 2 * radius, 2 * radius * _FINER + 1)
+    units = np.eye(2 * radius + 1, dtype=np.float32)
+    return np.stack([ndimage.map_coordinates(unit, positions[None], order=3, mode="mirror") for unit in units], axis=1)
 
 
 def _make_objective(surfaces: NDArray[np.float32], tiles: Tiles, radius: int) -> Callable[[NDArray[np.float64]], float]:
     """Return the function from the parameters of a small transform to the sum of evidence."""
     points = np.column_stack([tiles.centers, np.ones(len(tiles.centers))])
-    index, last = np.arange(len(points)), surfaces.shape[1] - 1.001
+    width, last, flat = surfaces.shape[2], surfaces.shape[1] - 1.001, surfaces.ravel()
+    first = np.arange(len(points)) * surfaces[0].size
 
     def evaluate(values: NDArray[np.float64]) -> float:
         moved = points @ make_change(values, tiles.size).T
@@ -252,8 +254,9 @@ def _make_objective(surfaces: NDArray[np.float32], tiles: Tiles, radius: int) ->
         inside_x, inside_y = x.clip(0, last), y.clip(0, last)
         column, row = inside_x.astype(int), inside_y.astype(int)
         right, down = inside_x - column, inside_y - row
-        upper = surfaces[index, row, column] * (1 - right) + surfaces[index, row, column + 1] * right
-        lower = surfaces[index, row + 1, column] * (1 - right) + surfaces[index, row + 1, column + 1] * right
+        at = first + row * width + column
+        upper = flat.take(at) * (1 - right) + flat.take(at + 1) * right
+        lower = flat.take(at + width) * (1 - right) + flat.take(at + width + 1) * right
         beyond = np.abs(x - inside_x) + np.abs(y - inside_y)
         return float(((upper * (1 - down) + lower * down) / (1 + beyond)).sum())
 
