@@ -24,7 +24,7 @@ from gffusion.cli import app, main
 from gffusion.training.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "projects/gffusion_tiny/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LANGUAGES = {"bash", "python"}
 OTHER_LANGUAGES = {"text", "math", "yaml", "json", ""}
 BLOCK = re.compile(
