@@ -57,7 +57,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def search_boosts() -> dict[str, float]:
     """Return the pages that the search shows earlier or later than others: those of error messages, and of models without weights."""
     recipes = {f"models/{entry.name}.md": 0.3 for entry in find_entries(status="recipe-only")}
-    return {"troubleshooting.md": 2.0, **recipes}
+    return {"troubleshooting.md": 3.0, **recipes}
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
