@@ -16,6 +16,7 @@ from gffusion.data.boxes import Boxes, NamedBoxes
 
 SIZE, INFRARED_SIZE = (120, 160), (60, 80)
 SHIFTED = Rig.from_pixels(np.array([[0.5, 0, -8], [0, 0.5, 4], [0, 0, 1]]), SIZE, INFRARED_SIZE)
+TURNED = Rig.from_pixels(np.array([[0.48, 0.1, -4], [-0.1, 0.48, 6], [5e-4, 3e-4, 1]]), SIZE, INFRARED_SIZE)
 BOX = (20, 10, 40, 30)
 
 
@@ -35,7 +36,7 @@ def read(pair: ImagePair, align: Align, class_names: Sequence[str] = ("car",)) -
     return read_aligned_boxes(pair, images, class_names, align)
 
 
-@pytest.mark.parametrize("align", ["resize", SHIFTED])
+@pytest.mark.parametrize("align", ["resize", SHIFTED, TURNED])
 def test_boxes_move_with_the_image(pair: ImagePair, align: Align) -> None:
     boxes = read(pair, align, ["bus", "car"])
     rows, columns = np.nonzero(read_pair(pair.visible, pair.infrared, ReadOptions(align)).infrared > 100)
