@@ -1,5 +1,6 @@
 """FuNet: the gradient residual dense block written out with scipy, and what a convolutional network must keep."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -123,17 +124,19 @@ def test_context_sees_further(tiny_model: Callable[..., GFFusionModel], factor: 
 
 @pytest.mark.parametrize("color_space", ["ycbcr", "rgb"])
 def test_blended_sources(tiny_model: Callable[..., GFFusionModel], color_space: str) -> None:
-    """A share of 1 and an offset of 0 give the visible image, at any size."""
+    """At any size, the share of the visible image, the rest of the infrared one, and a tenth of the offset."""
     options = {"blend_sources": True, "pixel_unshuffle": 4, "context_channels": 3, "color_space": color_space}
     model = tiny_model(paradigm="cascading", **options).eval()
     last = model.funet.decoder[-1]
     torch.nn.init.zeros_(last.weight)
     shares, offsets = last.bias.data.chunk(2)
-    shares.fill_(40), offsets.zero_()
     visible, infrared = torch.rand(2, 3, 37, 46), torch.rand(2, 1, 37, 46)
-    torch.testing.assert_close(model(visible, infrared).fused_values, model.to_source(visible))
-    offsets.fill_(-2.5)
-    torch.testing.assert_close(model(visible, infrared).fused_values, (model.to_source(visible) - 0.25).clamp(min=0))
+    blended = 0.3 * model.to_source(visible) + 0.7 * infrared
+    shares.fill_(math.log(0.3 / 0.7))
+    for offset in (0, -2.5, 6):
+        offsets.fill_(offset)
+        expected = (blended + offset / 10).clamp(0, 1)
+        torch.testing.assert_close(model(visible, infrared).fused_values, expected)
 
 
 def test_compiled_at_any_size(tiny_model: Callable[..., GFFusionModel]) -> None:
