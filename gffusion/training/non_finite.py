@@ -17,7 +17,9 @@ def raise_on_non_finite(
     elif not all(bool(p.isfinite().all()) for p in model.parameters() if p.requires_grad):
         problem = "A weight is not finite"
     if problem:
+        last = None if checkpoint is None else checkpoint.parent.parent / "last"
+        start = f" from the weights in {last}" if last and last.is_dir() else ""
         raise FloatingPointError(
             f"{problem} at step {step} (epoch {(step - 1) // steps_per_epoch + 1}). The last good checkpoint: "
-            f"{checkpoint or 'none yet'}. A lower `learning_rate` may help."
+            f"{checkpoint or 'none yet'}. A lower `learning_rate` may help, which a resumed run cannot change: start a new run{start}."
         )

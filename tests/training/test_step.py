@@ -227,6 +227,7 @@ class TestNotFinite:
         (checkpoint,) = (folder / "checkpoints").iterdir()
         assert checkpoint.name == f"step-{step:08d}"
         assert str(checkpoint) in str(error)
+        assert str(error).endswith(f"start a new run from the weights in {folder / 'last'}.")
         loaded = GFFusionModel.from_pretrained(folder / "last")
         assert all(value.isfinite().all() for value in loaded.state_dict().values())
 
@@ -257,7 +258,7 @@ class TestNotFinite:
     def test_before_any_checkpoint(self, make: Callable[..., FusionTrainer]) -> None:
         trainer = make()
         trainer.model.funet.visible_encoder.stem.weight.data[:] = torch.nan
-        with pytest.raises(FloatingPointError, match=r"step 1 \(epoch 1\).* checkpoint: none yet"):
+        with pytest.raises(FloatingPointError, match=r"step 1 \(epoch 1\).* checkpoint: none yet.* start a new run\.$"):
             trainer.train()
         assert not (trainer.output_dir / "last").exists()
 
