@@ -5,7 +5,6 @@ To import this module replaces `GFFusionModel.from_pretrained`. The first call i
 
 import copy
 import functools
-import os
 from typing import Any
 
 from gffusion import GFFusionModel
@@ -18,9 +17,10 @@ _models: dict[str, GFFusionModel] = {}
 
 
 @functools.wraps(_load)
-def _load_once(cls: type[GFFusionModel], source: str | os.PathLike[str] | None, *args: Any, **kwargs: Any) -> Any:
+def _load_once(cls: type[GFFusionModel], source: Any, *args: Any, **kwargs: Any) -> Any:
     """Return a copy, which a test may change."""
-    if source not in _FOLDERS or args or kwargs.keys() - {"dtype", "use_segmenter"} or cls is not GFFusionModel:
+    is_usual = cls is GFFusionModel and not args and kwargs.keys() <= {"dtype", "use_segmenter"}
+    if not is_usual or not isinstance(source, str) or source not in _FOLDERS:
         return _load(cls, source, *args, **kwargs)
     key = f"{source} {sorted(kwargs.items())}"
     if key not in _models:
