@@ -111,8 +111,8 @@ def move(
     to_infrared = stretch @ to_infrared
     exact = np.linalg.inv(from_relative(size)) @ to_infrared @ from_relative((rows, columns))
     shifted = np.array([[1, 0, left], [0, 1, top], [0, 0, 1]]) @ np.linalg.inv(to_infrared)
-    moved, missing = warp_image(infrared, None, shifted, size)
-    _, unseen = warp_image(moved.astype(np.float32), missing, to_infrared, (rows, columns))
+    moved, missing, _ = warp_image(infrared, None, shifted, size)
+    _, unseen, _ = warp_image(moved.astype(np.float32), missing, to_infrared, (rows, columns))
     before = visible[window], infrared[window], unseen
     return (visible[window], moved, missing), before, exact / exact[2, 2]
 

@@ -196,7 +196,7 @@ def _find_both_edges(
     """Return the edges of both images in the frame of the visible image."""
     to_infrared = Rig(matrix).to_pixels(size, pair.infrared.shape)
     missing = None if pair.valid is None else ~pair.valid
-    warped, lost = warp_image(pair.infrared, missing, to_infrared, size)
+    warped, lost, _ = warp_image(pair.infrared, missing, to_infrared, size)
     valid = None
     if lost is not None and not lost.all():
         nearest = ndimage.distance_transform_edt(lost, return_distances=False, return_indices=True)

@@ -76,10 +76,10 @@ def apply_rig(
     matrix = rig.to_pixels(visible.shape[:2], infrared.shape[:2])
     if reference == "visible":
         size = visible.shape[:2]
-        infrared, missing, outside = _warp(infrared, missing, matrix, size)
+        infrared, missing, outside = warp_image(infrared, missing, matrix, size)
     else:
         size, matrix = infrared.shape[:2], np.linalg.inv(matrix).astype(np.float64)
-        visible, _, outside = _warp(visible, None, matrix, size, 0 if crop else _TOLERANCE)
+        visible, _, outside = warp_image(visible, None, matrix, size, 0 if crop else _TOLERANCE)
     if outside.all():
         raise ValueError("the infrared image lies outside the visible image: the rig does not belong to these images")
     if not crop:
@@ -110,7 +110,8 @@ def warp_image(
     missing: NDArray[np.bool_] | None,
     matrix: NDArray[np.float64],
     size: tuple[int, int],
-) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    tolerance: float = 0,
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None, NDArray[np.bool_]]:
     """Warp an image bilinearly, after a Gaussian filter where it shrinks, without any influence of missing pixels.
 
     Args:
@@ -118,22 +119,13 @@ def warp_image(
         missing: (h, w), True where there is no measurement, or `None`.
         matrix: (3, 3), maps pixels (column, row, 1) of the result to pixels of `values`; whole numbers are centers.
         size: Height and width of the result.
+        tolerance: Pixels by which `values` go on beyond their border.
 
     Returns:
-        The image (H, W) or (H, W, C) in the type of `values`, integers rounded; and the mask (H, W) of pixels that are
-        outside `values`, or mostly made of missing pixels, where the image is 0. The mask is `None` if there are none.
+        The image (H, W) or (H, W, C) in the type of `values`, integers rounded; the mask (H, W) of pixels that are outside
+        `values`, or mostly made of missing pixels, where the image is 0, or `None` if there are none; and the mask (H, W) of
+        pixels that are outside `values`.
     """
-    return _warp(values, missing, matrix, size)[:2]
-
-
-def _warp(
-    values: NDArray[Any],
-    missing: NDArray[np.bool_] | None,
-    matrix: NDArray[np.float64],
-    size: tuple[int, int],
-    tolerance: float = 0,
-) -> tuple[NDArray[Any], NDArray[np.bool_] | None, NDArray[np.bool_]]:
-    """Return the results of [`warp_image`], and the mask (H, W) of pixels that are outside `values`."""
     from scipy import ndimage  # takes half a second
 
     if values.shape[:2] == size and np.allclose(matrix, np.eye(3), rtol=0, atol=_SNAP):

@@ -21,7 +21,7 @@ def make_counts(height: int = 60, width: int = 80) -> NDArray[np.uint16]:
 
 def warp_infrared(values: NDArray[Any], missing: Any, rig: Rig, size: tuple[int, int]) -> tuple[NDArray[Any], Any]:
     """Move an infrared image into the frame of a visible image."""
-    return warp_image(values, missing, rig.to_pixels(size, values.shape[:2]), size)
+    return warp_image(values, missing, rig.to_pixels(size, values.shape[:2]), size)[:2]
 
 
 def resize_infrared(values: NDArray[Any], missing: Any, size: tuple[int, int]) -> tuple[NDArray[Any], Any]:
@@ -106,7 +106,7 @@ def test_missing_values_do_not_bleed(size: tuple[int, int], sentinel: int) -> No
 def test_the_largest_value_does_not_wrap(dtype: Any) -> None:
     values = np.full((40, 50), np.iinfo(dtype).max, dtype)
     missing = np.random.default_rng(0).random((40, 50)) < 0.3
-    warped, lost = warp_image(values, missing, np.diag([0.37, 0.41, 1.0]), (90, 100))
+    warped, lost, _ = warp_image(values, missing, np.diag([0.37, 0.41, 1.0]), (90, 100))
     assert warped[~lost].min() > 0.99 * float(np.iinfo(dtype).max)
 
 

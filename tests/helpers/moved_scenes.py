@@ -34,7 +34,7 @@ def move_infrared(
     infrared: NDArray[Any], matrix: NDArray[np.float64], size: tuple[int, int] = (120, 160)
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Return the infrared image of a rig for one that lies in the visible image, and its missing pixels."""
-    return warp_image(infrared, None, np.linalg.inv(Rig(matrix).to_pixels(infrared.shape[:2], size)), size)
+    return warp_image(infrared, None, np.linalg.inv(Rig(matrix).to_pixels(infrared.shape[:2], size)), size)[:2]
 
 
 def make_pairs(
