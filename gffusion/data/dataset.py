@@ -115,9 +115,8 @@ class FusionDataset(Dataset[dict[str, Any]]):
             raise ValueError(f"seed must be at least 0, got {seed}")
         self.infrared_options = InfraredOptions(infrared_range, invert, agc, plateau_limit, smooth_range)
         roots = [root] if isinstance(root, str | os.PathLike) else root
-        self._source: PairSource
         if isinstance(roots, PairSource):
-            self._source = roots
+            self._source: PairSource = roots
         else:
             _check_roots(roots)
             self._source = FolderPairs(roots, layout, split, class_names, read_options, with_boxes)
@@ -267,7 +266,8 @@ class FusionDataset(Dataset[dict[str, Any]]):
             found = [*map(int, np.unique(labels))]
             colors.add(self.pairs[index].labels if self.pairs else None, found)
             values = dict.fromkeys(found, self.names[index]) | values
-        colors.warn()
+        for note in colors.describe():
+            logger.warning("%s.", note)
         return values
 
     def read_sizes(self) -> list[tuple[int, int]]:

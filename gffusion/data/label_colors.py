@@ -1,7 +1,6 @@
 """Compare the palettes of label maps: programs that reduce images to a few colors number these anew in every file."""
 
 import contextlib
-import logging
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import TypeAlias
 from .decoding import open_header
 
 Color: TypeAlias = tuple[int, ...]
-logger = logging.getLogger(__name__)
 
 _BLACK = (0, 0, 0)
 _REMEDY = 'give each color its class, and store the classes as gray values (see "Color masks" in the training guide)'
@@ -63,11 +61,6 @@ class LabelColors:
                     f"{black}. If black is the background, {_REMEDY}"
                 )
         return notes
-
-    def warn(self) -> None:
-        """Log the notes of [`describe`][gffusion.data.label_colors.LabelColors.describe]."""
-        for note in self.describe():
-            logger.warning("%s.", note)
 
 
 def _find_colors(palette: list[Color], indices: Iterable[int]) -> dict[int, Color]:
