@@ -52,14 +52,12 @@ def _sample(image: NDArray[Any], size: tuple[int, ...]) -> NDArray[np.float64]:
 def _is_explained(colors: NDArray[np.float64], values: NDArray[np.float64], share: float) -> bool:
     """Return whether values (N,) explain a share of the variance of colors (N, C), False if there are too few of them."""
     levels = min(_LEVELS, len(values) // _SAMPLES_PER_LEVEL)
-    return levels >= _MIN_LEVELS and _explain(colors, values, levels) >= share
-
-
-def _explain(colors: NDArray[np.float64], values: NDArray[np.float64], levels: int) -> float:
-    """Return the share of the variance of colors (N, C) between levels of values (N,) with about equal numbers of pixels."""
+    if levels < _MIN_LEVELS:
+        return False
+    # The share of the variance that is between levels with about equal numbers of pixels.
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     level = ((np.cumsum(counts) - counts / 2) / len(values) * levels).astype(int)[inverse]
     sizes = np.maximum(np.bincount(level, minlength=levels), 1)
     means = np.stack([np.bincount(level, channel, levels) / sizes for channel in colors.T], axis=-1)
     total = float(np.square(colors - colors.mean(axis=0)).sum())
-    return 1 - float(np.square(colors - means[level]).sum()) / total if total > 0 else 0.0
+    return total > 0 and 1 - float(np.square(colors - means[level]).sum()) / total >= share
