@@ -247,7 +247,8 @@ def _weigh(name: str) -> float:
     """Return the factor of the score of a palette by how usual it is."""
     if name in _POPULAR:
         return _POPULAR_FACTOR
-    if name in _approximate():
+    names = list(load_palettes())  # those of cameras follow the exact maps
+    if names.index(name) >= names.index("iron"):
         return _APPROXIMATE_FACTOR
     return _DARK_IS_HOT_FACTOR if _is_dark_hot(name) else 1.0
 
@@ -255,13 +256,6 @@ def _weigh(name: str) -> float:
 def _is_dark_hot(name: str) -> bool:
     colors = load_palettes()[name]
     return bool(colors[0].sum() > colors[-1].sum() + 150)
-
-
-@cache
-def _approximate() -> frozenset[str]:
-    """Return the names of palettes of cameras, which follow the exact maps in the file."""
-    names = list(load_palettes())
-    return frozenset(names[names.index("iron") :])
 
 
 def _measure_distance(tree: "cKDTree", colors: Colors, shares: Colors) -> float:
