@@ -2,7 +2,6 @@
 
 import struct
 from collections.abc import Callable
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -271,10 +270,6 @@ class TestByteOrder:
             counts = low + span * INFRARED + rng.normal(0, span / 50, INFRARED.shape)
             words = counts.astype(np.uint16)
             assert not is_byte_swapped(words) and is_byte_swapped(words.byteswap())
-
-    def test_decoded_from_a_png(self) -> None:
-        stored = np.asarray(Image.open(BytesIO(encode(COUNTS.byteswap(), "PNG"))))
-        assert is_byte_swapped(stored.astype(np.uint16))
 
 
 def test_names_of_cameras_are_one_line() -> None:

@@ -119,26 +119,6 @@ def test_tags_of_flir() -> None:
     assert np.allclose(matrix @ (*(corner + 1 / real2ir), 1), (1, 1, 1))
 
 
-def test_a_homography_of_a_calibration() -> None:
-    """OpenCV finds it from points in pixels; a turned infrared camera shows the same scene after the alignment."""
-    cv2 = pytest.importorskip("cv2")
-    rng = np.random.default_rng(0)
-    truth = np.array([[0.02, -0.5, 230.0], [0.51, 0.01, 6.5], [1e-5, -2e-5, 1]])
-    points = rng.uniform(0, 470, (20, 2))
-    seen = (np.c_[points, np.ones(20)] @ truth.T)[:, :2] / (np.c_[points, np.ones(20)] @ truth.T)[:, 2:]
-    sizes = (480, 640), (320, 240)
-    rig = Rig.from_pixels(cv2.findHomography(points, seen)[0], *sizes, origin="calibrated")
-    found = rig.to_pixels(*sizes)
-    np.testing.assert_allclose(found / found[2, 2], truth, atol=1e-6)
-    assert (rig.visible_size, rig.infrared_size, rig.origin) == (*sizes, "calibrated")
-    visible = np.zeros((*sizes[0], 3), np.uint8)
-    scene = cv2.GaussianBlur(rng.uniform(0, 255, sizes[0]).astype(np.float32), (0, 0), 6)
-    turned = cv2.warpPerspective(scene, truth, sizes[1][::-1])
-    aligned = apply_rig(visible, turned, None, rig)
-    inside = np.s_[60:400, 60:400]
-    assert np.abs(aligned.infrared[inside] - scene[inside]).max() < 2
-
-
 def test_the_recipe_for_other_programs(tmp_path: Path) -> None:
     """The lines of docs/guides/export-program.md give the counts of `read_pair`, to which `fuse --align rig.json --crop` applies the model."""
     cv2 = pytest.importorskip("cv2")
