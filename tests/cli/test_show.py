@@ -168,8 +168,6 @@ def test_damaged_log(gffusion: Callable, tmp_path: Path, line: str) -> None:
             ["weights", "-o", "x.png", "--device", "cpu"],
             "--device is for show fused, tokens, gates, labels, got show weights",
         ),
-        (["weights", "-o", "x.png", "--align", "auto"], "--align is for show fused, tokens, gates, labels"),
-        (["weights", "-o", "x.png", "--truncated", "fill"], "--truncated is for show fused, tokens, gates, labels"),
         (["tokens", "visible.png", "no.png", "-o", "x.png"], "no.png does not exist"),
         (["tokens", "visible.png", "infrared.png", "-o", "x.png", "-m", "gffusion-live"], "has no encoders"),
         (["gates", "visible.png", "infrared.png", "-o", "x.png", "-m", "gffusion-live"], "injects no features"),
