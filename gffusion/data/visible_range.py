@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 
 VisibleRange = tuple[float, float]
 
-_LARGEST_OF_NOISE, _LARGEST_OF_14_BITS = (
-    127,
-    1 << 14,
-)  # of images of 16 bits: those below are black, those above were scaled
+_LARGEST_OF_NOISE = 127  # of black images of 16 bits
+_LARGEST_OF_14_BITS = 1 << 14  # larger values were scaled to 16 bits
 # Of 500 visible images of MSRS, M3SVD and RoadScene, many of them at night, none ends below half of the range.
 _MIN_USED, _MAX_USED = 1 / 256, 0.5
 _WRONG_SHARE = 0.99  # of black or white pixels: a few have other values in any unit, such as 0
