@@ -176,7 +176,7 @@ def _describe_channels(image: NDArray[Any]) -> str:
     colors = np.unique(image.reshape(-1, 3), axis=0)
     return (
         f"it contains colors ({name_first([*map(tuple, colors[:6].tolist())], 5)}); replace each by the index of its class, and store one index "
-        'per pixel, 8 or 16 bits (see "Color masks" in the training guide)'
+        'per pixel, 8 or 16 bits (see "Color masks" in the guide "Data for training")'
     )
 
 

@@ -11,7 +11,7 @@ from .decoding import open_header
 Color: TypeAlias = tuple[int, ...]
 
 _BLACK = (0, 0, 0)
-_REMEDY = 'give each color its class, and store the classes as gray values (see "Color masks" in the training guide)'
+_REMEDY = 'give each color its class, and store the classes as gray values (see "Color masks" in the guide "Data for training")'
 
 
 class LabelColors:

@@ -145,8 +145,8 @@ def match_pairs(
         partners, assumed = _find_partners(visible_files, infrared_files, INFRARED, INFRARED_OR_NEAR)
         notes = (*left_out, *assumed)
         listed = (
-            ", or give `gffusion fuse`, `align`, `evaluate` or `train` a CSV file of pairs, which `gffusion match` writes by the times in names; "
-            "`fuse`, `align` and `evaluate` also take two lists (@visible.txt @infrared.txt)"
+            ", or give a CSV file of pairs to `gffusion fuse`, `gffusion align`, `gffusion evaluate` or `gffusion train`, or two lists "
+            "(@visible.txt @infrared.txt) to the first three; `gffusion match` writes the CSV file if the names hold times"
         )
         _check_any_match(_describe(visible), visible_files, _describe(infrared), infrared_files, partners, listed)
     paired = {stem: file for stem, file in visible_files.items() if stem in partners}

@@ -45,7 +45,11 @@ def test_pairs_are_fused(gffusion: Callable, folders: None, output: str) -> None
 def test_pairs_are_trained_on(gffusion: Callable, folders: None) -> None:
     words = ("--output_dir", "run", "--num_train_epochs", "1", "--crop_size", "32", "--model_config", SMALL_MODEL)
     outcome = gffusion("train", "--train_data", ".", *words)
-    assert outcome.exit_code == 2 and "`train` a CSV file of pairs, which `gffusion match` writes" in outcome.err
+    assert (
+        outcome.exit_code == 2
+        and "`gffusion match` writes the CSV file" in outcome.err
+        and "`gffusion align`" in outcome.err
+    )
     assert gffusion("match", "visible", "infrared", "-o", "pairs.csv").exit_code == 0
     outcome = gffusion("train", "--train_data", "pairs.csv", "--eval_data", "pairs.csv", *words)
     assert outcome.exit_code == 0 and "training on 3 pairs" in outcome.out, outcome.err

@@ -90,7 +90,7 @@ class TestStems:
             ),
             (
                 {"infrared": ["3_IR.png"]},
-                r"1_VIS\.png and 3_IR\.png.*: rename them, or give `gffusion fuse`, `align`, `evaluate` or `train` a CSV file of pairs, which `gffusion match`",
+                r"1_VIS\.png and 3_IR\.png.*: rename them, or give a CSV file of pairs to `gffusion fuse`.* `gffusion match` writes the CSV file",
             ),
             ({"infrared": ["1.png"], "labels": ["3_IR.png"]}, r"1_VIS\.png and 3_IR\.png.*: rename them$"),
             ({"infrared": ["1.png"], "boxes": ["3.txt"]}, r"1_VIS\.png and 3\.txt.*: rename them$"),

@@ -33,6 +33,15 @@ def test_many_messages_are_explained() -> None:
     assert len(MESSAGES) > 40
 
 
+def test_sections_that_messages_name_exist() -> None:
+    named = set(re.findall(r'"([^"\n]+)" in the guide "([^"\n]+)"', strings_of_the_package()))
+    pages = [path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "guides").glob("*.md")]
+    assert ("Color masks", "Data for training") in named
+    for section, guide in named:
+        (page,) = [page for page in pages if page.startswith(f"# {guide}\n")]
+        assert f"\n## {section}\n" in page
+
+
 @pytest.mark.parametrize("message", MESSAGES)
 def test_quoted_messages_exist(message: str) -> None:
     parts = [part.strip() for part in message.split("…") if re.search(r"\w{3}", part)]
