@@ -42,8 +42,8 @@ WIDTHS: dict[str, Any] = {
 # On a busy machine, any command can take long enough to print its progress. Tests of progress show it.
 os.environ["TQDM_DISABLE"] = "1"
 
-# Only a power cut shows what is not on the disk yet, and to wait for the disk takes longer than most tests. It still refuses
-# what is not an open file.
+# Only a power cut shows what is not on the disk yet, and to wait for the disk takes longer than most tests. This still refuses
+# descriptors that are not open.
 os.fsync = os.fstat  # type: ignore[assignment]
 
 # Tests that use these fixtures carry these markers.

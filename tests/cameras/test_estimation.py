@@ -9,7 +9,7 @@ from moved_scenes import SIZE, make_matrix, make_pairs
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from gffusion.cameras import Rig, align_images
+from gffusion.cameras import Rig, align_images, estimation
 from gffusion.cameras.estimation import estimate_rig
 from gffusion.cameras.refinement import Transform
 
@@ -48,6 +48,14 @@ def test_one_pair(zoom: float, angle: float, shift: tuple[float, float]) -> None
     # The matrix turns the visible image, and the text tells how the infrared one lies in it.
     expected = [100 / zoom, -angle, 50 + 100 * shift[0], 50 + 100 * shift[1]]
     assert [float(number) for number in described.groups()] == pytest.approx(expected, abs=1)
+
+
+def test_equal_pairs_have_equal_rigs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("search_rigs", "refine_rig"):
+        monkeypatch.setattr(estimation, name, getattr(estimation, name).__wrapped__)  # without the cache of the tests
+    first, second = (estimate_rig(make_pairs(make_matrix(), (1,))) for _ in range(2))
+    assert np.array_equal(first.rig.matrix, second.rig.matrix)
+    assert (first.residual, first.confidence) == (second.residual, second.confidence)
 
 
 def test_several_pairs_are_more_precise() -> None:

@@ -76,8 +76,9 @@ class TestTwoFiles:
 
     @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
     def test_lower_precision_looks_alike(self, gffusion: Callable, pair: Path, fused: NDArray[Any], dtype: str) -> None:
-        assert gffusion("fuse", "visible.png", "infrared.png", "-o", "out.png", "--dtype", dtype).exit_code == 0
-        assert 0 < np.abs(read_pixels(pair / "out.png") - fused.astype(float)).mean() < 2
+        """In a folder, the fused image has the name of the visible one."""
+        assert gffusion("fuse", "visible.png", "infrared.png", "-o", "out", "--dtype", dtype).exit_code == 0
+        assert 0 < np.abs(read_pixels(pair / "out" / "visible.png") - fused.astype(float)).mean() < 2
 
 
 class TestInputs:

@@ -53,7 +53,9 @@ def test_pairs_that_are_fused_in_tiles_are_refused(
     monkeypatch.setattr(large_images, "LARGE_PIXELS", 1)
     with pytest.raises(ValueError, match="A pair of 33x48 is fused in tiles"):
         measure_pair(tiny_model().eval(), GFFusionImageProcessor(), (33, 48))
-    assert measure_pair(tiny_model(paradigm="parallel").eval(), GFFusionImageProcessor(), (33, 48), repeats=1).steps
+    measured = measure_pair(tiny_model(paradigm="parallel").eval(), GFFusionImageProcessor(), (33, 48), repeats=1)
+    names = ["read", "prepare", "encoder", "FuNet", "decode", "restore", "write"]  # also of models with a segmenter
+    assert [step.name for step in measured.steps] == names
 
 
 def test_wrong_arguments(tiny_model: Callable[..., GFFusionModel]) -> None:

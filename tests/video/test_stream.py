@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from transformers.utils.logging import warning_once
 from video_files import frame_pair, infrared_frame, visible_frame
 
+from gffusion.data import ReadOptions
 from gffusion.inference.predict import predict
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.video import stream as stream_module
@@ -397,3 +398,21 @@ def test_many_threads(funet: GFFusionModel) -> None:
     assert statistics.pushed == 120
     assert statistics.fused + statistics.dropped == 120
     assert all(0 < len(seen) <= statistics.fused for seen in readers_seen)
+
+
+def test_smoothing_and_alignment(funet: GFFusionModel) -> None:
+    """A hot object that enters changes the rest far less with smoothing."""
+    counts = [np.tile(np.arange(32, dtype=np.uint16), (24, 1)) * 4 + 7000 for _ in range(2)]
+    counts[1][10:20, 5:15] = 7600
+    jumps = []
+    for frames in (0, 10):
+        processor = load_image_processor("gffusion-funet", infrared_range="percentile", smooth_range=frames)
+        levels = []
+        with FusionStream(funet, processor, ReadOptions(align="resize")) as stream:
+            for number, frame in enumerate(counts):
+                stream.push(np.full((48, 64, 3), 90, np.uint8), frame, time=number)
+                while (result := stream.latest(timeout=120)) is None or result.time != number:
+                    time.sleep(0.001)
+                levels.append(result.fused[:16].mean())
+        jumps.append(abs(levels[1] - levels[0]))
+    assert jumps[0] > 1.8 * jumps[1]
