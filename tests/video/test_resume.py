@@ -93,16 +93,17 @@ def test_encoders_do_not_depend_on_what_memory_held(
 
 @pytest.mark.usefixtures("short_segments")
 def test_a_change_of_the_palette_is_seen_after_an_interruption(tmp_path: Path, fuse: Callable) -> None:
-    size, count = (96, 128), SEGMENT_FRAMES + 10
+    """Also if only the frames are dark from which the palette of a video is chosen."""
+    size, count = (96, 128), SEGMENT_FRAMES + 16
     palettes = [load_palettes()[name].astype(np.uint8) for name in ("jet", "inferno")]
     ramp = np.add.outer(np.arange(size[0]), np.arange(size[1]))
-    frames = (palettes[index >= SEGMENT_FRAMES][(ramp + index) % 256] for index in range(count))
+    frames = (palettes[index >= SEGMENT_FRAMES][(ramp + index) % 256] * (index % 4 == 0) for index in range(count))
     infrared = write_video(tmp_path / "infrared.mkv", frames, codec="ffv1", pixels="bgr0")
     visible = write_video(tmp_path / "visible.mp4", (visible_frame(index, *size) for index in range(count)))
     with pytest.raises(Stop):
         fuse(visible, infrared, progress=stop_after(SEGMENT_FRAMES + 2))
     report = fuse(visible, infrared)[1]
-    assert (report.frames, report.resumed, report.failures) == (SEGMENT_FRAMES, SEGMENT_FRAMES, 10)
+    assert (report.resumed, report.failures) == (SEGMENT_FRAMES, 4)
     assert "the palette of" in report.errors[0]
 
 
