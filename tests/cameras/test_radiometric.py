@@ -78,20 +78,21 @@ class TestFlir:
 
     @pytest.mark.parametrize("order", ["<", ">"])
     def test_degrees_of_a_blackbody(self, order: str) -> None:
-        celsius = 20 + 60 * INFRARED
-        counts = PLANCK["r1"] / (PLANCK["r2"] * (np.exp(PLANCK["b"] / (celsius + 273.15)) - PLANCK["f"])) - PLANCK["o"]
-        content = flir_jpeg(counts.round().astype(np.uint16), None, order=order, emissivity=1.0, distance=0.0)
+        celsius, planck = 20 + 60 * INFRARED, PLANCK | {"f": 1.4, "o": 250.0}
+        counts = planck["r1"] / (planck["r2"] * (np.exp(planck["b"] / (celsius + 273.15)) - planck["f"])) - planck["o"]
+        content = flir_jpeg(counts.round().astype(np.uint16), None, order=order, emissivity=1.0, distance=0.0, **planck)
         image = decode_radiometric(content)
         np.testing.assert_allclose(image.temperature.to_celsius(image.values), celsius, atol=0.02)
 
     def test_degrees_of_a_gray_body_in_air(self) -> None:
         """Without calibration constants there are no degrees, and reflections and air are taken out."""
-        scale = decode_radiometric(flir_jpeg(COUNTS, None, humidity=50, distance=20, emissivity=0.8)).temperature
+        around = {"humidity": 50, "distance": 20, "emissivity": 0.8, "reflected": 280.0, "atmosphere": 305.0}
+        scale = decode_radiometric(flir_jpeg(COUNTS, None, **around)).temperature
         assert isinstance(scale, PlanckScale) and scale.humidity == 0.5
         air = scale.transmit()
         assert 0.9 < air**2 < 0.99  # 20 m of air
-        signal = 0.8 * air**2 * scale.to_counts(330) + (1 - 0.8) * air**2 * scale.to_counts(293.15)
-        signal += (1 - air**2) * scale.to_counts(293.15)
+        signal = 0.8 * air**2 * scale.to_counts(330) + (1 - 0.8) * air**2 * scale.to_counts(280)
+        signal += (1 - air**2) * scale.to_counts(305)
         np.testing.assert_allclose(scale.to_celsius(signal), 330 - 273.15, atol=1e-3)
         assert np.isnan(scale.to_celsius(np.array([0.0])))
         assert decode_radiometric(flir_jpeg(COUNTS, None, r1=0.0)).temperature is None
@@ -138,6 +139,13 @@ class TestFlir:
     def test_damaged_records(self, container: bytes, message: str) -> None:
         with pytest.raises(ValueError, match=message):
             decode_radiometric(wrap_flir(container, screen_jpeg()))
+
+    def test_first_of_several_raw_images(self) -> None:
+        records = [flir_image_record(128, 96, values.tobytes()) for values in (COUNTS, COUNTS + 9)]
+        container = bytearray(flir_container(dict(enumerate(records, start=1))))
+        container[96:98] = container[64:66]  # the type of the second record
+        content = wrap_flir(bytes(container), screen_jpeg())
+        np.testing.assert_array_equal(decode_radiometric(content).values, COUNTS)
 
     def test_missing_segment(self) -> None:
         content = wrap_flir(flir_container({1: flir_image_record(300, 300, bytes(180000))}), screen_jpeg())
