@@ -28,7 +28,7 @@ from PIL import Image
 
 from gffusion.cameras.byte_order import is_byte_swapped
 from gffusion.cameras.jpeg_segments import read_segments, read_trailer
-from gffusion.cameras.radiometric import decode_radiometric, restore_colors
+from gffusion.cameras.radiometric import decode_radiometric, inspect_radiometric, restore_colors
 from gffusion.cameras.temperatures import PlanckScale
 
 VISIBLE, INFRARED = render_pair()
@@ -97,6 +97,25 @@ class TestFlir:
         assert np.isnan(scale.to_celsius(np.array([0.0])))
         assert decode_radiometric(flir_jpeg(COUNTS, None, r1=0.0)).temperature is None
 
+    def test_constants_that_were_not_set(self) -> None:
+        """No surface has an emissivity of 0, nothing 0 kelvin, and no object is behind the camera."""
+        unset = {
+            "emissivity": 0.0,
+            "reflected": 0.0,
+            "atmosphere": np.nan,
+            "window_transmission": 0.0,
+            "distance": -1.0,
+        }
+        usual = {
+            "emissivity": 1.0,
+            "reflected": 293.15,
+            "atmosphere": 293.15,
+            "window_transmission": 1.0,
+            "distance": 0.0,
+        }
+        scales = [decode_radiometric(flir_jpeg(COUNTS, None, **given)).temperature for given in (unset, usual)]
+        np.testing.assert_allclose(*(scale.to_celsius(COUNTS) for scale in scales), atol=1e-3)
+
     def test_agrees_with_flyr(self, tmp_path: Any) -> None:
         """Also on what the reflections, the air and a window in front of the camera add, each of another temperature."""
         flyr = pytest.importorskip("flyr")
@@ -120,6 +139,7 @@ class TestFlir:
         container = flir_container({1: flir_image_record(96, 128, COUNTS.T.tobytes())})
         content = wrap_flir(container, screen_jpeg(96, 128, "FLIR", "FLIR C5", orientation=6))
         assert decode_radiometric(content).orientation == 1
+        assert decode_radiometric(flir_jpeg(COUNTS, None, orientation=9)).orientation == 1  # no orientation of EXIF
 
     @pytest.mark.parametrize(
         ("container", "message"),
@@ -170,6 +190,7 @@ class TestOtherMakers:
             ((512, 640), (480, 640)),
             ((1024, 1280), (1024, 1280)),
             ((120, 160), (480, 640)),
+            ((96, 128), (192, 256)),  # unknown, and enlarged by two
         ],
     )
     def test_dji(self, size: tuple[int, int], jpeg_size: tuple[int, int]) -> None:
@@ -198,6 +219,26 @@ class TestOtherMakers:
         np.testing.assert_array_equal(image.values, COUNTS)
         assert image.visible == visible and image.camera == "InfiRay P2 Pro"
         np.testing.assert_allclose(image.temperature.to_celsius(COUNTS), COUNTS / 64 - 273.15, rtol=1e-5)
+
+    @pytest.mark.parametrize(("at", "width"), [(0x2A, 64), (0x3A, 0)])
+    def test_width_of_infiray(self, at: int, width: int) -> None:
+        """It is that of the thermal image, or that of the preview if there is none."""
+        content = bytearray(infiray_jpeg(COUNTS))
+        struct.pack_into("<H", content, content.index(b"IJPEG\0") - 4 + at, width)
+        np.testing.assert_array_equal(decode_radiometric(bytes(content)).values, COUNTS)
+
+    @pytest.mark.parametrize(
+        ("content", "kind"),
+        [
+            (flir_jpeg(COUNTS, None), (False, False)),
+            (flir_jpeg(COUNTS, encode(VISIBLE, "JPEG"), VISIBLE.shape[:2]), (True, False)),
+            (infiray_jpeg(COUNTS, encode(VISIBLE, "JPEG")), (True, False)),
+            (dlt664_jpeg(INFRARED.astype(np.float32)), (False, True)),
+            (screen_jpeg(), None),
+        ],
+    )
+    def test_kinds(self, content: bytes, kind: tuple[bool, bool] | None) -> None:
+        assert inspect_radiometric(content) == kind
 
     def test_appended_data(self) -> None:
         np.testing.assert_array_equal(decode_radiometric(hikmicro_jpeg(COUNTS)).values, COUNTS)
