@@ -209,6 +209,13 @@ def test_pair_without_a_usable_label_map_keeps_its_metrics(
             )
 
 
+def test_no_usable_label_map(pairs: Path, maps: MeanIoU, save: Callable[[Path, NDArray[Any]], None]) -> None:
+    for name in NAMES:
+        save(pairs / "labels" / f"{name}.png", np.zeros((8, 10), np.uint8))
+    with pytest.raises(ValueError, match=r"^No label map could be measured\. a: sharp: .* measures 10 x 8 pixels"):
+        run(pairs, **options(pairs))
+
+
 def test_label_maps_with_other_numbers(
     pairs: Path, maps: MeanIoU, save: Callable[[Path, NDArray[Any]], None], tmp_path: Path
 ) -> None:
