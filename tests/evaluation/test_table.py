@@ -136,6 +136,9 @@ def test_standard_deviations_in_the_notation_of_each_format() -> None:
     for output in (markdown, latex, html, text):
         assert "Means and standard deviations over 2 images" in output
     assert "±" not in make().to_markdown()
+    lines = make(std=True, ranked=("MSE",)).to_markdown().splitlines()
+    assert lines[2].startswith("| *average* | 5.250 ± 0.250 | **10.00 ± 5.00** |")
+    assert lines[4].startswith("| ours † | **7.500 ± 0.500** | 40.00 ± 10.00 |")
 
 
 def test_single_image_has_no_standard_deviation() -> None:
