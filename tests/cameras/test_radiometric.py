@@ -218,6 +218,7 @@ class TestOtherMakers:
         image = decode_radiometric(infiray_jpeg(COUNTS, visible, height))
         np.testing.assert_array_equal(image.values, COUNTS)
         assert image.visible == visible and image.camera == "InfiRay P2 Pro"
+        assert decode_radiometric(infiray_jpeg(COUNTS)).visible is None
         np.testing.assert_allclose(image.temperature.to_celsius(COUNTS), COUNTS / 64 - 273.15, rtol=1e-5)
 
     @pytest.mark.parametrize(("at", "width"), [(0x2A, 64), (0x3A, 0)])
