@@ -49,3 +49,4 @@ def test_border_follows_the_edge_of_either_guide(guides: tuple[torch.Tensor, tor
     refined = refine_logits(logits, torch.cat(guides, dim=1), (4, 6), radius=1)
     assert torch.equal(refined.argmax(dim=1), (torch.arange(48) >= column).long().expand(1, 32, 48))
     torch.testing.assert_close(refined.exp().sum(dim=1), torch.ones(1, 32, 48))
+    assert refine_logits(100 * logits, torch.cat(guides, dim=1), (4, 6), radius=1).isfinite().all()
