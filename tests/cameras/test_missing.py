@@ -7,7 +7,7 @@ from gffusion.cameras import InfraredFrame
 from gffusion.cameras import missing as module
 from gffusion.cameras.borders import find_borders
 from gffusion.cameras.cleaning import clean_frame
-from gffusion.cameras.missing import blend_visible, fill_missing, find_missing
+from gffusion.cameras.missing import blend_visible, fill_missing, find_missing, find_outside
 
 
 @pytest.mark.parametrize(
@@ -88,6 +88,15 @@ def test_dead_pixels_among_counts(infrared, dtype):
         np.testing.assert_array_equal(find_missing(np.where(dead, value, counts).astype(dtype)), dead)
     both = np.where(dead, np.where(np.arange(320) % 2, low, high), counts).astype(dtype)
     np.testing.assert_array_equal(find_missing(both), dead)
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_regions_outside_touch_a_side(turns):
+    missing = np.zeros((9, 12), bool)
+    missing[3:6, 8:11] = missing[1, 1:11] = True  # one pixel away from three sides
+    expected = np.zeros_like(missing)
+    missing[4:6, :3] = expected[4:6, :3] = True
+    np.testing.assert_array_equal(find_outside(np.rot90(missing, turns)), np.rot90(expected, turns))
 
 
 def test_masked_arrays_are_refused(infrared):
