@@ -254,4 +254,4 @@ class FrameFuser:
                 raise PaletteError(
                     f"the palette of {name} {problem}, or take its brightness with infrared_luma=True (--infrared-luma)"
                 )
-        self._palette, self._other = palette, None
+        self._palette = palette
