@@ -278,8 +278,8 @@ def run_model(
         return model(
             visible_values,
             infrared_values,
-            labels,
-            segment,
+            labels=labels,
+            segment=segment,
             return_dict=True,
             return_loss=return_loss,
             semantic_tokens=tokens,

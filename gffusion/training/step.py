@@ -135,6 +135,12 @@ class TrainingStep:
     def _backward(self, batch: dict[str, Tensor], factor: Tensor | None, weight: float, num_batches: int) -> Tensor:
         """Accumulate the gradients of one batch, and return its losses."""
         output = self._wrapped(**batch, return_loss=True)
+        needed = ("loss", *self._parts, *(["loss_segmentation"] if factor is not None else []))
+        if missing := [name for name in needed if output.get(name) is None]:
+            raise ValueError(
+                f"The `forward` of {type(self._model).__name__} must return {', '.join(missing)}, too: call `super().forward`, and add "
+                "your own term to `outputs.loss`."
+            )
         loss, segmentation = output.loss, []
         if factor is not None:  # Eq. (12) with this epoch's lambda; a subclass may have added terms
             segmentation = [output.loss_segmentation * factor]

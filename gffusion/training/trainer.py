@@ -115,7 +115,7 @@ class FusionTrainer:
         self.steps_per_epoch = self.sampler.steps_per_epoch
         self.total_steps = args.num_train_epochs * self.steps_per_epoch
         if self.accelerator.is_main_process:
-            self._evaluated_files = warn_about_data(train_dataset, given, eval_dataset)
+            self._evaluated_files = warn_about_data(train_dataset, given, eval_dataset, model)
             if self.labeled:
                 warn_about_assumed_classes(train_dataset, model)
             preflight.warn_about_untrained_parts(model, args, train_dataset, self.labeled)

@@ -264,3 +264,46 @@ def test_pairs_that_are_given_twice(pairs: Path, tmp_path: Path, caplog: pytest.
     warn_about_repeated_pairs("training", FusionDataset(pairs))
     warn_about_repeated_pairs("training", [{}])
     assert not caplog.text
+
+
+class Brighter(GFFusionModel):
+    def forward(self, visible_values: torch.Tensor, infrared_values: torch.Tensor, **options: Any) -> Any:
+        outputs = super().forward(visible_values, infrared_values, **options)
+        if outputs.loss is not None:
+            outputs.loss = outputs.loss + (1 - outputs.fused_values).mean()
+        return outputs
+
+
+class Gamma(Brighter):
+    def forward(self, *values: Any, **options: Any) -> Any:
+        outputs = super().forward(*values, **options)
+        outputs.fused_values = outputs.fused_values.sqrt()
+        return outputs
+
+
+class OwnLoss(Brighter):
+    def forward(self, *values: Any, **options: Any) -> Any:
+        outputs = super().forward(*values, **options)
+        return type(outputs)(loss=outputs.loss, fused_values=outputs.fused_values)
+
+
+@pytest.mark.parametrize("kind", [GFFusionModel, Brighter, Gamma])
+def test_an_image_of_a_subclass_is_not_that_of_the_saved_weights(
+    make_trainer: Make, tiny_model: Callable[..., GFFusionModel], caplog: pytest.LogCaptureFixture, kind: type
+) -> None:
+    model = tiny_model(paradigm="cascading")
+    model.__class__ = kind
+    trainer = make_trainer(model=model, evaluation=True, num_train_epochs=1, num_eval_images=1)
+    trainer.train()
+    assert ("Gamma changes the fused image" in caplog.text) == (kind is Gamma)
+    card = (trainer.output_dir / "best" / "README.md").read_text()
+    assert ("Measured with these weights" in card) == (kind is not Gamma)
+
+
+def test_the_losses_that_a_subclass_drops_are_named(
+    make_trainer: Make, tiny_model: Callable[..., GFFusionModel]
+) -> None:
+    model = tiny_model(paradigm="cascading")
+    model.__class__ = OwnLoss
+    with pytest.raises(ValueError, match=r"OwnLoss must return loss_structural, .*loss_segmentation, too: call"):
+        make_trainer(model=model).train()
