@@ -41,6 +41,7 @@ def find_match(visible: Path, infrared: Path | None, output: Path, options: "Rea
     from gffusion.data.modalities import check_holds_both
     from gffusion.data.nested import match_nested
     from gffusion.data.pair_lists import list_pairs
+    from gffusion.data.pairs import find_subfolders
     from gffusion.data.wrong_pairs import check_different_files
 
     if _are_lists(visible, infrared):
@@ -51,8 +52,10 @@ def find_match(visible: Path, infrared: Path | None, output: Path, options: "Rea
             if infrared is None or infrared.samefile(visible):
                 check_holds_both(visible, is_given_twice=infrared is not None, options=options.decoding)
             return PairMatch((ImagePair(visible.stem, visible, infrared or visible),), (), ())
-        if infrared is None:
+        folders = find_subfolders(visible) if infrared is None else (visible, infrared)
+        if folders is None:
             return _match_one_folder(visible, options)
+        visible, infrared = folders
         match = report_match(match_nested(visible, infrared, options.raw_suffixes, [output]))
     check_different_files(match.pairs, options=options)
     return match

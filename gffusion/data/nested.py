@@ -13,7 +13,7 @@ from gffusion.utils.notes import name_first
 from .file_names import is_listed, natural_key, normalize_name
 from .folder_files import list_folder
 from .io import IMAGE_SUFFIXES
-from .pairs import NoMatchError, PairMatch, match_pairs
+from .pairs import NoMatchError, PairMatch, find_subfolders, match_pairs
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ def match_nested(
 ) -> PairMatch:
     """Match the images of two folders as [`match_pairs`], or those of equal sub-folders if both hold images only there.
 
-    Sub-folders match by their path, case-insensitively. Names of pairs have it: `day1/0`.
+    Sub-folders match by their path, case-insensitively. Names of pairs have it: `day1/0`. One folder, given twice, can hold both folders.
 
     Args:
         visible: Folder of the visible images.
@@ -46,6 +46,8 @@ def match_nested(
         ['day1/0', 'day2/0']
     """
     suffixes = IMAGE_SUFFIXES + infrared_suffixes
+    if visible.is_dir() and infrared.is_dir() and visible.samefile(infrared):
+        visible, infrared = find_subfolders(visible) or (visible, infrared)
     if (
         not (visible.is_dir() and infrared.is_dir())
         or visible.samefile(infrared)

@@ -134,7 +134,7 @@ def match_pairs(
     labels, boxes = _as_path(labels), _as_path(boxes)
     if _is_same_folder(visible, infrared):
         if (folders := find_subfolders(visible)) is not None:
-            return match_pairs(*folders, labels, boxes)
+            return match_pairs(*folders, labels, boxes, infrared_suffixes)
         visible_files, infrared_files, partners, notes = _match_one_folder(
             list_folder(visible, IMAGE_SUFFIXES, "images")
         )

@@ -45,6 +45,13 @@ def test_sub_folders_of_equal_paths(tmp_path: Path) -> None:
     assert any(note.startswith(f"no image in {tmp_path / 'vis/z'} has the stem of one") for note in notes)
 
 
+def test_one_folder_holds_both_folders(tmp_path: Path) -> None:
+    touch(tmp_path, "visible/day/0.png", "visible/night/0.png", "thermal/day/0.raw", "thermal/night/0.png")
+    assert [pair.name for pair in match_nested(tmp_path, tmp_path, (".raw",)).pairs] == ["day/0", "night/0"]
+    touch(tmp_path, "visible/1.png", "thermal/1.raw")  # beside sub-folders, which are not searched then
+    assert [pair.name for pair in match_nested(tmp_path, tmp_path, (".raw",)).pairs] == ["1"]
+
+
 def test_hidden_folders_and_circles_are_not_searched(tmp_path: Path) -> None:
     touch(tmp_path, "vis/a/0.png", "vis/.cache/0.png", "ir/a/0.png", "ir/.cache/0.png", "far/1.png", "ir/far/1.png")
     for link, target in (("vis/a/up", tmp_path / "vis"), ("vis/b", tmp_path / "vis/a"), ("vis/far", tmp_path / "far")):
