@@ -15,7 +15,7 @@ from . import read_options as reading
 from .choices import IMAGE_SUFFIXES, show_choices
 from .distributed import Outcome, Share
 from .errors import user_errors
-from .fuse_plans import check_outputs, check_pairs, name_thermal, plan_pairs, warn_of_thermal_visible
+from .fuse_plans import check_outputs, check_pairs, name_thermal, plan_pairs, split_folder, warn_of_thermal_visible
 from .fuse_reports import print_jobs, report_interruption, report_outcome, report_part, show_result
 from .fuse_runs import run_jobs, start_processes
 from .fuse_settings import BACKENDS, DTYPES, FuseSettings, check_options, check_suffix
@@ -193,6 +193,7 @@ def fuse(
         )
         video = {"--semantic-every": semantic_every, "--time-offset": time_offset}
         video |= {"--visible-fps": visible_fps, "--infrared-fps": infrared_fps, "--no-audio": no_audio or None}
+        visible, infrared = split_folder(visible, infrared)
         if has_video(visible, infrared, output, video):
             if share.size > 1:
                 raise ValueError("a video is fused by one process: run gffusion fuse without accelerate launch")

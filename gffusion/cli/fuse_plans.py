@@ -41,7 +41,6 @@ def find_match(visible: Path, infrared: Path | None, output: Path, options: "Rea
     from gffusion.data.modalities import check_holds_both
     from gffusion.data.nested import match_nested
     from gffusion.data.pair_lists import list_pairs
-    from gffusion.data.pairs import find_subfolders
     from gffusion.data.wrong_pairs import check_different_files
 
     if _are_lists(visible, infrared):
@@ -52,13 +51,22 @@ def find_match(visible: Path, infrared: Path | None, output: Path, options: "Rea
             if infrared is None or infrared.samefile(visible):
                 check_holds_both(visible, is_given_twice=infrared is not None, options=options.decoding)
             return PairMatch((ImagePair(visible.stem, visible, infrared or visible),), (), ())
-        folders = find_subfolders(visible) if infrared is None else (visible, infrared)
-        if folders is None:
+        visible, infrared = split_folder(visible, infrared)
+        if infrared is None:
             return _match_one_folder(visible, options)
-        visible, infrared = folders
         match = report_match(match_nested(visible, infrared, options.raw_suffixes, [output]))
     check_different_files(match.pairs, options=options)
     return match
+
+
+def split_folder(visible: Path, infrared: Path | None) -> tuple[Path, Path | None]:
+    """Return the visible and the infrared folder in a single folder that holds nothing else to fuse; other paths are unchanged."""
+    from gffusion.data.pairs import find_subfolders  # these imports take time that `gffusion --help` need not spend
+    from gffusion.video.pairs import are_video_folders
+
+    if infrared is not None or not visible.is_dir() or are_video_folders(visible):
+        return visible, infrared
+    return find_subfolders(visible) or (visible, None)
 
 
 def _are_lists(visible: Path, infrared: Path | None) -> bool:

@@ -64,6 +64,14 @@ def test_failures_do_not_end_the_others(gffusion: Callable, folders: Path) -> No
     assert sorted(os.listdir("out")) == ["0.mp4", "a_vis.mp4", "b_vis.mp4"]
 
 
+def test_one_folder_with_a_folder_of_each_kind(gffusion: Callable, folders: Path) -> None:
+    Path("card").mkdir()
+    for source, kind in (("v", "visible"), ("i", "infrared")):
+        Path(source).rename(f"card/{kind}")
+    outcome = gffusion("fuse", "card", "-o", "out", "--dry-run")
+    assert (outcome.exit_code, outcome.out.count(" -> ")) == (0, 2), outcome.err
+
+
 @pytest.mark.parametrize("given", [("card",), ("card", "card"), ("card", "thermal")])
 def test_memory_card(gffusion: Callable, folders: Path, given: tuple[str, ...]) -> None:
     """Both kinds in one folder, which can be given beside a folder of the thermal videos."""
