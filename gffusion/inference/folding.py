@@ -28,7 +28,15 @@ _LAYERS = (nn.Sequential, Decoder, nn.Conv2d, *_NORMS, nn.LeakyReLU)
 # Packages whose modules compute what their weights and settings say. Those of others can have flags of their own.
 _PACKAGES = ("torch.nn.modules.", "transformers.", FuNet.__module__.rpartition(".")[0])
 # Methods of a model that row bands or graphs replace.
-_METHODS = ("forward", "to_source", "encode_images", "encode_semantics", "project_semantics", "predict_logits")
+_METHODS = (
+    "__call__",
+    "forward",
+    "to_source",
+    "encode_images",
+    "encode_semantics",
+    "project_semantics",
+    "predict_logits",
+)
 
 
 def can_divide(model: Any) -> bool:

@@ -12,6 +12,8 @@ from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProc
 from gffusion.models.gffusion.image_sizes import MIN_SIZE
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 
+from .processors import is_plain_processor
+
 
 def prepare_bytes(
     image_processor: GFFusionImageProcessor,
@@ -30,6 +32,8 @@ def prepare_bytes(
     options = infrared_options or [image_processor.infrared_options]
     height, width = images[0][1].shape[:2]
     if image_processor.size_divisor != 1 or min(height, width) < MIN_SIZE or not all(map(_is_plain, options)):
+        return None
+    if not is_plain_processor(image_processor):
         return None
     shapes = (height, width, 3), (height, width)
     if any(

@@ -20,6 +20,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOu
 
 from .cpu_funet import CpuFuNet, get_cpu_funet
 from .cpu_tiles import Read, make_tiles
+from .processors import is_plain_processor
 from .row_bands import choose_grid
 from .threads import run_alone, run_in_threads
 
@@ -31,12 +32,12 @@ BAND_PIXELS = 2**20  # of which the blocks are averaged at once
 def find_large_form(model: GFFusionModel, processor: GFFusionImageProcessor, shape: Sequence[int]) -> CpuFuNet | None:
     """Return the form of FuNet with which a large pair (height, width) is fused, `None` if it is fused as others are.
 
-    Models of the parallel paradigm read whole images; a processor that pads copies them.
+    Models of the parallel paradigm read whole images; a processor that pads copies them, and one of your own can do anything.
     """
     height, width = shape[:2]
     is_large = height * width >= LARGE_PIXELS and min(height, width) >= 2 * model.funet.reach
     is_whole = model.config.paradigm == "parallel" or processor.size_divisor > 1
-    return None if is_whole or not is_large else get_cpu_funet(model)
+    return None if is_whole or not is_large or not is_plain_processor(processor) else get_cpu_funet(model)
 
 
 def fuse_large(

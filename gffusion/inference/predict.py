@@ -202,8 +202,7 @@ def _prefers_bands(model: Any, images: int, shape: Sequence[int]) -> bool:
     """Return whether to fuse in bands of rows: always on CPUs, where it is faster, and otherwise if nothing else is possible."""
     if not isinstance(model, GFFusionModel):
         return False
-    is_preferred = model.device.type == "cpu" or needs_bands(model, images, *shape[:2])
-    return is_preferred and can_divide(model)
+    return can_divide(model) and (model.device.type == "cpu" or needs_bands(model, images, *shape[:2]))
 
 
 def _predict_large(

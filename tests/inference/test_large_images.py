@@ -9,6 +9,7 @@ import torch
 
 from gffusion import GFFusionImageProcessor, GFFusionModel
 from gffusion.inference import large_images
+from gffusion.inference.gpu_inputs import prepare_bytes
 from gffusion.inference.large_images import find_large_form
 from gffusion.inference.predict import predict
 
@@ -68,3 +69,27 @@ def test_what_is_large(tiny_model: TinyModel, monkeypatch: Any) -> None:
     visible, infrared = make_pair()
     with pytest.raises(ValueError, match="the infrared image"):
         predict(tiny_model().eval(), processor, [(visible, infrared[:-1])])
+
+
+class OwnInputs(GFFusionImageProcessor):
+    def preprocess(self, *images: Any, **options: Any) -> Any:
+        values = super().preprocess(*images, **options)
+        values["infrared_values"] = values["infrared_values"].sqrt()
+        return values
+
+
+class OwnResult(GFFusionImageProcessor):
+    def post_process_fusion(self, *values: Any, **options: Any) -> Any:
+        return [image // 2 for image in super().post_process_fusion(*values, **options)]
+
+
+@pytest.mark.parametrize("kind", [OwnInputs, OwnResult])
+def test_a_processor_of_ones_own(tiny_model: TinyModel, monkeypatch: Any, kind: type[GFFusionImageProcessor]) -> None:
+    """Prepares and restores large pairs and the bytes of a GPU, too."""
+    model, images = tiny_model(paradigm="cascading").eval(), []
+    for size in (1, 2**60):
+        monkeypatch.setattr(large_images, "LARGE_PIXELS", size)
+        images.append(predict(model, kind(), [make_pair()])[0].fused)
+    assert np.array_equal(*images)
+    assert prepare_bytes(kind(), [make_pair()], None, torch.device("cpu")) is None
+    assert prepare_bytes(GFFusionImageProcessor(), [make_pair()], None, torch.device("cpu")) is not None
