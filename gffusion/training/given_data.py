@@ -17,7 +17,6 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.utils.notes import group_notes, name_first
 
 from .checked_dataset import read_item
-from .own_forward import warn_about_own_forward
 from .sampling import MODEL_INPUTS
 
 logger = logging.getLogger(__name__)
@@ -64,18 +63,19 @@ def drop_random_transforms(dataset: Any) -> Any:
     return whole
 
 
-def warn_about_data(training: Any, given: Any, evaluation: Any, model: GFFusionModel) -> int:
+def warn_about_data(training: Any, given: Any, evaluation: Any, model: GFFusionModel, labeled: bool) -> int:
     """Warn about what the checks of the data accept. `evaluation` is the given evaluation dataset without random transforms.
 
     Returns the number of evaluation pairs, or 0 if `gffusion evaluate` would not measure the same values for their files.
     """
-    has_own_image = warn_about_own_forward(model, training)
+    if labeled:
+        warn_about_assumed_classes(training, model)
     warn_about_repeated_pairs("training", training)
     warn_about_repeated_pairs("evaluation", evaluation)
     warn_about_shared_pairs(training, evaluation)
     for which, dataset in (("training", training), ("evaluation", evaluation)):
         warn_about_wrapper(which, dataset)
-    if evaluation is None or _warn_about_random_items(given, evaluation) or _has_transform(evaluation) or has_own_image:
+    if evaluation is None or _warn_about_random_items(given, evaluation) or _has_transform(evaluation):
         return 0
     return len(evaluation)
 

@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import Tensor, nn
+from transformers.utils import ModelOutput
 
 from gffusion.models.gffusion.configuration_gffusion import OUR_TERMS
 from gffusion.models.gffusion.losses import label_mass
@@ -135,6 +136,10 @@ class TrainingStep:
     def _backward(self, batch: dict[str, Tensor], factor: Tensor | None, weight: float, num_batches: int) -> Tensor:
         """Accumulate the gradients of one batch, and return its losses."""
         output = self._wrapped(**batch, return_loss=True)
+        if not isinstance(output, ModelOutput):
+            raise ValueError(
+                f"The `forward` of {type(self._model).__name__} must return a GFFusionOutput (`return_dict`), got a {type(output).__name__}."
+            )
         needed = ("loss", *self._parts, *(["loss_segmentation"] if factor is not None else []))
         if missing := [name for name in needed if output.get(name) is None]:
             raise ValueError(

@@ -27,9 +27,10 @@ from .arguments import FusionTrainingArguments
 from .card import add_digests, write_card
 from .checked_dataset import read_item
 from .checkpoints import Checkpoints
-from .given_data import drop_random_transforms, unwrap_subset, warn_about_assumed_classes, warn_about_data
+from .given_data import drop_random_transforms, unwrap_subset, warn_about_data
 from .interruption import Interruption, ignore_interrupts
 from .non_finite import raise_on_non_finite
+from .own_image import warn_about_own_image
 from .progress import Progress
 from .push_to_hub import check_publishable, push_finished
 from .run_folder import CHECKPOINTS, IMAGES, RunFolder, summarize
@@ -102,6 +103,7 @@ class FusionTrainer:
         preflight.check_device(args, self.accelerator.device)
         if args.push_to_hub and self.accelerator.is_main_process:
             check_publishable(args, model)
+        self._has_own_image = warn_about_own_image(model, train_dataset)
         set_seed(args.seed)
         self.sampler = StepSampler(
             len(train_dataset),  # type: ignore[arg-type]
@@ -115,9 +117,7 @@ class FusionTrainer:
         self.steps_per_epoch = self.sampler.steps_per_epoch
         self.total_steps = args.num_train_epochs * self.steps_per_epoch
         if self.accelerator.is_main_process:
-            self._evaluated_files = warn_about_data(train_dataset, given, eval_dataset, model)
-            if self.labeled:
-                warn_about_assumed_classes(train_dataset, model)
+            self._evaluated_files = warn_about_data(train_dataset, given, eval_dataset, model, self.labeled)
             preflight.warn_about_untrained_parts(model, args, train_dataset, self.labeled)
             preflight.warn_about_warmup(args, self.total_steps)
         self.token_cache = TokenCache(args.token_cache, model, args.mixed_precision) if args.token_cache else None
@@ -384,7 +384,7 @@ class FusionTrainer:
         self._step.unwrap()
         if self.accelerator.is_main_process:
             steps, log = self.folder.mark_weights(True, self.total_steps), self.folder.read_log()
-            pairs, options = self._evaluated_files, self._processor.infrared_options
+            pairs, options = 0 if self._has_own_image else self._evaluated_files, self._processor.infrared_options
             facts = add_digests(self.card_facts, self._description[DIGESTS])
             for name, step in steps.items():
                 write_card(self.output_dir / name, self.model, self.args, facts, log, step, pairs, options)

@@ -295,9 +295,23 @@ def test_an_image_of_a_subclass_is_not_that_of_the_saved_weights(
     model.__class__ = kind
     trainer = make_trainer(model=model, evaluation=True, num_train_epochs=1, num_eval_images=1)
     trainer.train()
-    assert ("Gamma changes the fused image" in caplog.text) == (kind is Gamma)
+    assert ("Gamma changes the fused image. Commands" in caplog.text) == (kind is Gamma)
     card = (trainer.output_dir / "best" / "README.md").read_text()
     assert ("Measured with these weights" in card) == (kind is not Gamma)
+
+
+def test_a_layer_of_ones_own_is_not_in_the_saved_weights(
+    make_trainer: Make, tiny_model: Callable[..., GFFusionModel], caplog: pytest.LogCaptureFixture
+) -> None:
+    model = tiny_model(paradigm="cascading")
+    usual = make_trainer(model=model)
+    FusionTrainer(torch.compile(model), usual.args, usual.train_dataset)  # type: ignore[arg-type]
+    model.funet.visible_encoder.activation = torch.nn.LeakyReLU(model.config.leaky_relu_slope)  # the same
+    make_trainer(model=model)
+    assert "changes the fused image" not in caplog.text
+    model.funet.visible_encoder.activation = torch.nn.GELU()
+    make_trainer(model=model)
+    assert "A layer, method or hook of your own changes the fused image" in caplog.text
 
 
 def test_the_losses_that_a_subclass_drops_are_named(
