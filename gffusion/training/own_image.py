@@ -31,7 +31,7 @@ def warn_about_own_image(model: GFFusionModel, dataset: Any) -> bool:
         if can_divide(bare) or not _differs(bare, dataset):
             return False
     except Exception as error:  # a `forward` that needs the training, or a configuration of a user's own
-        logger.info("The fused image is not compared with that of GFFusionModel: %s", error)
+        logger.warning("The fused image could not be compared with that of GFFusionModel, which others load: %s", error)
         return False
     finally:
         model.train(was_training)

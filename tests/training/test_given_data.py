@@ -314,6 +314,24 @@ def test_a_layer_of_ones_own_is_not_in_the_saved_weights(
     assert "A layer, method or hook of your own changes the fused image" in caplog.text
 
 
+class Penalized(GFFusionModel):
+    def forward(self, *values: Any, **options: Any) -> Any:
+        outputs = super().forward(*values, **options)
+        weight = self.funet.visible_encoder.stem.weight
+        (gradient,) = torch.autograd.grad(outputs.fused_values.sum(), weight, create_graph=True)
+        outputs.loss = outputs.loss + gradient.square().mean()
+        return outputs
+
+
+def test_an_image_that_cannot_be_compared_is_no_reason_to_stop(
+    make_trainer: Make, tiny_model: Callable[..., GFFusionModel], caplog: pytest.LogCaptureFixture
+) -> None:
+    model = tiny_model(paradigm="cascading")
+    model.__class__ = Penalized
+    make_trainer(model=model, num_train_epochs=1).train()
+    assert "could not be compared with that of GFFusionModel" in caplog.text
+
+
 def test_the_losses_that_a_subclass_drops_are_named(
     make_trainer: Make, tiny_model: Callable[..., GFFusionModel]
 ) -> None:
