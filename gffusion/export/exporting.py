@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gffusion._version import __version__
 from gffusion.data.reading import PairImages
+from gffusion.inference.folding import can_divide
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.image_sizes import MIN_SIZE
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
@@ -29,7 +30,10 @@ from .metadata import describe_file
 from .parity import Function, Parity, measure_parity, render_batches
 from .requirements import check_export, load_onnxruntime
 
+logger = logging.getLogger(__name__)
+
 OPSET = 20
+_OWN_PARTS = "a `forward`, methods or hooks of your own may be missing in exported files"
 _LIMITS = {"fp32": 1, "fp16": 2, "int8": 8}  # gray levels beyond which a file is refused
 METADATA_FILE = "gffusion.json"
 """Name of the metadata within a torch.export file."""
@@ -65,7 +69,8 @@ def export_model(
         dtype: "fp32"; "fp16" for half precision inside; "int8" for encoders with 8-bit weights. Inputs and outputs stay
             the same.
         uint8: Whether inputs and outputs are bytes with channels last.
-        pairs: Pairs for the comparison, as [`predict`] takes them, instead of rendered ones.
+        pairs: Pairs for the comparison, as [`predict`] takes them, instead of rendered ones. Give some if the model has a
+            `forward`, methods or hooks of your own, which may be missing in the file.
         overwrite: Whether to replace an existing file.
 
     Raises:
@@ -90,12 +95,19 @@ def export_model(
         source = "rendered" if pairs is None else "given"
         parity = measure_parity(function, model, image_processor, batches, segment, uint8, source)
         if not parity.largest <= _LIMITS[dtype]:  # NaN, too
-            advice = "" if dtype == "fp32" else f"; {dtype} is too narrow for this model: use --dtype fp32"
-            raise ValueError(f"{output} was not written: {parity.describe()}{advice}")
+            raise ValueError(f"{output} was not written: {parity.describe()}{_advise(model, dtype)}")
+        if pairs is None and not can_divide(model):
+            logger.warning("%s: %s. Give `pairs` to compare the file with your model on your images.", name, _OWN_PARTS)
         options: dict[str, Any] = {"name": name, "license": license, "dtype": dtype, "segment": segment, "uint8": uint8}
         facts = describe_file(model.config, image_processor, parity, **options)
         replace_file(output, _save_program(program, facts) if content is None else _add_metadata(content, facts))
         return parity
+
+
+def _advise(model: GFFusionModel, dtype: str) -> str:
+    if not can_divide(model):
+        return f"; {_OWN_PARTS}"
+    return "" if dtype == "fp32" else f"; {dtype} is too narrow for this model: use --dtype fp32"
 
 
 def check_model(model: GFFusionModel, name: str, segment: bool, dtype: str) -> None:
@@ -254,12 +266,12 @@ def _named_errors() -> Any:
 @contextmanager
 def _quiet() -> Any:
     """Silence warnings about optional packages in the log of torch's exporter, and leave the loggers of the process as they are."""
-    logger, handlers = logging.getLogger("torch.onnx"), logging.root.handlers[:]
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    exporter, handlers = logging.getLogger("torch.onnx"), logging.root.handlers[:]
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        exporter.setLevel(level)
         # `quantize_dynamic` adds one, which would print the messages of all libraries.
         logging.root.handlers[:] = handlers

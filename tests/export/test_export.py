@@ -380,6 +380,27 @@ def test_values_that_are_not_finite_are_refused(value: float, tmp_path: Path, mo
     assert not list(tmp_path.iterdir())
 
 
+class NightModel(GFFusionModel):
+    """Takes the infrared image where the visible one is black, as no rendered scene is."""
+
+    def forward(self, visible_values: Any, infrared_values: Any, **options: Any) -> Any:
+        output = super().forward(visible_values, infrared_values, **options)
+        if not visible_values.any():
+            output.fused_values = infrared_values
+        return output
+
+
+@pytest.mark.usefixtures("exported_once")
+def test_own_forward_may_be_missing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(0)
+    model, black = NightModel(GFFusionConfig(**MODELS["small"])).eval(), np.zeros((40, 48, 3), np.uint8)
+    export_model(model, GFFusionImageProcessor(), tmp_path / "night.pt2", name="night")
+    assert "night: a `forward`, methods or hooks of your own may be missing" in caplog.text
+    pairs = [(black, render_scene(0, 40, 48).infrared)]
+    with pytest.raises(ValueError, match=r"not written: parity .*; a `forward`, methods or hooks of your own may be"):
+        export_model(model, GFFusionImageProcessor(), tmp_path / "night2.pt2", name="night", pairs=pairs)
+
+
 def test_errors_of_exporters_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*values: Any, **options: Any) -> None:
         raise RuntimeError("no symbolic sizes\nframe #0")
