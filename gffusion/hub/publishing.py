@@ -154,6 +154,11 @@ def _check(folder: Path, full: bool | None, force: bool) -> tuple[GFFusionConfig
         raise ValueError(
             f"The model was not published: {'; '.join(problems)}. To publish it anyway, pass `force=True` or `--force`."
         )
+    if own := [name for name in config.architectures or [] if name != GFFusionModel.__name__]:
+        logger.warning(
+            "The model was saved by %s, whose code is not published: others load GFFusionModel with its weights.",
+            ", ".join(own),
+        )
     return config, full
 
 

@@ -17,7 +17,7 @@ from without_gffusion import WITHOUT_GFFUSION
 
 from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel, __version__
 from gffusion.hub import FusionCard
-from gffusion.hub.publishing import TRAVELING_FILES, find_outdated_files
+from gffusion.hub.publishing import TRAVELING_FILES, find_outdated_files, find_published_files
 from gffusion.zoo import create_model, locate
 
 pytestmark = pytest.mark.hub
@@ -215,6 +215,20 @@ def parts_of(content: bytes, tmp_path: Path) -> set[str]:
 FOREIGN = {".gitattributes", "inference.py", "files.py", "utils.py", "pipeline_gffusion.py", "clip/losses.py"}
 FOREIGN |= {"theirs.safetensors", "model.fp16.safetensors", "model-old.safetensors"}
 SETTINGS = {"config.json", "preprocessor_config.json", "README.md", ".gitattributes"}
+
+
+class NightModel(GFFusionModel):
+    pass
+
+
+def test_code_of_a_subclass_is_not_published(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = GFFusionConfig(paradigm="cascading", use_segmenter=False, stem_channels=8)
+    for kind in (GFFusionModel, NightModel):
+        assert "NightModel" not in caplog.text
+        kind(config).save_pretrained(tmp_path / kind.__name__)
+        GFFusionImageProcessor().save_pretrained(tmp_path / kind.__name__)
+        find_published_files(tmp_path / kind.__name__, "lab/night")
+    assert "The model was saved by NightModel, whose code is not published" in caplog.text
 
 
 def test_traveling_files_are_all_modules_of_the_model(tmp_path: Path) -> None:
