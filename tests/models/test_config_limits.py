@@ -10,6 +10,7 @@ import pytest
 from transformers import AutoConfig, CLIPVisionConfig, Dinov2Config
 
 from gffusion import GFFusionConfig, GFFusionModel
+from gffusion.hub import FusionCard
 
 TOO_LARGE: list[tuple[dict[str, Any], str]] = [
     ({"stem_channels": 5000}, "stem_channels.* 4096, got 5000"),
@@ -111,3 +112,14 @@ def test_objects_of_other_classes(tiny_model: Callable, tmp_path: Path, make: Ca
     for build in (GFFusionModel, lambda config: GFFusionModel.from_pretrained(tmp_path, config=config)):
         with pytest.raises(ValueError, match=message):
             build(make())
+
+
+class NightConfig(GFFusionConfig):
+    model_type = "night_fusion"
+
+
+def test_configurations_of_subclasses_with_a_type_of_their_own(tmp_path: Path) -> None:
+    """As after a training, whose card counts the parameters of GFFusionModel."""
+    config = NightConfig(paradigm="cascading", use_segmenter=False, stem_channels=8)
+    FusionCard(model_name="night", config=config).save(tmp_path)
+    assert f"{GFFusionModel(config).num_parameters():,}" in (tmp_path / "README.md").read_text()

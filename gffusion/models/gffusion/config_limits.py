@@ -80,7 +80,8 @@ def _describe_refusal(error: StrictDataclassError) -> str:
 
 def check_config_class(config: Any, config_class: type[PreTrainedConfig]) -> None:
     """Raise ValueError if an object is no configuration of a model; classes of remote code have the same `model_type`."""
-    if not isinstance(config, PreTrainedConfig) or config.model_type != config_class.model_type:
+    of_remote_code = isinstance(config, PreTrainedConfig) and config.model_type == config_class.model_type
+    if not (isinstance(config, config_class) or of_remote_code):
         raise ValueError(
             f"`config` must be a {config_class.__name__}, or the folder or Hub id of one when loading, got a {type(config).__name__}. "
             "To change single fields when loading, pass them as arguments."
