@@ -217,15 +217,15 @@ def match_shots(visible: Iterable[str], infrared: Iterable[str]) -> dict[str, st
     others = {stem: shot for stem in infrared if (shot := _parse_shot(stem, INFRARED))}
     step = 0 if {shot.number for shot in shots.values()} & {shot.number for shot in others.values()} else 1
     costs: dict[str, dict[str, float]] = {stem: {} for stem in (*shots, *others)}
+    numbered: dict[tuple[str, int], list[str]] = {}
+    for other, other_shot in others.items():
+        numbered.setdefault((other_shot.name, other_shot.number), []).append(other)
     for stem, shot in shots.items():
-        for other, other_shot in others.items():
-            seconds = abs((shot.time - other_shot.time).total_seconds())
-            if (
-                shot.name == other_shot.name
-                and abs(shot.number - other_shot.number) == step
-                and seconds <= _MAX_SECONDS[step]
-            ):
-                costs[stem][other] = costs[other][stem] = seconds
+        for number in {shot.number - step, shot.number + step}:
+            for other in numbered.get((shot.name, number), ()):
+                seconds = abs((shot.time - others[other].time).total_seconds())
+                if seconds <= _MAX_SECONDS[step]:
+                    costs[stem][other] = costs[other][stem] = seconds
     best = {stem: _find_best(candidates) for stem, candidates in costs.items()}
     matched = {stem: match for stem in shots if (match := best[stem]) is not None and best[match] == stem}
     photos, thermal = (

@@ -79,14 +79,20 @@ def match_nested(
             f"{next(iter(seconds.values()))}): the sub-folders of a pair must have the same name, too"
         )
     notes = [note for part in parts for note in part.notes]
-    notes += [f"no sub-folder of {infrared} matches {folder}" for folder in alone[0]]
-    notes += [f"no sub-folder of {visible} matches {folder}" for folder in alone[1]]
+    notes += _note_alone(alone[0], visible, infrared) + _note_alone(alone[1], infrared, visible)
     return PairMatch(
         pairs,
         tuple(file for part in parts for file in part.visible_only) + _list_all(alone[0], IMAGE_SUFFIXES),
         tuple(file for part in parts for file in part.infrared_only) + _list_all(alone[1], suffixes),
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _note_alone(folders: Sequence[Path], root: Path, other: Path) -> list[str]:
+    """Return a note on the sub-folders of a folder that have no partner, if there are any."""
+    if len(folders) < 2:
+        return [f"no sub-folder of {other} matches {folder}" for folder in folders]
+    return [f"no sub-folder of {other} matches {len(folders)} sub-folders of {root}: {name_first(folders)}"]
 
 
 def list_nested(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:

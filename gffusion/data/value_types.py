@@ -44,12 +44,10 @@ def check_same_types(files: Sequence[Path]) -> None:
     Raises:
         ValueError: If a file has another type than most files of its folder.
     """
-    folders = {file.parent for file in files}
-    odd = [
-        reason
-        for folder in sorted(folders)
-        for reason in find_odd_types([file for file in files if file.parent == folder], ReadOptions()).values()
-    ]
+    folders: dict[Path, list[Path]] = {}
+    for file in files:
+        folders.setdefault(file.parent, []).append(file)
+    odd = [reason for folder in sorted(folders) for reason in find_odd_types(folders[folder], ReadOptions()).values()]
     if odd:
         raise ValueError(f"{odd[0]}{f' ({len(odd) - 1} more files)' if len(odd) > 1 else ''}")
 

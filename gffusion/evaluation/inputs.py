@@ -105,12 +105,14 @@ def find_inputs(
     match = match_images(visible, infrared, labels, [output, *fused.values(), *predicted_labels.values()], read_options)
     check_different_files(match.pairs, options=read_options)
     check_label_files((pair.labels for pair in match.pairs if pair.labels), read_options.max_pixels)
-    pairs = [pair.name for pair in match.pairs]
+    pairs = dict.fromkeys(pair.name for pair in match.pairs)
     if isinstance(sheet, int) and sheet < 1:
         raise ValueError(f"The sheet must show at least 1 pair, got {sheet}.")
     for name in () if isinstance(sheet, int) else sheet:
         if name not in pairs:
-            raise ValueError(f"There is no pair {name!r} for the sheet. The first of {len(pairs)} is {pairs[0]!r}.")
+            raise ValueError(
+                f"There is no pair {name!r} for the sheet. The first of {len(pairs)} is {next(iter(pairs))!r}."
+            )
     return Inputs(
         match,
         {method: find_results(match.pairs, folder) for method, folder in fused.items()},

@@ -63,22 +63,21 @@ def make_table(plan: Plan, scores: Sequence[PairScores], alone: Mapping[str, str
 
 def _list_failed(scores: Iterable[PairScores]) -> dict[str, tuple[str, ...]]:
     """Return the images that could not be measured, by method."""
-    images: dict[str, tuple[str, ...]] = {}
+    images: dict[str, list[str]] = {}
     for score in scores:
         for method in score.failed:
-            images[method] = (*images.get(method, ()), score.pair.name)
-    return images
+            images.setdefault(method, []).append(score.pair.name)
+    return {method: tuple(names) for method, names in images.items()}
 
 
 def _group_notes(scores: Iterable[PairScores]) -> dict[str, dict[str, tuple[str, ...]]]:
     """Return the images of each note on fused images, by method, also of images that were left out."""
-    images: dict[str, dict[str, tuple[str, ...]]] = {}
+    images: dict[str, dict[str, list[str]]] = {}
     for score in scores:
         for method, values in score.values.items():
             for note in values.get(NOTES, ()):
-                of_method = images.setdefault(method, {})
-                of_method[note] = (*of_method.get(note, ()), score.pair.name)
-    return images
+                images.setdefault(method, {}).setdefault(note, []).append(score.pair.name)
+    return {method: {note: tuple(names) for note, names in of_method.items()} for method, of_method in images.items()}
 
 
 def _find_equal(methods: Sequence[Method], values: Sequence[Sequence[Sequence[float]]]) -> Iterator[tuple[str, str]]:

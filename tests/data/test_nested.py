@@ -43,6 +43,10 @@ def test_sub_folders_of_equal_paths(tmp_path: Path) -> None:
     notes = match_nested(tmp_path / "vis", tmp_path / "ir", (".raw",)).notes
     assert f"no sub-folder of {tmp_path / 'ir'} matches {tmp_path / 'vis' / 'x'}" in notes
     assert any(note.startswith(f"no image in {tmp_path / 'vis/z'} has the stem of one") for note in notes)
+    touch(tmp_path, "vis/w/5.png")
+    notes = match_nested(tmp_path / "vis", tmp_path / "ir", (".raw",)).notes
+    lone = f"{tmp_path / 'vis' / 'w'}, {tmp_path / 'vis' / 'x'}"
+    assert f"no sub-folder of {tmp_path / 'ir'} matches 2 sub-folders of {tmp_path / 'vis'}: {lone}" in notes
 
 
 def test_one_folder_holds_both_folders(tmp_path: Path) -> None:
