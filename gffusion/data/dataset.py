@@ -391,7 +391,7 @@ def _check_roots(roots: Any) -> None:
 
 def _make_epoch() -> torch.Tensor:
     """Return epoch 0 in shared memory, which also updates the copies of a dataset that persistent workers have."""
-    epoch = torch.zeros(1, dtype=torch.int64)
+    epoch = torch.zeros(1, dtype=torch.int64, device="cpu")
     epoch.share_memory_()  # type: ignore[no-untyped-call]
     return epoch
 

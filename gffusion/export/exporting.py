@@ -143,7 +143,7 @@ def _trace(graph: FusionGraph, uint8: bool) -> torch.export.ExportedProgram:
         inputs = torch.zeros(2, 96, 128, 3, dtype=torch.uint8), torch.zeros(2, 96, 128, dtype=torch.uint8)
         axes = {0: batch, 1: height, 2: width}
     else:
-        inputs = torch.zeros(2, 3, 96, 128), torch.zeros(2, 1, 96, 128)
+        inputs = torch.zeros(2, 3, 96, 128, dtype=torch.float32), torch.zeros(2, 1, 96, 128, dtype=torch.float32)
         axes = {0: batch, 2: height, 3: width}
     with torch.no_grad(), _named_errors():
         return torch.export.export(graph, inputs, dynamic_shapes=(axes, axes), strict=False)

@@ -38,7 +38,9 @@ class FusionGraph(nn.Module):
         """
         if not self.uint8:
             return self._fuse(visible, infrared)
-        fused, *labels = self._fuse(rearrange(visible, "b h w c -> b c h w") / 255, infrared[:, None] / 255)
+        fused, *labels = self._fuse(
+            rearrange(visible, "b h w c -> b c h w").float() / 255, infrared[:, None].float() / 255
+        )
         return rearrange((fused * 255).round().to(torch.uint8), "b c h w -> b h w c"), *labels
 
     def _fuse(self, visible: Tensor, infrared: Tensor) -> tuple[Tensor, ...]:

@@ -84,7 +84,7 @@ class Map:
         """Yield parts of rows between two rows of the maps, the first of these, and the shares of the step, (rows, 1)."""
         start = 0
         for row, part in itertools.groupby(map(self._locate, range(top, top + rows)), int):
-            shares = torch.tensor([[position - row] for position in part], dtype=torch.float32)
+            shares = torch.tensor([[position - row] for position in part], dtype=torch.float32, device="cpu")
             yield slice(start, start + len(shares)), row - self._first, shares
             start += len(shares)
 
@@ -280,8 +280,8 @@ _FORMS: "weakref.WeakKeyDictionary[FuNet, tuple[str, CpuFuNet | None]]" = weakre
 @torch.no_grad()
 def _build(funet: FuNet) -> CpuFuNet | None:
     """Return the form for CPUs if its maps of a test image are those of the network."""
-    rows, columns = torch.arange(20, dtype=torch.float32)[:, None], torch.arange(24, dtype=torch.float32)
-    image = (0.5 + 0.5 * torch.sin(rows * columns + rows / 3))[None, None]
+    rows, columns = (torch.arange(size, dtype=torch.float32, device="cpu") for size in (20, 24))
+    image = (0.5 + 0.5 * torch.sin(rows[:, None] * columns + rows[:, None] / 3))[None, None]
     images = [
         image.expand(1, encoder.stem.in_channels, -1, -1).contiguous()
         for encoder in (funet.visible_encoder, funet.infrared_encoder)
@@ -338,8 +338,8 @@ def _interpolate(source: int, target: int, start: int, count: int) -> tuple[Tens
     They are those of n of the `source` values; the index of the first one is returned, too. With weights of all values, the
     time of every tile would grow with the width of the image.
     """
-    inside = torch.arange(start, start + count, dtype=torch.float64).clamp(0, target - 1)
+    inside = torch.arange(start, start + count, dtype=torch.float64, device="cpu").clamp(0, target - 1)
     positions = ((inside + 0.5) * source / target - 0.5).clamp(0, source - 1)
     first, last = int(positions[0]), min(int(positions[-1]) + 1, source - 1)
-    distances = positions[:, None] - torch.arange(first, last + 1)
+    distances = positions[:, None] - torch.arange(first, last + 1, device="cpu")
     return (1 - distances.abs()).clamp(min=0).float(), first

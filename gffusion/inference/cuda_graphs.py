@@ -248,7 +248,9 @@ def _make_encoder(model: GFFusionModel) -> Compute:
     """Return [`GFFusionModel.encode_semantics`] without copies from the host, which graphs cannot capture."""
     config, clip = model.config, model.clip
     size, layers = config.clip_size, config.semantic_layers
-    mean, std = (torch.tensor(values, device=model.device).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+    mean, std = (
+        torch.tensor(values, dtype=torch.float32, device=model.device).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD)
+    )
     is_resized = size != [config.clip_config.image_size] * 2
 
     def encode(visible: Tensor, infrared: Tensor) -> Tensor:
@@ -271,7 +273,7 @@ def _find_kernels(model: GFFusionModel) -> Any:
         if not supports(model):
             return None
         kernels = TritonFuNet(model.funet, is_luma=model.config.color_space == "ycbcr")
-        blank = torch.zeros(1, 3, 32, 32, device=model.device)
+        blank = torch.zeros(1, 3, 32, 32, dtype=torch.float32, device=model.device)
         kernels(blank, blank[:, :1])
     except ImportError:
         return None

@@ -13,7 +13,7 @@ from gffusion.models.gffusion.finet import FINet
 from gffusion.models.gffusion.funet import Context, Decoder, FuNet, GradientResidualDenseBlock, ModalityEncoder
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
-SOBEL = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+SOBEL = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], dtype=torch.float32, device="cpu")
 """Horizontal kernel of the Sobel operator; its transpose is the vertical one."""
 
 # The networks that folded forms compute, with the names of their parts.
@@ -140,7 +140,7 @@ def find_context_scale(decoder: nn.Sequential) -> Tensor:
     first: Any = decoder[0]
     norm: Any = decoder[1] if len(decoder) > 1 else None
     if norm is None:
-        return torch.ones(first.out_channels, device=first.weight.device)
+        return torch.ones(first.out_channels, dtype=torch.float32, device=first.weight.device)
     return (norm.weight.float() / torch.sqrt(norm.running_var.float() + norm.eps)).detach()
 
 

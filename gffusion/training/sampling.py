@@ -67,7 +67,7 @@ class StepSampler(Sampler[list[int]]):
         # A sum of both would repeat the orders of other seeds.
         seed = int(np.random.SeedSequence((self.seed, self.epoch)).generate_state(1)[0])
         generator = torch.Generator().manual_seed(seed)
-        order: list[int] = torch.randperm(self.length, generator=generator).tolist()
+        order: list[int] = torch.randperm(self.length, generator=generator, device="cpu").tolist()
         for step in range(self.first_step, self.steps_per_epoch):
             for number in range(self.batches_per_step):
                 batch = number * self.num_processes + self.process_index

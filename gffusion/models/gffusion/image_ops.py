@@ -149,7 +149,7 @@ def resize_bicubic(images: Tensor, size: Sequence[int]) -> Tensor:
     """
     if images.device.type == "mps" and images.requires_grad:  # MPS has no kernel for the gradient
         rows, columns = (
-            _interpolate(torch.eye(source)[None, None], (target, source))[0, 0].to(images)
+            _interpolate(torch.eye(source, dtype=torch.float32)[None, None], (target, source))[0, 0].to(images)
             for source, target in zip(images.shape[-2:], size, strict=True)
         )
         with torch.autocast(images.device.type, enabled=False):

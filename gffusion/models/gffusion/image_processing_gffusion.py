@@ -369,7 +369,7 @@ def _add_chroma(fused: Tensor, visible: NDArray[Any]) -> Tensor:
     if visible.ndim == 2:
         return rgb_to_luma(fused)
     if visible.dtype == np.uint8:  # sent to a GPU as it is, a quarter of the bytes
-        values = torch.from_numpy(np.array(visible)).to(fused.device).movedim(-1, 0).contiguous() / 255
+        values = torch.from_numpy(np.array(visible)).to(fused.device).movedim(-1, 0).contiguous().float() / 255
     else:
         values = torch.from_numpy(np.ascontiguousarray(to_visible_values(visible))).to(fused.device)
     return restore_color(fused, values)

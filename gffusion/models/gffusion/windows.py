@@ -63,4 +63,4 @@ def _margins(place: tuple[slice, slice], grid: tuple[int, int]) -> tuple[int, in
 
 def _center_weights(size: int, device: torch.device) -> Tensor:
     """Return weights in (0, 1] that fall linearly from the center: (size,)."""
-    return 1 - (2 * torch.arange(size, device=device) + 1 - size).abs() / size
+    return 1 - (2 * torch.arange(size, dtype=torch.float32, device=device) + 1 - size).abs() / size
