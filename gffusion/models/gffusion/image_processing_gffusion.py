@@ -5,11 +5,10 @@ import math
 import os
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import PIL.Image
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers.image_processing_base import BatchFeature
@@ -18,10 +17,10 @@ from transformers.utils import TensorType, logging
 
 from .argument_checks import check_flag
 from .image_arrays import Image, as_pairs, take_output, to_array, warn_of_transparency
-from .image_ops import restore_color, rgb_to_luma
 from .image_sizes import ALIGN_FIRST, MIN_SIZE, check_same_size, check_size_divisor
 from .infrared_options import OPTION_NAMES, Agc, InfraredOptions, InfraredRange, check_options
 from .infrared_values import to_infrared_values, to_visible_values
+from .output_images import add_chroma, to_image
 
 logger = logging.get_logger(__name__)
 
@@ -223,7 +222,18 @@ class GFFusionImageProcessor(BaseImageProcessor):
         return BatchFeature(data=data, tensor_type=return_tensors)
 
     if TYPE_CHECKING:  # the base class takes single images
-        __call__ = preprocess  # type: ignore[assignment]
+
+        def __call__(  # noqa: D102
+            self,
+            images: Pair | Sequence[Pair],
+            *others: Any,
+            size_divisor: int | None = None,
+            infrared_options: Sequence[InfraredOptions] | None = None,
+            missing: Sequence[NDArray[np.bool_] | None] | None = None,
+            infrared_luma: bool = False,
+            return_tensors: str | TensorType | None = None,
+            **overrides: Any,
+        ) -> BatchFeature: ...
 
     def _choose_options(self, given: Any, overrides: dict[str, Any], count: int) -> Sequence[InfraredOptions]:
         """Return the options of every pair."""
@@ -236,11 +246,24 @@ class GFFusionImageProcessor(BaseImageProcessor):
                 f"{'it' if len(names) == 1 else 'them'} out."
             )
         check_options(given, count)
-        return given  # type: ignore[no-any-return]
+        return given
+
+    @overload
+    def post_process_fusion(
+        self, outputs: Any, images: Pair | Sequence[Pair], output_type: Literal["pil"] = "pil"
+    ) -> list[PIL.Image.Image]: ...
+    @overload
+    def post_process_fusion(
+        self, outputs: Any, images: Pair | Sequence[Pair], output_type: Literal["np"]
+    ) -> list[NDArray[Any]]: ...
+    @overload
+    def post_process_fusion(
+        self, outputs: Any, images: Pair | Sequence[Pair], output_type: Literal["pt"]
+    ) -> list[Tensor]: ...
 
     def post_process_fusion(
         self, outputs: Any, images: Pair | Sequence[Pair], output_type: Literal["pil", "np", "pt"] = "pil"
-    ) -> list[Image]:
+    ) -> list[Any]:
         """Convert a model's output to images of the original size, with the visible image's color and bit depth.
 
         Args:
@@ -276,7 +299,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
             # On a CPU, in blocks of rows that fit into its cache, in which the many passes are faster.
             rows = max(1, _BLOCK_PIXELS // array.shape[1]) if output_type == "np" and fused.is_cpu else len(array)
             blocks: list[Any] = [
-                _to_image(_add_chroma(cropped[:, top : top + rows], array[top : top + rows]), array.dtype, output_type)
+                to_image(add_chroma(cropped[:, top : top + rows], array[top : top + rows]), array.dtype, output_type)
                 for top in range(0, len(array), rows)
             ]
             fused_images.append(blocks[0] if len(blocks) == 1 else np.concatenate(blocks))
@@ -362,36 +385,6 @@ def _resize(values: Tensor, size: Sequence[int]) -> Tensor:
     """Interpolate (C, H, W) bilinearly, as post-processing in transformers does."""
     height, width = (int(side) for side in size)
     return nn.functional.interpolate(values[None], (height, width), mode="bilinear", align_corners=False)[0]
-
-
-def _add_chroma(fused: Tensor, visible: NDArray[Any]) -> Tensor:
-    """Add the chroma of the visible image to a fused luma (1, H, W) -> (3, H, W), or (1, H, W) for a gray visible image."""
-    if visible.ndim == 2:
-        return rgb_to_luma(fused)
-    if visible.dtype == np.uint8:  # sent to a GPU as it is, a quarter of the bytes
-        values = torch.from_numpy(np.array(visible)).to(fused.device).movedim(-1, 0).contiguous().float() / 255
-    else:
-        values = torch.from_numpy(np.ascontiguousarray(to_visible_values(visible))).to(fused.device)
-    return restore_color(fused, values)
-
-
-def _to_image(fused: Tensor, dtype: np.dtype[Any], output_type: str) -> Image:
-    if output_type == "pt":
-        return fused.cpu()
-    if output_type == "np" and np.issubdtype(dtype, np.floating):
-        return _interleave(fused).cpu().numpy().astype(dtype)
-    is_deep = dtype == np.uint16 and (output_type == "np" or fused.shape[0] == 1)
-    levels = (fused * (65535 if is_deep else 255)).round_().to(torch.int32)  # bytes in two steps take half of the time
-    if is_deep:
-        array = _interleave(levels).cpu().numpy().astype(np.uint16)
-    else:
-        array = _interleave(levels.to(torch.uint8)).cpu().numpy()
-    return array if output_type == "np" else PIL.Image.fromarray(array)
-
-
-def _interleave(image: Tensor) -> Tensor:
-    """Return (1, H, W) as (H, W), and (3, H, W) as (H, W, 3) in twice the speed of `contiguous`."""
-    return image[0] if len(image) == 1 else torch.stack(image.unbind(), dim=-1)
 
 
 __all__ = ["GFFusionImageProcessor"]
