@@ -75,9 +75,9 @@ def _inject(spatial: Tensor, projections: Tensor) -> Tensor:
 def _fix_positions(model: GFFusionModel, segment: bool) -> None:
     """Compute the encoders' position embeddings now: exporters fold their interpolation in minutes."""
     config = model.config
-    sizes: dict[str, list[tuple[int, int]]] = {"clip": [tuple(config.clip_size)] if config.needs_clip else []}
+    sizes: dict[str, list[tuple[int, ...]]] = {"clip": [tuple(config.clip_size)] if config.needs_clip else []}
     scales = {1, *config.segmenter_scales} if segment else {1}
-    sizes["dinov2"] = [tuple(model._dinov2_geometry(scale)[0]) for scale in scales] if config.needs_dinov2 else []  # type: ignore[misc]
+    sizes["dinov2"] = [tuple(model._dinov2_geometry(scale)[0]) for scale in scales] if config.needs_dinov2 else []
     for name, encoder in model.backbones.items():
         embeddings, patch, positions = encoder.embeddings, encoder.config.patch_size, {}
         for height, width in sizes[name]:

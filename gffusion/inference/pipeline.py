@@ -106,7 +106,7 @@ class ImageFusionPipeline(Pipeline):
         """
         check_can_be_saved(self.model)
         self.model.push_to_hub(*args, **kwargs)
-        return self.image_processor.push_to_hub(*args, **kwargs)  # type: ignore[no-any-return]
+        return self.image_processor.push_to_hub(*args, **kwargs)
 
     # Without `segment`, the result depends on the argument of this name that the pipeline was made with.
     @overload

@@ -325,7 +325,7 @@ class FrozenBackboneModel(PartlyFrozenModel):
         """
         self._check_config()
         self._refuse_local_sources()
-        return super().push_to_hub(*args, **kwargs)  # type: ignore[no-any-return]
+        return super().push_to_hub(*args, **kwargs)
 
     def _check_config(self) -> None:
         """Raise ValueError if the configuration was changed to an invalid one, or to one that contradicts the networks."""

@@ -276,7 +276,7 @@ def check_image_sizes(config: Any) -> None:
     for name, size, encoder, needed in sizes:
         if not needed or size is None:
             continue
-        patch_size = encoder.patch_size  # type: ignore[union-attr]
+        patch_size = encoder.patch_size
         sides = range(patch_size, LIMITS[name] + 1, patch_size)
         if len(size) != 2 or any(side not in sides for side in size):
             raise ValueError(

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from huggingface_hub.dataclasses import strict
 from transformers import CLIPVisionConfig, Dinov2Config, PreTrainedConfig
@@ -29,6 +29,12 @@ from .config_limits import (
 from .json_files import name_file_in_errors, read_json_object
 
 logger = logging.get_logger(__name__)
+
+if TYPE_CHECKING:  # arguments of these types are replaced, so that readers need not expect them
+    _Omitted = Any
+    _Fields = Any
+else:
+    _Omitted, _Fields = None, dict[str, Any]
 
 # Classes of M3FD, the main training set of the paper, after the background.
 M3FD_CLASSES = ("background", "person", "car", "bus", "motorcycle", "lamp", "truck")
@@ -171,8 +177,8 @@ class GFFusionConfig(PreTrainedConfig):
         f"loss_{term}" for term in ("structural", "ssim", "gradient", *OUR_TERMS, "segmentation")
     ]
 
-    clip_config: dict[str, Any] | CLIPVisionConfig | None = None
-    dinov2_config: dict[str, Any] | Dinov2Config | None = None
+    clip_config: _Fields | CLIPVisionConfig | _Omitted = None
+    dinov2_config: _Fields | Dinov2Config | _Omitted = None
     clip_name_or_path: str | None = "openai/clip-vit-base-patch16"
     clip_revision: str | None = None
     dinov2_name_or_path: str | None = "facebook/dinov2-base"
@@ -184,17 +190,17 @@ class GFFusionConfig(PreTrainedConfig):
     merging: Literal["mean", "group_conv", "weighted_sum"] = "weighted_sum"
     num_groups: int = 2
     group_kernel_size: int = 3
-    semantic_layers: list[int] | None = None
+    semantic_layers: list[int] | _Omitted = None
     clip_image_size: list[int] | None = None
 
     # Its networks and losses.
     stem_channels: int = 16
     feature_channels: int = 48
-    decoder_channels: list[int] | None = None
+    decoder_channels: list[int] | _Omitted = None
     leaky_relu_slope: float | int = 0.2
     color_space: Literal["ycbcr", "rgb"] = "ycbcr"
     use_segmenter: bool = True
-    segmenter_image_size: list[int] | None = None
+    segmenter_image_size: list[int] | _Omitted = None
     ignore_index: int = 255
     gradient_weight: float | int = 10.0
     segmentation_weight: float | int = 0.2
@@ -202,8 +208,8 @@ class GFFusionConfig(PreTrainedConfig):
 
     # Our extensions; the defaults disable them.
     segmenter_layers: int = 1
-    segmenter_windows: list[int] | None = None
-    segmenter_scales: list[float | int] | None = None
+    segmenter_windows: list[int] | _Omitted = None
+    segmenter_scales: list[float | int] | _Omitted = None
     segmenter_refinement: float | int = 0.0
     class_weights: list[float | int] | None = None
     intensity_weight: float | int = 0.0
@@ -216,6 +222,9 @@ class GFFusionConfig(PreTrainedConfig):
     pixel_unshuffle: Literal[1, 2, 4] = 1
     context_channels: int = 0
     blend_sources: bool = False
+
+    if TYPE_CHECKING:
+        id2label: dict[int, str] | _Omitted = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         self._refuse_unknown(kwargs)
@@ -331,18 +340,18 @@ class GFFusionConfig(PreTrainedConfig):
     @property
     def semantic_config(self) -> CLIPVisionConfig | Dinov2Config | None:
         """Configuration of the encoder whose features FINet injects; `None` in the cascading paradigm."""
-        return {"hybrid": self.clip_config, "parallel": self.dinov2_config}.get(self.paradigm)  # type: ignore[return-value]
+        return {"hybrid": self.clip_config, "parallel": self.dinov2_config}.get(self.paradigm)
 
     @property
     def clip_size(self) -> list[int]:
         """Height and width of CLIP's input."""
-        native: int = self.clip_config.image_size  # type: ignore[union-attr]
+        native: int = self.clip_config.image_size
         return self.clip_image_size or [native, native]
 
     @property
     def clip_grid(self) -> tuple[int, int]:
         """Rows and columns of CLIP's patch tokens."""
-        patch_size: int = self.clip_config.patch_size  # type: ignore[union-attr]
+        patch_size: int = self.clip_config.patch_size
         return self.clip_size[0] // patch_size, self.clip_size[1] // patch_size
 
     @property

@@ -152,7 +152,7 @@ def read_encoder_config(name: str, source: str, **request: Any) -> PreTrainedCon
         )
     with name_file_in_errors(os.path.join(source, CONFIG_NAME)):
         config: PreTrainedConfig = BACKBONE_CLASSES[name].config_class.from_pretrained(source, **request)
-        check_encoder_sizes(f"{name}_config", config)  # type: ignore[arg-type]
+        check_encoder_sizes(f"{name}_config", config)
     return config
 
 

@@ -107,7 +107,7 @@ def take_output(outputs: Any, name: str) -> Tensor:
         raise ValueError(
             f"The output has no {name}{': call the model with `segment=True`' if name == 'logits' else ''}."
         )
-    return values  # type: ignore[no-any-return]
+    return values
 
 
 def _convert_tensor(tensor: Tensor, name: str) -> NDArray[Any]:

@@ -50,7 +50,7 @@ def check_semantic_tokens(config: GFFusionConfig, tokens: Tensor, batch: int) ->
     """Raise ValueError if the paradigm uses no CLIP tokens, or the shape of precomputed ones is wrong."""
     if not config.needs_clip:
         raise ValueError(f'`semantic_tokens` need the hybrid paradigm; this model is "{config.paradigm}".')
-    width = config.clip_config.hidden_size  # type: ignore[union-attr]
+    width = config.clip_config.hidden_size
     rows, columns = config.clip_grid
     expected = (batch, len(config.semantic_layers or ()), rows * columns, width)
     if tuple(tokens.shape) != expected:

@@ -4,11 +4,9 @@ Paper: Luo, Wang, Liu, "Infrared and Visible Image Fusion via General Feature Em
 IEEE Access 12, 2024. Equation numbers and symbols in comments (z_f, f_l, z_c, z_g, z, I_fus) are from the paper.
 """
 
-import copy
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +15,7 @@ from transformers import CLIPVisionModel, Dinov2Model, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from .capturing_hooks import without_capturing
 from .checkpointing import FrozenBackboneModel
 from .configuration_gffusion import GFFusionConfig
 from .encoders import gradients_if_trained
@@ -90,9 +89,19 @@ class GFFusionPreTrainedModel(FrozenBackboneModel):
     # A model without a segmenter, or of another paradigm, can be loaded from a checkpoint with more weights.
     _keys_to_ignore_on_load_unexpected = [r"^clip\.", r"^dinov2\.", r"^finet\.", r"^ssnet\."]
 
+    if TYPE_CHECKING:  # transformers and PyTorch tell type checkers less
+        config: GFFusionConfig
+        to: Callable[..., Self]
+        cuda: Callable[..., Self]
+        half: Callable[[], Self]
+        float: Callable[[], Self]
+        eval: Callable[[], Self]
+
+        def __init_subclass__(cls, **kwargs: Any) -> None: ...
+
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes for pickles and copies, without hooks that transformers installs again on use."""
-        return {**self.__dict__, "_modules": {name: _without_capturing(part) for name, part in self._modules.items()}}
+        return {**self.__dict__, "_modules": {name: without_capturing(part) for name, part in self._modules.items()}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the attributes, and register all parts for hidden states, which transformers does when it makes them."""
@@ -142,7 +151,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
         if config.semantic_config is not None:
             self.finet = FINet(config, config.semantic_config.hidden_size)
         if config.use_segmenter:
-            hidden_size = config.segmenter_layers * config.dinov2_config.hidden_size  # type: ignore[union-attr]
+            hidden_size = config.segmenter_layers * config.dinov2_config.hidden_size
             self.ssnet = SSNet(hidden_size, config.num_labels)
         if config.needs_clip:
             self.clip = CLIPVisionModel(config.clip_config)
@@ -153,7 +162,10 @@ class GFFusionModel(GFFusionPreTrainedModel):
         self.freeze_backbones()
 
     if TYPE_CHECKING:  # `nn.Module` returns Any; with return_dict=False, it is a tuple
-        __call__: Callable[..., GFFusionOutput]
+
+        def __call__(  # noqa: D102
+            self, visible_values: Tensor, infrared_values: Tensor, *args: Any, **kwargs: Any
+        ) -> GFFusionOutput: ...
 
     def forward(
         self,
@@ -166,7 +178,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
         return_loss: bool | None = None,
         semantic_tokens: Tensor | None = None,
         infrared_targets: Tensor | None = None,
-    ) -> GFFusionOutput | tuple[Tensor, ...]:
+    ) -> GFFusionOutput | Any:  # a tuple only with `return_dict=False`
         """Fuse a batch of pairs.
 
         Args:
@@ -360,31 +372,6 @@ class GFFusionModel(GFFusionPreTrainedModel):
             # and its layers never use it in evaluation mode, in which the frozen encoders stay.
             return checkpoint(function, *inputs, use_reentrant=False)
         return function(*inputs)
-
-
-# Attribute that transformers sets on networks whose hidden states it captures.
-_HOOKED = "_output_capturing_hooks_installed"
-
-
-def _is_capturing(hook: Any) -> bool:
-    return getattr(hook, "__module__", "") == "transformers.utils.output_capturing"
-
-
-def _without_capturing(module: nn.Module | None) -> nn.Module | None:
-    """Return a network with the same weights, but without the hooks that capture hidden states, which cannot be pickled.
-
-    Parts without such hooks stay as they are: parametrized ones can be copied, but not taken apart.
-    """
-    if module is None or not any(
-        _HOOKED in vars(part) or any(map(_is_capturing, part._forward_hooks.values())) for part in module.modules()
-    ):
-        return module
-    bare = copy.copy(module)
-    vars(bare).pop(_HOOKED, None)
-    bare._modules = {name: _without_capturing(part) for name, part in module._modules.items()}
-    hooks = module._forward_hooks.items()
-    bare._forward_hooks = OrderedDict((key, hook) for key, hook in hooks if not _is_capturing(hook))
-    return bare
 
 
 def _stack_modalities(visible_values: Tensor, infrared_values: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ def leave_out_other_parts(
 def _read_saved_config(config: Any, source: str | os.PathLike[str], request: dict[str, Any]) -> dict[str, Any] | None:
     """Return the saved configuration, `None` if the configuration was given and lies elsewhere."""
     try:
-        return type(config).get_config_dict(source, **request)[0]  # type: ignore[no-any-return]
+        return type(config).get_config_dict(source, **request)[0]
     except OSError:
         return None
 
