@@ -32,7 +32,7 @@ _LOCATION = re.compile(rb"\x6a(?:[\x00-\x7f]|[\x80-\xff][\x00-\x7f])\n\x08locati
 class OnnxOutput(GFFusionOutput):
     """Output of [`OnnxModel`]: `fused_values` in color, and label maps (B, H, W) rather than logits."""
 
-    label_maps: Tensor | None = None
+    label_maps: Tensor | Any = None
 
 
 class OnnxModel(nn.Module):

@@ -19,7 +19,7 @@ from gffusion.data import ReadOptions
 from gffusion.data.infrared_range import note_flat_range
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions
-from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.models.gffusion.interface import FusionModel
 from gffusion.utils.device_errors import describe_device_error, is_lost
 from gffusion.utils.memory import memory_errors
 from gffusion.utils.notes import about
@@ -37,7 +37,7 @@ _large_batch = threading.Lock()
 
 def fuse_files(
     jobs: Iterable[FusionJob],
-    model: GFFusionModel,
+    model: FusionModel,
     image_processor: GFFusionImageProcessor,
     batch_size: int = 1,
     read_options: ReadOptions | None = None,
@@ -87,7 +87,7 @@ def fuse_files(
 
 def _fuse_files(
     jobs: Iterable[FusionJob],
-    model: GFFusionModel,
+    model: FusionModel,
     image_processor: GFFusionImageProcessor,
     batch_size: int,
     read_options: ReadOptions,
@@ -119,7 +119,7 @@ def _fuse_files(
         yield writing.popleft().result()
 
 
-def _count_fusing_threads(model: GFFusionModel) -> int:
+def _count_fusing_threads(model: FusionModel) -> int:
     """Return how many batches are fused at once.
 
     On GPUs, one computes, while others prepare images and fetch results. On CPUs, one computes with the threads that the
@@ -130,7 +130,7 @@ def _count_fusing_threads(model: GFFusionModel) -> int:
     return 3 if model.device.type == "cuda" else 1
 
 
-def _limit_memory(batch: Sequence[ReadJob], model: GFFusionModel) -> AbstractContextManager[Any]:
+def _limit_memory(batch: Sequence[ReadJob], model: FusionModel) -> AbstractContextManager[Any]:
     """Return a context in which a large batch is the only one on a CPU."""
     pixels = sum(math.prod(item.size) for item in batch)
     return _large_batch if model.device.type == "cpu" and pixels >= _ALONE_PIXELS else nullcontext()
@@ -155,7 +155,7 @@ def _prepare_writing(item: ReadJob, prediction: Prediction) -> WriteJob:
 
 
 def _fuse(
-    batch: Sequence[ReadJob], model: GFFusionModel, image_processor: GFFusionImageProcessor
+    batch: Sequence[ReadJob], model: FusionModel, image_processor: GFFusionImageProcessor
 ) -> list[tuple[ReadJob, Prediction | FusionResult]]:
     """Return the prediction of every job, or the result of one that failed."""
     first = batch[0]

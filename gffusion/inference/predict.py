@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import PIL.Image
@@ -17,10 +17,12 @@ from gffusion.cameras.missing import blend_visible, weight_visible
 from gffusion.data.reading import PairImages
 from gffusion.models.gffusion.argument_checks import check_flag
 from gffusion.models.gffusion.finet import merge_modalities
+from gffusion.models.gffusion.image_arrays import Image
 from gffusion.models.gffusion.image_ops import rgb_to_luma, to_uint8
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions, check_options
 from gffusion.models.gffusion.input_checks import check_inputs
+from gffusion.models.gffusion.interface import FusionModel
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput, ProjectedSemantics
 from gffusion.zoo.checks import check_model_object, check_processor_object, is_exported
 
@@ -48,7 +50,7 @@ class Prediction:
     """
 
     fused: Any
-    labels: NDArray[np.uint8] | None = None
+    labels: NDArray[np.uint8] | Any = None  # of which type checkers then want no check
     missing: NDArray[np.bool_] | None = None
     notes: tuple[str, ...] = ()
 
@@ -70,9 +72,9 @@ def _explain_ranges() -> Iterator[None]:
 @_explain_ranges()
 @torch.inference_mode()
 def predict(
-    model: GFFusionModel,
+    model: FusionModel,
     image_processor: GFFusionImageProcessor,
-    pairs: Iterable[tuple[Any, Any] | PairImages],
+    pairs: Iterable[tuple[Image, Image] | list[Any] | PairImages],
     segment: bool = False,
     infrared_options: Sequence[InfraredOptions] | Iterator[InfraredOptions] | None = None,
     output_type: Literal["np", "pil"] = "np",
@@ -133,9 +135,10 @@ def predict(
         row_bands = _prefers_bands(model, len(images), images[0][0].shape)
         graphs = not row_bands and can_use_graphs(model)
     if row_bands and not segment and encode is None and output_type == "np":
-        form = find_large_form(model, image_processor, images[0][0].shape)
+        divided = cast(GFFusionModel, model)  # exported files are not
+        form = find_large_form(divided, image_processor, images[0][0].shape)
         if form is not None:
-            return _predict_large(model, form, image_processor, images, infrared_options, masks)
+            return _predict_large(divided, form, image_processor, images, infrared_options, masks)
     inputs: Any = None
     if graphs and all(mask is None for mask in masks):
         inputs = prepare_bytes(image_processor, images, infrared_options, model.device)
@@ -169,7 +172,7 @@ def crop_labels(classes: Tensor, sizes: Sequence[tuple[int, ...]]) -> list[NDArr
 
 
 def _check_arguments(
-    model: GFFusionModel,
+    model: FusionModel,
     pairs: Sequence[tuple[Any, ...]],
     row_bands: bool | None,
     infrared_options: Sequence[InfraredOptions] | None,
@@ -231,13 +234,13 @@ def _blend(fused: Any, visible: NDArray[Any], missing: NDArray[np.bool_]) -> Any
     return PIL.Image.fromarray(blend_visible(array, visible, missing))
 
 
-def _segments_fused(model: GFFusionModel) -> bool:
+def _segments_fused(model: FusionModel) -> bool:
     """Return whether a model segments a fused image that is given: not the parallel paradigm and exported files."""
     return not is_exported(model) and model.config.paradigm != "parallel"
 
 
 def _segment_blended(
-    model: GFFusionModel, outputs: GFFusionOutput, visible_values: Tensor, masks: Sequence[NDArray[np.bool_] | None]
+    model: FusionModel, outputs: GFFusionOutput, visible_values: Tensor, masks: Sequence[NDArray[np.bool_] | None]
 ) -> GFFusionOutput:
     """Return fused values with the visible image in holes, as users see it, and their logits."""
     fused: Any = outputs.fused_values
@@ -251,7 +254,7 @@ def _segment_blended(
 
 
 def run_model(
-    model: GFFusionModel,
+    model: FusionModel,
     visible_values: Tensor,
     infrared_values: Tensor,
     labels: Tensor | None = None,
@@ -286,6 +289,7 @@ def run_model(
     if labels is not None or return_loss or model.training:
         name = "graphs" if graphs else "row_bands"
         raise ValueError(f"`{name}` cannot be combined with losses or training mode: leave it out.")
+    model = cast(GFFusionModel, model)  # exported files are not divided
     check = partial(check_inputs, model.config, visible_values, infrared_values, labels, segment)
     if graphs:
         check()
@@ -301,7 +305,7 @@ def run_model(
 
 
 def predict_logits(
-    model: GFFusionModel, fused: Tensor, visible_values: Tensor, source_tokens: Tensor | None = None, scale: float = 1
+    model: FusionModel, fused: Tensor, visible_values: Tensor, source_tokens: Tensor | None = None, scale: float = 1
 ) -> Tensor:
     """Return logits as [`GFFusionModel.predict_logits`] does, on CPUs by one thread for each image if that is better."""
     # An export knows no number of images.
@@ -336,7 +340,7 @@ def _encode_alone(model: GFFusionModel, visible_values: Tensor, infrared_values:
 
 
 def predict_labels(
-    model: GFFusionModel, outputs: GFFusionOutput, visible_values: Tensor, infrared_values: Tensor
+    model: FusionModel, outputs: GFFusionOutput, visible_values: Tensor, infrared_values: Tensor
 ) -> Tensor:
     """Return label maps (B, H, W), int64, with the scales and the edge refinement of the configuration (ours).
 

@@ -19,7 +19,7 @@ from gffusion.inference.predict import Prediction, predict
 from gffusion.models.gffusion.image_arrays import to_array
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions, Limits
-from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.models.gffusion.interface import FusionModel
 from gffusion.zoo.checks import check_model_object, check_processor_object
 
 from .semantics import SemanticRefresh, check_refresh
@@ -102,7 +102,7 @@ class FrameFuser:
 
     def __init__(
         self,
-        model: GFFusionModel,
+        model: FusionModel,
         image_processor: GFFusionImageProcessor,
         read_options: ReadOptions | None = None,
         segment: bool = False,

@@ -10,9 +10,10 @@ from fractions import Fraction
 from hashlib import sha256
 from itertools import chain, islice, repeat
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 from numpy.typing import NDArray
+from torch import nn
 
 from gffusion._version import __version__
 from gffusion.cameras import InfraredFrame
@@ -28,7 +29,7 @@ from gffusion.inference.batching import batch_by_size, check_batch_size
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions, Limits
 from gffusion.models.gffusion.infrared_values import measure_limits
-from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.models.gffusion.interface import FusionModel
 from gffusion.utils.atomic import is_written
 from gffusion.utils.notes import name_first
 from gffusion.utils.prefetch import map_in_order
@@ -56,7 +57,7 @@ Progress = Callable[[int, int | None], None]
 
 def fuse_video(
     job: VideoJob,
-    model: GFFusionModel,
+    model: FusionModel,
     image_processor: GFFusionImageProcessor,
     read_options: ReadOptions | None = None,
     *,
@@ -117,7 +118,7 @@ def fuse_video(
     plan = run.describe() | {
         "batch_size": batch_size,
         "time_offset": time_offset,
-        "model": digest_weights(model, repr(model.config), str(model.dtype), str(model.device)),
+        "model": digest_weights(cast(nn.Module, model), repr(model.config), str(model.dtype), str(model.device)),
     }
     existing = [str(path) for path, _ in job.outputs.values() if path.is_dir() or is_written(path)]
     if existing and not overwrite and not has_plan(job.folder, plan):
@@ -146,7 +147,7 @@ class _VideoRun:
         self,
         job: VideoJob,
         pair: VideoPair,
-        model: GFFusionModel,
+        model: FusionModel,
         image_processor: GFFusionImageProcessor,
         read_options: ReadOptions,
         semantic_every: int,

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gffusion.models.gffusion.image_ops import rgb_to_luma
-from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.models.gffusion.interface import FusionModel
 from gffusion.zoo.checks import is_exported
 
 # Frames are compared as thumbnails: noise and small motions vanish, a cut or a pan does not. Their difference is a share of
@@ -32,7 +32,7 @@ class SemanticRefresh:
         refreshed: Number of frames for which tokens were computed.
     """
 
-    def __init__(self, model: GFFusionModel, every: int) -> None:
+    def __init__(self, model: FusionModel, every: int) -> None:
         self._model, self._every = model, every
         self._tokens: Tensor | None = None
         self._thumbnail: Tensor | None = None
@@ -63,7 +63,7 @@ class SemanticRefresh:
         return bool((differences / contrast.clamp(min=_MIN_CONTRAST)).max() > _CUT)
 
 
-def check_refresh(model: GFFusionModel, every: int) -> None:
+def check_refresh(model: FusionModel, every: int) -> None:
     """Check that tokens of a model can be reused.
 
     Raises:

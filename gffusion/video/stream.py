@@ -17,7 +17,7 @@ from gffusion.cameras.frozen_images import are_equal
 from gffusion.cameras.same_images import are_same
 from gffusion.data import PairImages, ReadOptions
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
-from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.models.gffusion.interface import FusionModel
 from gffusion.utils.memory import memory_errors
 from gffusion.utils.notes import find_new_kinds
 
@@ -155,7 +155,7 @@ class FusionStream:
 
     def __init__(
         self,
-        model: GFFusionModel,
+        model: FusionModel,
         image_processor: GFFusionImageProcessor,
         read_options: ReadOptions | None = None,
         *,

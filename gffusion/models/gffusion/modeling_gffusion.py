@@ -58,19 +58,20 @@ class GFFusionOutput(ModelOutput):
         gate (`Tensor` of shape `(B, 2 * feature_channels, h, w)`): Sigmoid of Eq. (7).
     """
 
-    loss: Tensor | None = None
-    loss_structural: Tensor | None = None
-    loss_ssim: Tensor | None = None
-    loss_gradient: Tensor | None = None
-    loss_intensity: Tensor | None = None
-    loss_vif: Tensor | None = None
-    loss_qabf: Tensor | None = None
-    loss_segmentation: Tensor | None = None
-    fused_values: Tensor | None = None
-    logits: Tensor | None = None
-    spatial_features: Tensor | None = None
-    semantic_features: Tensor | None = None
-    gate: Tensor | None = None
+    # `Any`, so that type checkers want no check of values that were requested.
+    loss: Tensor | Any = None
+    loss_structural: Tensor | Any = None
+    loss_ssim: Tensor | Any = None
+    loss_gradient: Tensor | Any = None
+    loss_intensity: Tensor | Any = None
+    loss_vif: Tensor | Any = None
+    loss_qabf: Tensor | Any = None
+    loss_segmentation: Tensor | Any = None
+    fused_values: Tensor | Any = None
+    logits: Tensor | Any = None
+    spatial_features: Tensor | Any = None
+    semantic_features: Tensor | Any = None
+    gate: Tensor | Any = None
 
 
 class GFFusionPreTrainedModel(FrozenBackboneModel):
