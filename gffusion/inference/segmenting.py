@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from gffusion.data.reading import PairImages
-from gffusion.models.gffusion.image_arrays import to_array
+from gffusion.models.gffusion.image_arrays import Image, to_array
 from gffusion.models.gffusion.image_ops import replace_luma
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions, check_options
@@ -39,7 +39,7 @@ def segment_fused(
     model: GFFusionModel,
     image_processor: GFFusionImageProcessor,
     fused: Iterable[Any],
-    pairs: Sequence[tuple[Any, Any] | PairImages],
+    pairs: Sequence[tuple[Image, Image] | list[Any] | PairImages],
     infrared_options: Sequence[InfraredOptions] | None = None,
 ) -> list[NDArray[np.uint8]]:
     """Segment fused images of any origin as [`predict`] segments those of the model, and return label maps (H, W) of class ids.
