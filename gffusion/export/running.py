@@ -108,7 +108,7 @@ class OnnxModel(nn.Module):
         return_dict: bool | None = None,
         return_loss: bool | None = None,
         semantic_tokens: Tensor | None = None,
-    ) -> OnnxOutput:
+    ) -> OnnxOutput | Any:  # a tuple only with `return_dict=False`
         """Fuse a batch of pairs, as [`GFFusionModel.forward`] does, without losses.
 
         Raises:
@@ -126,7 +126,9 @@ class OnnxModel(nn.Module):
             raise ValueError(f"{self.path} cannot be run: {str(error).splitlines()[0]}") from error
         self._check_outputs(visible_values.shape, fused, *label_maps)
         maps = torch.from_numpy(label_maps[0]).long() if label_maps else None
-        return OnnxOutput(fused_values=torch.from_numpy(fused), label_maps=maps)
+        output = OnnxOutput(fused_values=torch.from_numpy(fused), label_maps=maps)
+        return_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if return_dict else output.to_tuple()
 
     def _check_outputs(self, shape: torch.Size, fused: NDArray[Any], labels: NDArray[Any] | None = None) -> None:
         """Raise ValueError unless outputs fit visible values of a shape, as those of changed files do not."""

@@ -103,3 +103,15 @@ def test_outputs_that_are_no_color_images(whole: Path, tmp_path: Path, operator:
     onnx.save(content, tmp_path / "changed.onnx")
     with pytest.raises(ValueError, match=message):
         OnnxModel(tmp_path / "changed.onnx")(torch.rand(1, 3, 48, 64), torch.rand(1, 1, 48, 64))
+
+
+def test_results_as_a_tuple(whole: Path) -> None:
+    values = torch.rand(1, 3, 48, 64), torch.rand(1, 1, 48, 64)
+    model = OnnxModel(whole)
+    output = model(*values, segment=model.has_labels)
+    as_tuple = model(*values, segment=model.has_labels, return_dict=False)
+    assert type(as_tuple) is tuple
+    for value, expected in zip(as_tuple, output.values(), strict=True):
+        assert torch.equal(value, expected)
+    model.config.return_dict = False
+    assert torch.equal(model(*values)[0], output.fused_values)
