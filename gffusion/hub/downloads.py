@@ -9,6 +9,8 @@ from pathlib import Path
 from huggingface_hub import try_to_load_from_cache
 from transformers.utils import CONFIG_NAME
 
+from .links import locate_blobs
+
 
 def check_downloads(repositories: Iterable[tuple[str | os.PathLike[str] | None, str | None]]) -> None:
     """Check the cached files of repositories, which are given by name and revision; folders and `None` are skipped.
@@ -24,11 +26,11 @@ def check_downloads(repositories: Iterable[tuple[str | os.PathLike[str] | None, 
             continue
         config = try_to_load_from_cache(os.fspath(name), CONFIG_NAME, revision=revision)
         for path in sorted(Path(config).parent.rglob("*")) if isinstance(config, str) else ():
-            file, repository = path.resolve(), Path(str(config)).parents[2]
+            file, blobs = path.resolve(), locate_blobs(Path(str(config)).parent)
             if not file.is_file() or _has_announced_hash(file):
                 continue
             path.unlink()
-            if file.parent == (repository / "blobs").resolve():  # a hostile server can name files elsewhere
+            if blobs and file.parent == blobs.resolve():  # a hostile server can name files elsewhere
                 file.unlink()
             raise OSError(
                 f"{path.name} of {os.fspath(name)!r} was changed on the way: it does not have the hash that the Hub announced. "

@@ -16,6 +16,8 @@ from gffusion.models.gffusion.weight_checks import build_on_meta, check_finite, 
 from gffusion.models.gffusion.weight_files import read_index
 from gffusion.zoo.registry import is_on_hub
 
+from .links import leads_outside
+
 # State of the training that wrote the weights: {"finished": bool, "step": int, "total_steps": int}.
 TRAINING_STATE = "training_state.json"
 
@@ -46,7 +48,7 @@ def find_problems(folder: str | os.PathLike[str], full: bool | None = None) -> l
         )
     elif not full:
         problems += find_unavailable_encoders(config)
-    problems += _find_damaged_weights(folder, config)
+    problems += _find_links(folder) + _find_damaged_weights(folder, config)
     if not (folder / IMAGE_PROCESSOR_NAME).is_file():
         problems.append("preprocessor_config.json is missing: save a GFFusionImageProcessor there")
     return problems
@@ -86,6 +88,17 @@ def find_unavailable_encoders(config: GFFusionConfig) -> list[str]:
         f"set {name}_name_or_path in config.json to its Hub id"
         for name in BACKBONE_CLASSES
         if getattr(config, f"needs_{name}") and not is_on_hub(source := getattr(config, f"{name}_name_or_path"))
+    ]
+
+
+def _find_links(folder: Path) -> list[str]:
+    """Find the files of a model that are those of another folder, which its author need not have the right to publish."""
+    names = (CONFIG_NAME, IMAGE_PROCESSOR_NAME, SAFE_WEIGHTS_INDEX_NAME)
+    files = [*(folder / name for name in names), *find_weight_files(folder)]
+    return [
+        f"{file.name} leads by a symbolic link to {file.resolve()}, outside of the model's folder: replace the link by the file"
+        for file in files
+        if leads_outside(file, folder)
     ]
 
 

@@ -34,6 +34,7 @@ from gffusion.zoo.registry import is_on_hub, locate_folder
 from .card_images import find_mentioned_images, find_shown_images
 from .cards import FusionCard
 from .inspection import find_problems, find_weight_files, read_config
+from .links import omit_outside
 from .rendering import is_unedited, set_source
 
 logger = logging.getLogger(__name__)
@@ -249,10 +250,11 @@ def _collect_files(
     folder: Path, staging: Path, config: GFFusionConfig, repo_id: str, full: bool, with_code: bool
 ) -> dict[str, Path]:
     """Return the files to publish by name in the repository; files that differ from the folder are written to `staging`."""
-    card = (folder / CARD).read_bytes() if (folder / CARD).is_file() else b""
+    card = (folder / CARD).read_bytes() if (folder / CARD).is_file() and omit_outside([CARD], folder) else b""
     text = card.decode(errors="replace")
-    found = {name: folder / name for name in find_mentioned_images(text, folder)}
-    if missing := [name for name in find_shown_images(text) if name not in found]:
+    images = find_mentioned_images(text, folder)
+    found = {name: folder / name for name in omit_outside(images, folder)}
+    if missing := [name for name in find_shown_images(text) if name not in images]:
         logger.warning("The model card shows images that are not in %s: %s.", folder, ", ".join(missing))
     if full and config.backbone_weights == "external":
         GFFusionModel.from_pretrained(folder).save_pretrained(staging, include_backbones=True)

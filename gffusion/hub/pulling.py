@@ -22,6 +22,7 @@ from gffusion.zoo.registry import find_revision
 
 from .card_images import find_shown_images
 from .downloads import check_downloads
+from .links import omit_outside
 from .publishing import CARD
 
 logger = logging.getLogger(__name__)
@@ -175,7 +176,8 @@ def _copy_files(
 ) -> set[str]:
     """Copy files of at most these sizes, those that exist, and return the names of those that cannot be downloaded."""
     missing: set[str] = set()
-    for name, limit in limits.items():
+    for name in omit_outside(limits, source):
+        limit = limits[name]
         try:
             size, path = 0 if sizes is None else sizes.get(name), None
             if size is not None and size <= limit:
