@@ -40,6 +40,35 @@ def test_other_kinds(backbone_folders: dict[str, str], tmp_path: Path, name: str
         GFFusionModel.from_backbones(**backbone_folders | {name: str(folder)}, segmenter_image_size=[32, 32])
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"attn_implementation": "stranger/kernel"},
+        {"_attn_implementation": "kernels-community/kernel@main"},
+        {"_attn_implementation": {"": "stranger/kernel"}},
+        {"experts_implementation": "stranger/kernel"},
+        {"vision_config": {"_attn_implementation": "stranger/kernel"}},
+    ],
+)
+def test_code_that_a_configuration_selects(
+    backbone_folders: dict[str, str], tmp_path: Path, entry: dict[str, Any]
+) -> None:
+    """It would be downloaded and run; attention of PyTorch is allowed."""
+    folder = shutil.copytree(backbone_folders["clip"], tmp_path / "clip")
+    config = json.loads((folder / "config.json").read_text())
+    if "vision_config" in entry:
+        config = {"model_type": "clip", "vision_config": config | {"_attn_implementation": "eager"}}
+        entry = {"vision_config": config["vision_config"] | entry["vision_config"]}
+    (folder / "config.json").write_text(json.dumps(config | entry))
+    arguments = backbone_folders | {"clip": str(folder), "segmenter_image_size": [32, 32]}
+    with pytest.raises(
+        ValueError, match=r"config\.json: `_?(attn|experts)_implementation` may only be eager or sdpa, got "
+    ):
+        GFFusionModel.from_backbones(**arguments)
+    (folder / "config.json").write_text(json.dumps({"_attn_implementation": "sdpa"} | config))
+    GFFusionModel.from_backbones(**arguments)
+
+
 def test_without_effect(tiny_model: Callable, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tiny_model().save_pretrained(tmp_path / "slim")
     GFFusionModel.from_pretrained(tmp_path / "slim", dinov2_name_or_path="gone", use_segmenter=False)

@@ -50,6 +50,9 @@ _LOADER_OPTIONS = {
     "quantization_config",
 }
 
+# Of attention, in PyTorch itself; published configurations can name them.
+_IMPLEMENTATIONS = (None, "eager", "sdpa")
+
 ConfigClass = TypeVar("ConfigClass", bound=type[PreTrainedConfig])
 
 
@@ -205,6 +208,18 @@ def refuse_loader_options(config_dict: dict[str, Any]) -> None:
             f"A configuration file may not set {sorted(found)}, which select the code that runs. "
             "Remove them from config.json and pass them when you load the model."
         )
+
+
+def refuse_downloaded_code(config_dict: dict[str, Any]) -> None:
+    """Raise ValueError if the configuration file of an encoder selects code that transformers downloads, such as kernels."""
+    vision = config_dict.get("vision_config")  # of a CLIPModel
+    for part in (config_dict, vision if isinstance(vision, dict) else {}):
+        for name in sorted(_LOADER_OPTIONS - {"quantization_config"}):
+            if (value := part.get(name)) not in _IMPLEMENTATIONS:
+                raise ValueError(
+                    f"`{name}` may only be {' or '.join(filter(None, _IMPLEMENTATIONS))}, got {describe_type(value)}: other values "
+                    "can select code to download. Use another encoder, or a copy of its folder without this entry."
+                )
 
 
 def names_repository(source: str) -> bool:

@@ -12,7 +12,7 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightRenaming
 from transformers.utils import CONFIG_NAME, cached_file, logging
 
-from .config_limits import check_encoder_sizes
+from .config_limits import check_encoder_sizes, refuse_downloaded_code
 from .json_files import name_file_in_errors, read_json_object
 from .weight_checks import LOADING, check_encoder_files, check_finite, is_quantized
 from .weight_files import NO_PICKLES, explained, limit_to_cache, locate_weights
@@ -138,12 +138,13 @@ def read_encoder_config(name: str, source: str, **request: Any) -> PreTrainedCon
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is that of another kind of model, or a size is wrong.
+        ValueError: If it is that of another kind of model, selects code to download, or a size is wrong.
     """
     with explained(f"the frozen {name} encoder", source, explain_move(name)):
         if os.path.isdir(source) and not os.path.isfile(os.path.join(source, CONFIG_NAME)):
             raise FileNotFoundError(f"the folder has no {CONFIG_NAME}.")
-        found = read_json_object(cached_file(source, CONFIG_NAME, **request)).get("model_type")
+        settings = read_json_object(cached_file(source, CONFIG_NAME, **request))
+    found = settings.get("model_type")
     if found not in _TYPES[name]:
         kind = f"the `model_type` {found!r}" if found else "no `model_type`, as those of timm"
         raise ValueError(
@@ -151,6 +152,7 @@ def read_encoder_config(name: str, source: str, **request: Any) -> PreTrainedCon
             f"{' or '.join(map(repr, _TYPES[name]))}: {_EXAMPLES[name]}."
         )
     with name_file_in_errors(os.path.join(source, CONFIG_NAME)):
+        refuse_downloaded_code(settings)
         config: PreTrainedConfig = BACKBONE_CLASSES[name].config_class.from_pretrained(source, **request)
         check_encoder_sizes(f"{name}_config", config)
     return config
