@@ -66,13 +66,15 @@ def exit_with_failures(
     groups: dict[str, list[tuple[str, str]]] = {}
     for name, reason in failures:
         text = one_line(reason or "")
-        groups.setdefault(re.sub(r"\S*[/\\\d]\S*", "", text), []).append((name, text))
+        groups.setdefault(re.sub(r"(?<!\S)\S*[/\\\d]\S*", "", text), []).append((name, text))
     typer.echo(f"{count or len(failures)} {title}:", err=True)
     for (name, text), *others in list(groups.values())[:shown]:
         typer.echo(f"  {escape_controls(name)}: {text}", err=True)
         if others:
             names = list_names(other for other, _ in others)
-            is_same = len({re.sub(r"\S*[/\\]\S*", "", text) for text in (text, *(other for _, other in others))}) == 1
+            is_same = (
+                len({re.sub(r"(?<!\S)\S*[/\\]\S*", "", text) for text in (text, *(other for _, other in others))}) == 1
+            )
             numbers = "" if is_same else ", with other numbers,"
             typer.echo(f"    the same{numbers} for {len(others)} more: {names}", err=True)
     if shown is not None and len(groups) > shown:

@@ -11,16 +11,17 @@ import typer
 
 from .printing import escape_controls, print_line
 
-_NAME = r'(?:`[^`]+`|\b[a-z]\w*=(?:"[^"]*"|[^\s()]+)|\b[a-z]+(?:_[a-z]+)+)'
-_NAMES = rf"{_NAME}(?:(?:, | and | or ){_NAME})*"
+# Bounded, so that the time is linear in the length of messages, which can contain names of strangers.
+_NAME = r'(?:`[^`]{1,200}`|\b[a-z]\w{0,50}=(?:"[^"]{0,200}"|(?!")[^\s()]{1,200})|\b[a-z]{1,50}(?:_[a-z]{1,50}){1,9})'
+_NAMES = rf"{_NAME}(?:(?:, | and | or ){_NAME}){{0,9}}"
 # Forms in which messages give both spellings, and the part that remains.
 _BOTH = (
-    (re.compile(rf"{_NAMES} \(`?(--[^()`]*)`?\)"), r"\1"),
-    (re.compile(rf"\({_NAMES}[;,] `?(--[^()`]*)`?\)"), r"(\1)"),
-    (re.compile(rf"{_NAME} or `(--[^`]+)`"), r"\1"),
+    (re.compile(rf"{_NAMES} \(`?(--[^()`]{{0,200}})`?\)"), r"\1"),
+    (re.compile(rf"\({_NAMES}[;,] `?(--[^()`]{{0,200}})`?\)"), r"(\1)"),
+    (re.compile(rf"{_NAME} or `(--[^`]{{1,200}})`"), r"\1"),
 )
-_OPTION = re.compile(r'`(\w+)(?:="?([^`"]*)"?)?`|\b(\w+)=(?:"([^"]*)"|(\[low, high\]))')
-_DASHED = re.compile(r"(?<!\S)--([a-z]+(?:-[a-z]+)+)\b")  # options of `gffusion train` have underscores
+_OPTION = re.compile(r'`(\w{1,50})(?:="?([^`"]{0,200})"?)?`|\b(\w{1,50})=(?:"([^"]{0,200})"|(\[low, high\]))')
+_DASHED = re.compile(r"(?<!\S)--([a-z]{1,50}(?:-[a-z]{1,50}){1,9})\b")  # options of `gffusion train` have underscores
 # Options of commands whose argument in Python has another name.
 _OTHER_NAMES = {"models": "model"}
 _EXTRA = re.compile(r'pip install "gffusion(\[\w+\])"')

@@ -20,6 +20,7 @@ TOO_LARGE: list[tuple[dict[str, Any], str]] = [
     ({"group_kernel_size": 33}, "group_kernel_size.* 31, got 33"),
     ({"segmenter_image_size": [8, 8 * 10**6]}, "segmenter_image_size.* 4096"),
     ({"num_labels": 10**10}, "num_labels.* 4096, got 10000000000"),
+    ({"id2label": {"0": "a=" * 20_000}}, "`id2label` .* at most 1000 characters, got 40,000: 'a=a="),
     ({"clip_config": {"hidden_size": 24000}}, "`hidden_size` of `clip_config`.* 16384, got 24000"),
     ({"clip_config": {"num_hidden_layers": 129}}, "`num_hidden_layers` of `clip_config`.* 128, got 129"),
     ({"clip_config": {"patch_size": 0}}, "`patch_size` of `clip_config`.* got 0"),

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import typer
 from camera_files import (
     encode,
     encode_deep_png,
@@ -26,6 +27,8 @@ from camera_files import (
 from hostile_images import chunk
 
 from gffusion.cameras.radiometric import decode_radiometric
+from gffusion.cli.errors import exit_with_failures
+from gffusion.cli.messages import translate
 from gffusion.data import ImageReadError, read_image, read_size
 from gffusion.data.completeness import read_late_orientation
 from gffusion.data.metadata import read_metadata
@@ -46,6 +49,17 @@ def limit_cost(size: int, seconds: float = MAX_SECONDS) -> Iterator[None]:
     finally:
         tracemalloc.stop()
     assert time.process_time() - started < seconds
+
+
+@pytest.mark.parametrize("part", ["a=", "a", "`a=", 'a="b" and ', "a=b, ", "a_", "`a` or `--"])
+def test_messages_with_long_names(part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Names of classes and methods, which files of others can hold, in a time that grows with their length."""
+    text = part * (40_000 // len(part))
+    with limit_cost(len(text)):
+        assert translate(f"{text}: `crop` (--crop)").endswith(": --crop")
+        with pytest.raises(typer.Exit):
+            exit_with_failures("failed", [("a", text), ("b", text)])
+    assert "the same for 1 more: b" in capsys.readouterr().err
 
 
 def test_flir_records() -> None:

@@ -27,6 +27,7 @@ LIMITS = {
 }
 MAX_DECODER_LAYERS = 128
 MAX_LABELS = 4096
+MAX_LABEL_LENGTH = 1000
 MAX_TOKENS = 1 << 14  # of an encoder's input; DINOv2 reads up to 5,329 at 1024 x 1024 pixels
 MAX_SCALES = 16
 _DTYPES = ("float32", "float16", "bfloat16", "float64")
@@ -107,7 +108,7 @@ def check_field_types(config_dict: dict[str, Any]) -> None:
 
 
 def check_classes(config_dict: dict[str, Any]) -> None:
-    """Raise ValueError if classes have a wrong type, are too many, or contradict each other."""
+    """Raise ValueError if classes have a wrong type, are too many or too long, or contradict each other."""
     for name in ("id2label", "label2id"):
         classes = config_dict.get(name)
         if classes is not None and not isinstance(classes, dict):
@@ -118,6 +119,10 @@ def check_classes(config_dict: dict[str, Any]) -> None:
     for key, label in (names or {}).items():
         if not str(key).isdecimal() or not isinstance(label, str):
             raise ValueError(f"`id2label` must have names by number, got {str(key)[:40]!r}: {describe_type(label)}")
+        if len(label) > MAX_LABEL_LENGTH:
+            raise ValueError(
+                f"`id2label` must have names of at most {MAX_LABEL_LENGTH} characters, got {len(label):,}: {label[:40]!r}..."
+            )
     if count is not None and (not isinstance(count, Integral) or isinstance(count, bool) or int(count) > MAX_LABELS):
         raise ValueError(f"`num_labels` must be an integer of at most {MAX_LABELS}, got {count!r}.")
     if names is not None and count is not None and count != len(names):
