@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio_client.utils import is_file_obj_with_meta, traverse
 
 from gffusion.data import IMAGE_SUFFIXES
 from gffusion.data.other_files import VIDEO_SUFFIXES
@@ -32,9 +33,17 @@ _DOWNLOADS = ("fused file", "label map", "overlay")
 _ERRORS = (OSError, ValueError, MemoryError, RuntimeError, ImportError)
 
 
+class _Page(gr.Blocks):
+    """A page that takes files only as uploads: Gradio would download addresses for inputs of any kind, even for text."""
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **options: Any) -> Any:
+        traverse(inputs, _refuse_address, is_file_obj_with_meta)
+        return await super().preprocess_data(block_fn, inputs, *args, **options)
+
+
 def create_page(settings: DemoSettings) -> gr.Blocks:
     """Return the page of the demo, which is not served yet."""
-    with gr.Blocks(title="gffusion demo", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+    with _Page(title="gffusion demo", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.Markdown(
             "# gffusion\nFuse a visible and an infrared image of the same scene into one image that shows both. Files are "
             "processed on the computer that runs this demo, and deleted after an hour."
@@ -44,6 +53,11 @@ def create_page(settings: DemoSettings) -> gr.Blocks:
         with gr.Tab("Video"):
             _add_video(settings)
     return page.queue(max_size=MAX_QUEUE, default_concurrency_limit=1)
+
+
+def _refuse_address(file: dict[str, Any]) -> None:
+    if "://" in file["path"]:
+        raise gr.Error("upload a file: addresses are not opened", print_exception=False)
 
 
 def _add_images(settings: DemoSettings) -> None:
@@ -124,8 +138,6 @@ def _add_upload(label: str, suffixes: Sequence[str]) -> gr.File:
     move = upload.async_move_resource_to_block_cache
 
     async def check(source: str | Path | None) -> str | None:
-        if source is not None and "://" in str(source):  # Gradio would download it
-            raise gr.Error("upload a file: addresses are not opened", print_exception=False)
         if source is not None and Path(source).suffix.lower() not in suffixes:
             name = escape(Path(source).name)
             raise gr.Error(f"{name} is refused: its suffix must be one of {', '.join(suffixes)}", print_exception=False)

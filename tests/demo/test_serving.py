@@ -1,5 +1,6 @@
 """The served demo by HTTP: what it answers, what it refuses, and how it starts."""
 
+import asyncio
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from environments import make_environment
 from outcomes import Outcome
 
 from gffusion.data import read_image
+from gffusion.demo.settings import DemoSettings
 
 gradio_client = pytest.importorskip("gradio_client", reason='the demo needs Gradio: pip install "gffusion[demo]"')
 pytest.importorskip("gradio")
@@ -80,6 +82,33 @@ def test_bad_uploads_are_refused_in_one_line(
         and "gffusion-demo-" not in str(error.value)
     )
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("address")
+def test_no_input_of_any_event_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradio opens addresses for each kind of input, and for events that only the browser answers."""
+    from gradio import processing_utils
+    from gradio.state_holder import SessionState
+
+    from gffusion.demo.page import create_page
+
+    asked = []
+
+    async def download(url: str, cache_dir: str) -> str:
+        asked.append(url)
+        return str(Path(cache_dir, "file.png"))
+
+    monkeypatch.setattr(processing_utils, "async_ssrf_protected_download", download)
+    page = create_page(DemoSettings(("gffusion-live",)))
+    inputs = [(number, event, place) for number, event in page.fns.items() for place in range(len(event.inputs))]
+    assert {type(event.inputs[place]).__name__ for _, event, place in inputs} >= {"File", "Dropdown", "Textbox"}
+    for number, event, place in inputs:
+        values: list[Any] = [None] * len(event.inputs)
+        address = f"http://192.0.2.1/{number}/{place}.png"  # an address for documentation
+        values[place] = {"path": address, "meta": {"_type": "gradio.FileData"}}
+        with pytest.raises(Exception, match="addresses are not opened"):
+            asyncio.run(page.process_api(event, values, state=SessionState(page)))
+    assert not asked
 
 
 def test_large_uploads_are_refused(address: str) -> None:
