@@ -24,8 +24,8 @@ from .requirements import check_packages, load_onnxruntime
 
 _PROVIDERS = {"tensorrt": "TensorrtExecutionProvider", "cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
 _ROUNDING = 0.01  # of values in half precision or of 8-bit weights
-# Begins an entry of a tensor with the name of its file, in the encoding of Protocol Buffers.
-_LOCATION = re.compile(rb"\x6a(?:[\x00-\x7f]|[\x80-\xff][\x00-\x7f])\n\x08location\x12")
+# The text `location`, without which no tensor names another file. The byte before it ends its length: 8, or 0 in longer encodings.
+_LOCATION = re.compile(rb"location(?<=[\x00\x08]location)")
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """ONNX files that are damaged are refused with one line."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from gffusion.export.running import OnnxModel
 from gffusion.zoo import create_model, load_image_processor
 
 onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
+onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 
@@ -78,6 +79,20 @@ def test_weights_in_another_file(whole: Path, tmp_path: Path) -> None:
     onnx.save(onnx.load(parts), again)
     values = torch.rand(1, 3, 48, 64), torch.rand(1, 1, 48, 64)
     assert torch.equal(OnnxModel(again)(*values).fused_values, OnnxModel(whole)(*values).fused_values)
+
+
+@pytest.mark.parametrize(
+    "entry", [b"\x12\x09parts.bin\n\x08location", b"\n\x88\x00location\x12\x08part.bin"], ids=["order", "length"]
+)
+def test_weights_in_another_file_in_other_encodings(whole: Path, tmp_path: Path, entry: bytes) -> None:
+    """Protocol Buffers allow fields in any order, and zeros above a length; ONNX Runtime reads both."""
+    path = tmp_path / "parts.onnx"
+    onnx.save(onnx.load(whole), path, save_as_external_data=True, location="parts.bin")
+    shutil.copy(tmp_path / "parts.bin", tmp_path / "part.bin")
+    path.write_bytes(path.read_bytes().replace(b"\n\x08location\x12\x09parts.bin", entry))
+    onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    with pytest.raises(ValueError, match=r"parts\.onnx keeps weights in other files"):
+        OnnxModel(path)
 
 
 @pytest.mark.parametrize(
