@@ -46,15 +46,17 @@ class Scene:
 
 
 def draw_table(table: EvaluationTable) -> dict[str, bytes]:
-    """Return `boxplots.png`, `.svg` and `.pdf`, the best mean rank on top; nothing, with a warning, without matplotlib."""
+    """Return `boxplots.png`, `.svg` and `.pdf`, the best mean rank on top; nothing, with a warning, if they cannot be drawn."""
     rows = table.best_first
     methods, is_baseline = [to_line(table.methods[row]) for row in rows], [table.is_baseline[row] for row in rows]
     try:
         figure = draw_box_plots(table.values[rows], methods, table.metrics, table.higher_is_better, is_baseline)
+        return {f"boxplots.{suffix}": render_figure(figure, suffix) for suffix in ("png", "svg", "pdf")}
     except ImportError:
         logger.warning('no box plots without matplotlib: pip install "gffusion[plots]"')
-        return {}
-    return {f"boxplots.{suffix}": render_figure(figure, suffix) for suffix in ("png", "svg", "pdf")}
+    except Exception as error:  # of fonts and installations of all kinds; the tables are written without box plots
+        logger.warning("no box plots: matplotlib failed with %s: %s", type(error).__name__, to_line(str(error)))
+    return {}
 
 
 def fuse_scene(plan: Plan, pair: ImagePair) -> Scene:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .drawing import BASELINE, LEARNED
-from .plotting import break_text, count_lines, make_figure, measure_text
+from .plotting import break_text, count_lines, default_style, make_figure, measure_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,6 +19,7 @@ _TICKS = 5
 _BAND = "whitesmoke"
 
 
+@default_style()
 def draw_box_plots(
     values: ArrayLike,
     methods: Sequence[str],

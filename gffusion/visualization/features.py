@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from gffusion.models.gffusion.image_ops import to_uint8
 
 from .drawing import BASELINE, LEARNED
-from .plotting import break_text, make_figure
+from .plotting import break_text, default_style, make_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,6 +67,7 @@ def find_principal_colors(token_maps: Sequence[NDArray[np.floating[Any]]]) -> li
     return [part.reshape(*tokens.shape[:2], 3) for part, tokens in zip(parts, token_maps, strict=True)]
 
 
+@default_style()
 def draw_tokens(
     images: Mapping[str, NDArray[Any]], tokens: Mapping[str, Mapping[str, NDArray[np.floating[Any]]]]
 ) -> "Figure":
@@ -91,6 +92,7 @@ def draw_tokens(
     return figure
 
 
+@default_style()
 def draw_gates(images: Mapping[str, NDArray[Any]], gate: NDArray[np.floating[Any]]) -> "Figure":
     """Draw the gate of Eq. (7): its mean over the channels of each image, and the channels in which it varies most.
 
@@ -127,6 +129,7 @@ def draw_gates(images: Mapping[str, NDArray[Any]], gate: NDArray[np.floating[Any
     return figure
 
 
+@default_style()
 def draw_layer_weights(weights: Mapping[str, float]) -> "Figure":
     """Draw the share of every merged layer, with a line at equal shares.
 
@@ -142,6 +145,7 @@ def draw_layer_weights(weights: Mapping[str, float]) -> "Figure":
     return figure
 
 
+@default_style()
 def draw_training(
     records: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Mapping[str, Any]]],
     title: str = "Training",

@@ -1,6 +1,7 @@
 """Elements that all figures of matplotlib share: pages, text that fits, and files with embedded fonts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,20 @@ def check_matplotlib() -> None:
         raise ImportError('figures need matplotlib: pip install "gffusion[plots]"')
 
 
+@contextmanager
+def default_style() -> Iterator[None]:
+    """Leave out the user's settings of matplotlib: figures are laid out for its defaults, and LaTeX may be missing.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+    """
+    check_matplotlib()
+    import matplotlib.style  # optional dependency: the extra `plots`
+
+    with matplotlib.style.context(["default", _FILE_OPTIONS]):
+        yield
+
+
 def make_figure(width: float, height: float) -> "Figure":
     """Return an empty figure of a size in inches, whose parts do not overlap.
 
@@ -40,13 +55,11 @@ def make_figure(width: float, height: float) -> "Figure":
 
 def render_figure(figure: "Figure", suffix: str, dpi: float = 150) -> bytes:
     """Return the content of a file of a figure: `"png"`, `"svg"` or `"pdf"`; the same figure gives the same bytes."""
-    import matplotlib as mpl  # optional dependency: the extra `plots`
-
     for image in (image for axes in figure.axes for image in axes.images if suffix == "png"):
         if image.get_interpolation() == "none":  # vector files keep the pixels; PNG would omit or repeat some
             image.set_interpolation("antialiased")
     content = BytesIO()
-    with mpl.rc_context(_FILE_OPTIONS):
+    with default_style():
         figure.savefig(content, format=suffix, dpi=dpi, metadata=_DATES.get(suffix))
     return content.getvalue()
 

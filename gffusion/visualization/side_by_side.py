@@ -15,7 +15,7 @@ from .comparison import Box, check_box, choose_columns, find_differing_part, to_
 from .drawing import ACCENT
 from .overlay import check_label_map, overlay
 from .palette import color_classes
-from .plotting import break_text, count_lines, make_figure, measure_text
+from .plotting import break_text, count_lines, default_style, make_figure, measure_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,6 +32,7 @@ _MIN_NAMED = 0.002  # share of the image of a region with its name in it
 _MAX_CLASSES = 12  # of a legend that also shows classes without pixels
 
 
+@default_style()
 def draw_side_by_side(
     images: Mapping[str, AnyImage],
     zoom: Box | None = None,

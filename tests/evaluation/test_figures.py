@@ -1,4 +1,4 @@
-"""Figures from files: every image is shown in its own color, and missing matplotlib is reported."""
+"""Figures from files: every image is shown in its own color, and failures of matplotlib are reported."""
 
 import logging
 import sys
@@ -51,13 +51,32 @@ def test_pages_have_a_largest_height_and_scenes_are_drawn_one_by_one() -> None:
     assert len(rest) > 1 and max(page.height for page in (first, *rest)) <= 6000
 
 
-def test_without_matplotlib_only_the_box_plots_are_missing(
-    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def fail(*args: Any, **options: Any) -> None:
+    raise OSError("a font\nis damaged")
+
+
+@pytest.mark.parametrize(
+    ("is_installed", "message"),
+    [
+        (False, 'no box plots without matplotlib: pip install "gffusion[plots]"'),
+        (True, "no box plots: matplotlib failed with OSError: a font is damaged"),
+    ],
+)
+def test_if_matplotlib_fails_only_the_box_plots_are_missing(
+    pairs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    is_installed: bool,
+    message: str,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    if is_installed:
+        monkeypatch.setattr("gffusion.evaluation.figures.render_figure", fail)
+    else:
+        monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with caplog.at_level(logging.WARNING):
         evaluate(pairs / "visible", pairs / "infrared", baselines=["average"], metrics=["EN"], output=tmp_path / "out")
-    assert caplog.messages == ['no box plots without matplotlib: pip install "gffusion[plots]"']
+    assert caplog.messages == [message]
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {
         "per_image.csv",
