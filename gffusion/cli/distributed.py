@@ -21,6 +21,19 @@ _TIMEOUT = datetime.timedelta(minutes=5)  # to find each other
 _ADVICE = "start several processes with accelerate launch -m gffusion fuse, or unset WORLD_SIZE"
 
 
+def find_launched() -> tuple[int, int]:
+    """Return which process this is, and how many `accelerate launch` or torchrun started: 0 and 1 without them.
+
+    Examples:
+        >>> find_launched()
+        (0, 1)
+    """
+    given = [os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")]
+    if not all(map(str.isdecimal, given)) or int(given[1]) < 2:
+        return 0, 1
+    return int(given[0]), int(given[1])
+
+
 class Outcome(NamedTuple):
     """What a process did with its pairs.
 

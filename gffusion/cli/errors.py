@@ -13,6 +13,8 @@ from typing import Any, NoReturn, cast
 
 import typer
 
+from gffusion.utils.peers import PeerError
+
 from .messages import one_line
 from .printing import LostOutput, escape_controls, list_names, print_failure, print_json_of_failure
 
@@ -103,6 +105,9 @@ def user_errors() -> Iterator[None]:
     """
     try:
         yield
+    except PeerError:
+        time.sleep(1)  # launchers end all processes after the first one, which is to print the error before
+        raise typer.Exit(2) from None
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         _print_error(one_line(error), code := 1 if isinstance(error, StoppedRun) else 2)
         raise typer.Exit(code) from None

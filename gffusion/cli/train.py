@@ -1,20 +1,25 @@
 """`gffusion train`: train a model with a recipe and options."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from .errors import user_errors
+from .distributed import find_launched
+from .errors import received_code, user_errors
 from .library_logging import quiet_libraries
 from .messages import name_options
 from .outputs import new_output
+from .printing import name_process
 
 if TYPE_CHECKING:
     from gffusion.training import FusionTrainer
     from gffusion.training.recipe import Recipe
+
+_PROGRAM = "gffusion train"
 
 # Recipe.parse defines the options and prints the help.
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
@@ -28,13 +33,44 @@ def train(context: typer.Context) -> None:
     continue or be published.
     """
     from gffusion.training.options import find_options
-    from gffusion.training.recipe import Recipe, list_options  # here, to keep `gffusion --help` fast
+    from gffusion.training.recipe import list_options  # here, to keep `gffusion --help` fast
 
     name_options({name: f"--{name}" for name in list_options()} | find_options(context.args))
-    with user_errors():
-        recipe = Recipe.parse(context.args, "gffusion train")
+    rank, size = find_launched()
+    if size > 1:
+        name_process(rank, size)
+    with user_errors(), _one_interruption(rank):
+        recipe = _parse(context.args, size)
         with new_output(Path(recipe.training.output_dir), "--output_dir"):
             _train(recipe)
+
+
+@contextmanager
+def _one_interruption(rank: int) -> Iterator[None]:
+    """Let only the first of several processes print that the run was interrupted: launchers end all others if one ends."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not rank:
+            raise
+        raise typer.Exit(received_code()) from None
+
+
+def _parse(words: Sequence[str], num_processes: int) -> "Recipe":
+    """Return the recipe; several processes with the same wrong option print one message."""
+    from gffusion.training.recipe import Recipe
+
+    if num_processes == 1:
+        return Recipe.parse(words, _PROGRAM)
+    from gffusion.training.processes import raised_together  # imports torch
+
+    with raised_together(), redirect_stderr(io.StringIO()) as printed:
+        try:
+            return Recipe.parse(words, _PROGRAM)
+        except SystemExit as stop:
+            if not stop.code:  # after `--help`
+                raise
+            raise ValueError(printed.getvalue().removeprefix(f"{_PROGRAM}: error: ")) from None
 
 
 def _train(recipe: "Recipe") -> None:

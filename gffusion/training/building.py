@@ -25,6 +25,7 @@ from gffusion.zoo import create_model, list_models, load_image_processor, locate
 from gffusion.zoo.digest import hash_file
 from gffusion.zoo.registry import find_entry, find_revision, is_on_hub
 
+from .processes import raised_together
 from .recipe import DataArguments, ModelArguments, Recipe
 from .segmentation_head import load_head
 from .trainer import FusionTrainer
@@ -44,6 +45,17 @@ def build_trainer(recipe: Recipe) -> FusionTrainer:
         OSError: If weights or data cannot be read.
         ValueError: If options, data and model do not fit together.
     """
+    with raised_together():
+        model, train_data, eval_data, facts = _load(recipe)
+    trainer = FusionTrainer(model, recipe.training, train_data, eval_data, facts)
+    trainer.folder.recipe = recipe.to_yaml()
+    for note in recipe.notes if trainer.accelerator.is_main_process else ():
+        logger.warning("%s", note)
+    return trainer
+
+
+def _load(recipe: Recipe) -> tuple[GFFusionModel, FusionDataset, FusionDataset | None, dict[str, Any]]:
+    """Return the model of a recipe, its training and evaluation data, and facts for the model card."""
     data, start = recipe.data, recipe.model.model_name_or_path
     _check_size_options(recipe)
     set_seed(recipe.training.seed)  # for the new weights
@@ -74,11 +86,7 @@ def build_trainer(recipe: Recipe) -> FusionTrainer:
         "settings": {"recipe": recipe.name or "none"} | _describe_settings(recipe),
         **(_describe_start(start, model) if start else {}),
     }
-    trainer = FusionTrainer(model, recipe.training, train_data, eval_data, facts)
-    trainer.folder.recipe = recipe.to_yaml()
-    for note in recipe.notes if trainer.accelerator.is_main_process else ():
-        logger.warning("%s", note)
-    return trainer
+    return model, train_data, eval_data, facts
 
 
 def _check_size_options(recipe: Recipe) -> None:

@@ -21,7 +21,7 @@ from gffusion.utils.atomic import remove_leftovers, replace_file, replace_link
 from gffusion.utils.locks import FolderLock
 
 from .arguments import FusionTrainingArguments
-from .checkpoints import recover_folder, remove_folder, replace_folder
+from .checkpoints import Checkpoints, recover_folder, remove_folder, replace_folder
 from .recipe import RECIPE_START, update_yaml
 
 logger = logging.getLogger(__name__)
@@ -170,6 +170,19 @@ class RunFolder:
         except ValueError:
             return False
         return _is_log(self.path / LOG)
+
+    def prepare(
+        self, checkpoints: Checkpoints, step: int, total_steps: int, arguments: FusionTrainingArguments
+    ) -> None:
+        """Drop what a run that continues after a step does not keep, or another run if the step is 0, and write the recipe."""
+        checkpoints.delete_unfinished()
+        if step:
+            self.truncate_log(step)
+            self.mark_weights(False, total_steps)
+        else:
+            checkpoints.clear()
+            self.clear()
+        self.write_recipe(arguments)
 
     def clear(self) -> None:
         """Delete log, images, weights and recipe of another run, and no other files: edited model cards stay, for example.

@@ -33,6 +33,7 @@ DIGESTS = "weights of the encoders"
 _LABELED, _TRAINED = "has labels", "trained parameters"  # these three are new in descriptions
 _VERSION = "version of gffusion"
 _INFRARED = "infrared options"
+_IMAGE_SIZE = "size of a training image"
 
 _ENCODERS = ("clip_config.", "dinov2_config.")  # their fields in descriptions
 
@@ -72,7 +73,7 @@ def describe_run(
         **{name: value for name, value in dataclasses.asdict(arguments).items() if name not in _FREE},
         "processes": num_processes,
         "tokens from a cache": arguments.token_cache is not None,  # cached tokens are rounded
-        "size of a training image": list(item["visible_values"].shape[1:]),
+        _IMAGE_SIZE: list(item["visible_values"].shape[1:]),
         _LABELED: "labels" in item and model.config.use_segmenter,
         _TRAINED: [name for name, value in plain.named_parameters() if value.requires_grad and "ssnet." not in name],
         DIGESTS: {name: digest_weights(encoder) for name, encoder in model.backbones.items()},
@@ -84,6 +85,24 @@ def describe_run(
             if name not in unimportant and not name.endswith(("name_or_path", "revision"))
         },
     }
+
+
+def select_shared(run: dict[str, Any], arguments: FusionTrainingArguments) -> dict[str, Any]:
+    """Return what all processes of a run must have in common: its description, and the options that tell when they wait for each other.
+
+    One process describes files, and the images of own datasets can have random sizes.
+    """
+    names = (
+        "num_train_epochs",
+        "logging_steps",
+        "save_steps",
+        "eval_strategy",
+        "eval_steps",
+        "eval_epochs",
+        "eval_on_start",
+    )
+    shared = {name: value for name, value in run.items() if name not in {_IMAGE_SIZE, *_CONTENTS}}
+    return shared | {name: getattr(arguments, name) for name in names}
 
 
 def check_same_run(

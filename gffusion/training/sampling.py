@@ -21,6 +21,7 @@ class StepSampler(Sampler[list[int]]):
     Each step takes the next `global_batch` pairs in the order of the epoch, which depends only on seed and epoch. The pairs
     of a step depend only on the product of processes, pairs per batch (`batch_size`) and batches of a process per step
     (`batches_per_step`, gradient accumulation). Pairs at the end of an epoch that do not fill a step are skipped.
+    `workers_generator` seeds the workers of a DataLoader, by seed, epoch and process.
 
     Raises:
         ValueError: If there are fewer pairs than a step takes, except with one process and without accumulation, where a
@@ -53,10 +54,13 @@ class StepSampler(Sampler[list[int]]):
         self.process_index, self.num_processes = process_index, num_processes
         self.steps_per_epoch = length // self.global_batch
         self.epoch, self.first_step = 0, 0
+        self.workers_generator = torch.Generator()  # leaves the global random state alone
 
     def start_at(self, epoch: int, step: int) -> None:
         """Start the next iteration at step `step` (from 0) of epoch `epoch`."""
         self.epoch, self.first_step = epoch, step
+        sequence = np.random.SeedSequence((self.seed, epoch, self.process_index))
+        self.workers_generator.manual_seed(int(sequence.generate_state(1)[0]))
 
     def __len__(self) -> int:
         """Return the number of batches of the next iteration."""

@@ -9,9 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from accelerate.utils import set_seed
+from accelerate.utils import broadcast_object_list, set_seed
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -31,10 +30,11 @@ from .given_data import drop_random_transforms, unwrap_subset, warn_about_data
 from .interruption import Interruption, ignore_interrupts
 from .non_finite import raise_on_non_finite
 from .own_image import warn_about_own_image
+from .processes import check_equal, check_shared_folder, raised_together
 from .progress import Progress
 from .push_to_hub import check_publishable, push_finished
 from .run_folder import CHECKPOINTS, IMAGES, RunFolder, summarize
-from .same_run import DIGESTS, check_same_run, describe_run, warn_about_changed_files
+from .same_run import DIGESTS, check_same_run, describe_run, select_shared, warn_about_changed_files
 from .sampling import StepSampler, collate
 from .schedules import head_learning_rate, learning_rate, segmentation_weight, warmup_factor
 from .step import TrainingStep
@@ -96,41 +96,44 @@ class FusionTrainer:
         self.train_dataset, self.eval_dataset, self.card_facts = train_dataset, eval_dataset, card_facts or {}
         self._validation_dataset = None if args.eval_strategy == "no" else eval_dataset  # evaluated while training
         self.output_dir = Path(args.output_dir)
-        with hidden_progress(args.disable_tqdm):
-            self.labeled = preflight.check_data(train_dataset, eval_dataset, model, args)
-        self.folder = RunFolder(self.output_dir)
-        self.accelerator = preflight.start_accelerator(args, self.output_dir)
-        preflight.check_device(args, self.accelerator.device)
-        if args.push_to_hub and self.accelerator.is_main_process:
-            check_publishable(args, model)
+        with raised_together():
+            with hidden_progress(args.disable_tqdm):
+                self.labeled = preflight.check_data(train_dataset, eval_dataset, model, args)
+            self.folder = RunFolder(self.output_dir)
+            self.accelerator = preflight.start_accelerator(args, self.output_dir)
+            preflight.check_device(args, self.accelerator.device)
+            if args.push_to_hub and self.accelerator.is_main_process:
+                check_publishable(args, model)
+        check_shared_folder(self.output_dir)
         self._has_own_image = warn_about_own_image(model, train_dataset)
         set_seed(args.seed)
-        self.sampler = StepSampler(
-            len(train_dataset),  # type: ignore[arg-type]
-            args.per_device_train_batch_size,
-            args.gradient_accumulation_steps,
-            args.seed,
-            self.accelerator.process_index,
-            self.accelerator.num_processes,
-        )
-        preflight.check_batch_size(args, self.sampler.batch_size, self.labeled)
-        self.steps_per_epoch = self.sampler.steps_per_epoch
-        self.total_steps = args.num_train_epochs * self.steps_per_epoch
-        if self.accelerator.is_main_process:
-            self._evaluated_files = warn_about_data(train_dataset, given, eval_dataset, model, self.labeled)
-            preflight.warn_about_untrained_parts(model, args, train_dataset, self.labeled)
-            preflight.warn_about_warmup(args, self.total_steps)
-        self.token_cache = TokenCache(args.token_cache, model, args.mixed_precision) if args.token_cache else None
+        with raised_together():
+            self.sampler = StepSampler(
+                len(train_dataset),  # type: ignore[arg-type]
+                args.per_device_train_batch_size,
+                args.gradient_accumulation_steps,
+                args.seed,
+                self.accelerator.process_index,
+                self.accelerator.num_processes,
+            )
+            preflight.check_batch_size(args, self.sampler.batch_size, self.labeled)
+            self.steps_per_epoch = self.sampler.steps_per_epoch
+            self.total_steps = args.num_train_epochs * self.steps_per_epoch
+            if self.accelerator.is_main_process:
+                self._evaluated_files = warn_about_data(train_dataset, given, eval_dataset, model, self.labeled)
+                preflight.warn_about_untrained_parts(model, args, train_dataset, self.labeled)
+                preflight.warn_about_warmup(args, self.total_steps)
+            self.token_cache = TokenCache(args.token_cache, model, args.mixed_precision) if args.token_cache else None
+            items = check_items(train_dataset, model.config, self.token_cache)
         self._step = TrainingStep(model, args, self.accelerator, self.labeled, self.token_cache)
-        self._workers_generator = torch.Generator()  # seeds the workers, and leaves the global random state alone
         self._loader: DataLoader[dict[str, Any]] = DataLoader(
-            check_items(train_dataset, model.config, self.token_cache),
+            items,
             batch_sampler=self.sampler,
             num_workers=args.dataloader_num_workers,
             # Persistent workers have copies of the dataset; only FusionDataset passes the epoch on to them.
             persistent_workers=args.dataloader_num_workers > 0 and isinstance(train_dataset, FusionDataset),
             pin_memory=self.accelerator.device.type == "cuda",
-            generator=self._workers_generator,
+            generator=self.sampler.workers_generator,
             worker_init_fn=ignore_interrupts,
             collate_fn=partial(collate, config=model.config if self.labeled else None),
         )
@@ -155,7 +158,9 @@ class FusionTrainer:
         """
         if resume_from_checkpoint is None:
             resume_from_checkpoint = self.args.resume_from_checkpoint
-        with self.folder.lock() if self.accelerator.is_main_process else nullcontext():
+        with raised_together():
+            lock = self.folder.lock() if self.accelerator.is_main_process else nullcontext()
+        with lock:
             self._prepare(resume_from_checkpoint)
             hidden = self.args.disable_tqdm or not self.accelerator.is_main_process
             bar = show_progress(total=self.total_steps, initial=self.progress.step, unit="step", hidden=hidden)
@@ -198,31 +203,27 @@ class FusionTrainer:
 
     def _prepare(self, resume: "bool | str | os.PathLike[str]") -> None:
         """Restore the newest checkpoint or start over, then set up log, trackers and statistics."""
-        if self.accelerator.is_main_process:
-            self.folder.recover()
-        self.accelerator.wait_for_everyone()
-        data = self.train_dataset, self._validation_dataset
-        processes = self.accelerator.num_processes, self.accelerator.is_main_process
-        self._description = describe_run(self.args, self.model, *data, *processes)
-        self._restore_progress(resume)
-        self.accelerator.wait_for_everyone()  # all processes look at the folder before one changes it
+        with raised_together():
+            if self.accelerator.is_main_process:
+                self.folder.recover()
+            data = self.train_dataset, self._validation_dataset
+            processes = self.accelerator.num_processes, self.accelerator.is_main_process
+            self._description = describe_run(self.args, self.model, *data, *processes)
+        check_equal(select_shared(self._description, self.args))
+        with raised_together():
+            self._restore_progress(resume)
+        check_equal({"step to continue from": self.progress.step})  # before one process changes the folder
         self._pending_losses.clear()  # of a step that Ctrl-C interrupted, like its gradients
         self._step.optimizer.zero_grad()
-        if self.accelerator.is_main_process:
-            self.checkpoints.delete_unfinished()
-            if self.progress.step:
-                self.folder.truncate_log(self.progress.step)
-                self.folder.mark_weights(False, self.total_steps)
-            else:
-                self.checkpoints.clear()
-                self.folder.clear()
-            self.folder.write_recipe(self.args)
-        options = dataclasses.asdict(self.args)
-        plain = {name: value if isinstance(value, int | float | str) else str(value) for name, value in options.items()}
-        self.accelerator.init_trackers("gffusion", config=plain)
+        with raised_together():
+            if self.accelerator.is_main_process:
+                self.folder.prepare(self.checkpoints, self.progress.step, self.total_steps, self.args)
+            options = dataclasses.asdict(self.args).items()
+            plain = {name: value if isinstance(value, int | float | str) else str(value) for name, value in options}
+            self.accelerator.init_trackers("gffusion", config=plain)
         if not self.progress.step:
             if self.args.batch_normalization == "calibrated":
-                self._start_loader(0, 0)
+                self.sampler.start_at(0, 0)
                 self._step.calibrate(itertools.islice(self._loader, CALIBRATION_BATCHES))
             self._draw_images()
             self._evaluate_initial_weights()
@@ -242,7 +243,8 @@ class FusionTrainer:
         """Evaluate the weights of the last step if that is missing, as in a run that is resumed with fewer epochs."""
         step = self.progress.step
         evaluated = {r["step"] for r in self.folder.read_log() if f"eval_{self.args.metric_for_best_model}" in r}
-        if self._validation_dataset is not None and step not in evaluated:
+        (is_evaluated,) = broadcast_object_list([step in evaluated])  # the main process writes the log
+        if self._validation_dataset is not None and not is_evaluated:
             epochs, scores = self.args.num_train_epochs, self.evaluate()
             self._save_record({"epoch": epochs - 1, "step": step, **scores}, True, False)
             self.accelerator.print(summarize(epochs - 1, epochs, scores))
@@ -271,7 +273,7 @@ class FusionTrainer:
 
     def _train_epoch(self, epoch: int, first_step: int, interruption: Interruption, bar: Any) -> None:
         arguments = self.args
-        self._start_loader(epoch, first_step)
+        self.sampler.start_at(epoch, first_step)
         if hasattr(self.train_dataset, "set_epoch"):
             self.train_dataset.set_epoch(epoch)
         rates = learning_rate(arguments, epoch), head_learning_rate(arguments, epoch)
@@ -291,12 +293,6 @@ class FusionTrainer:
                     f"interrupted: {self.checkpoints.newest} is saved; `resume_from_checkpoint` continues from it"
                 )
                 interruption.raise_signal()
-
-    def _start_loader(self, epoch: int, first_step: int) -> None:
-        """Let the loader begin at a step of an epoch, with workers whose random numbers depend on seed, epoch and process."""
-        self.sampler.start_at(epoch, first_step)
-        sequence = np.random.SeedSequence((self.args.seed, epoch, self.accelerator.process_index))
-        self._workers_generator.manual_seed(int(sequence.generate_state(1)[0]))
 
     def _steps(self) -> Iterator[tuple[dict[str, Any], ...]]:
         """Yield the batches of each step."""

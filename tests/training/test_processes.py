@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import signal
+import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,34 @@ from gffusion.training.validation import evaluate
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
+# Two processes without a launcher, forked from one that has imported what both need. Each prints its errors.
+FORKED = """
+import os, sys
+import torch
+from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
+rank = int(os.fork() == 0)
+os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
+torch.manual_seed(0)
+pair = {"visible_values": torch.rand(3, 32, 32), "infrared_values": torch.rand(1, 32, 32)}
+def train(name, training, evaluation=1, **options):
+    model = GFFusionModel.from_backbones(paradigm="cascading", use_segmenter=False, decoder_channels=[4])
+    options = {"num_train_epochs": 1, "num_eval_images": 0, "eval_metrics": [], "disable_tqdm": True} | options
+    arguments = FusionTrainingArguments(sys.argv[1] + name, **options)
+    FusionTrainer(model, arguments, training if isinstance(training, torch.utils.data.Dataset) else [pair] * training,
+                  [pair] * evaluation).train()
+def refuse(*arguments, **options):
+    try:
+        train(*arguments, **options)
+    except Exception as error:
+        print(f"{rank} {type(error).__name__}: {error}", flush=True)
+"""
+END = """
+torch.distributed.destroy_process_group()
+if rank == 0:
+    assert os.wait()[1] == 0
+os._exit(0)
+"""
+
 # 8 pairs and 4 per step make 2 steps per epoch, 20 in all; the head is trained in the last 10. Adam turns rounding errors of a
 # gradient into full steps: at the paper's rate of 1e-3, weights differ by up to 1e-3 if one process only sums the pairs in
 # another order. At this rate they differ by less than 1e-6.
@@ -36,6 +66,23 @@ OPTIONS: dict[str, Any] = {
     "report_to": ["tensorboard"],
 }
 RUNS = ("cascading", "parallel", "hybrid", "unlabeled")
+
+
+@pytest.fixture
+def fork_two(
+    fork_script: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
+) -> Callable[[str], list[str]]:
+    """Run lines of a script in two processes, and return what they print, sorted."""
+
+    def run(script: str) -> list[str]:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = str(free.getsockname()[1])
+        variables = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
+        finished = fork_script(FORKED + script + END, f"{tmp_path}/", environment=variables)
+        assert finished.returncode == 0, finished.stderr[-5000:]
+        return sorted(finished.stdout.splitlines())
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -170,3 +217,27 @@ def test_signal_to_one_process_stops_both_and_leaves_no_trace(pair_of_processes:
     for report in reports(pair_of_processes, "stopped"):
         opened = [write for write in report["writes"] if write.startswith("open") and "log.jsonl" in write]
         assert len(opened) in (0, 5)  # the epochs after the 5th
+
+
+def test_processes_refuse_together(fork_two: Callable[[str], list[str]], tmp_path: Path) -> None:
+    """Both raise: they read different data, have output folders of their own, or only the first one refuses."""
+    script = """
+refuse("pairs", 8 + rank, per_device_train_batch_size=2)
+refuse("evaluation", 4, 1 + 2 * rank, per_device_train_batch_size=2)
+refuse("step", 4 - rank, per_device_train_batch_size=2)
+refuse("options", 4, per_device_train_batch_size=2, save_steps=rank)
+refuse(f"node{rank}", 4, per_device_train_batch_size=2)
+train("run", 4, per_device_train_batch_size=2)
+refuse("run", 4, per_device_train_batch_size=2)
+"""
+    lines = fork_two(script)
+    first, second = ([line[2:] for line in lines if line.startswith(f"{rank} ")] for rank in range(2))
+    assert len(first) == len(second) == 6
+    for reason in (
+        "pairs (9 instead of 8)", "pairs of the evaluation (3 instead of 1)", "A step takes 4 pairs", "save_steps (1 instead of 0)",
+        f"Process 1 does not find what process 0 writes to `output_dir` {tmp_path}/node0", "run holds a run, at step-00000001",
+    ):  # fmt: skip
+        (own,), (other,) = ([line for line in part if reason in line] for part in (first, second))
+        kinds = own.partition(":")[0], other.partition(":")[0]
+        assert kinds == (("PeerError", "ValueError") if reason.startswith("A step") else ("ValueError", "PeerError"))
+    assert not (tmp_path / "pairs" / "log.jsonl").exists()

@@ -1,0 +1,85 @@
+"""What the processes of a training, which `accelerate launch` starts, check and decide together."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
+
+from gffusion.utils.peers import PeerError
+
+
+def is_alone() -> bool:
+    """Return whether there is one process. Several are connected first, if they are not yet."""
+    is_connected = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if not is_connected and int(os.environ.get("WORLD_SIZE") or 1) < 2:
+        return True
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).num_processes == 1
+
+
+@contextmanager
+def raised_together() -> Iterator[None]:
+    """Raise an error inside the `with` block in all processes: PeerError in all but the first process that has one.
+
+    All processes must enter and leave the block, in which none waits for another one.
+
+    Examples:
+        >>> with raised_together():
+        ...     raise OSError("No space left")
+        Traceback (most recent call last):
+        OSError: No space left
+    """
+    if is_alone():
+        yield
+        return
+    error: Exception | None = None
+    try:
+        yield
+    except Exception as caught:
+        error = caught
+    texts = gather_object([None if error is None else str(error) or type(error).__name__])
+    failed = [rank for rank, text in enumerate(texts) if text is not None]
+    if failed and error is not None and failed[0] == PartialState().process_index:
+        raise error
+    if failed:
+        raise PeerError(f"{texts[failed[0]]} (process {failed[0]})") from error
+
+
+def check_shared_folder(folder: Path) -> None:
+    """Raise ValueError unless all processes have the same output folder, which exists."""
+    if is_alone():
+        return
+    is_main = PartialState().is_main_process
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") if is_main else tempfile.TemporaryFile() as probe:
+        (name,) = broadcast_object_list([Path(probe.name).name if is_main else None])
+        found = gather_object([(folder / name).exists()])
+    with raised_together():
+        if is_main and not all(found):
+            raise ValueError(
+                f"Process {found.index(False)} does not find what process 0 writes to `output_dir` {folder}: give all processes the same "
+                "folder, on a disk that all machines share."
+            )
+
+
+def check_equal(values: Mapping[str, Any]) -> None:
+    """Raise ValueError unless options and facts about model and data, by their names, are the same in all processes."""
+    if is_alone():
+        return
+    first, *others = gather_object([dict(values)])
+    with raised_together():
+        for rank, other in enumerate(others if PartialState().is_main_process else (), start=1):
+            if names := [name for name in first | other if first.get(name) != other.get(name)]:
+                differences = ", ".join(_describe(name, first.get(name), other.get(name)) for name in names)
+                raise ValueError(
+                    f"Process {rank} has other options, data or another model than process 0: {differences}. Give all processes the same."
+                )
+
+
+def _describe(name: str, first: Any, other: Any) -> str:
+    """Return the name of a difference, with the values if they are numbers."""
+    return f"{name} ({other} instead of {first})" if {type(first), type(other)} <= {int, float, bool} else name
