@@ -23,6 +23,7 @@ from gffusion.models.gffusion.weight_checks import check_finite, find_new_parts,
 from gffusion.models.gffusion.wrappers import without_wrappers
 from gffusion.utils.atomic import describe_error, synchronize, synchronize_entries
 from gffusion.utils.memory import describe_ended_worker, describe_memory_error
+from gffusion.utils.peers import is_lost_peer
 
 from .progress import Progress
 
@@ -168,7 +169,7 @@ class Checkpoints:
         try:
             yield
         except _DISK_ERRORS as error:
-            if describe_ended_worker(error):  # torch raises it wherever the trainer is
+            if describe_ended_worker(error) or is_lost_peer(error):  # torch raises them wherever the trainer is
                 raise
             good = "No checkpoint yet."
             if newest := self.newest:

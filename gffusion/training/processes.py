@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
+from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env, set_seed
 
-from gffusion.utils.peers import PeerError
+from gffusion.utils.peers import PeerError, is_lost_peer
 
 
 def is_alone() -> bool:
@@ -20,6 +21,27 @@ def is_alone() -> bool:
     if not is_connected and int(os.environ.get("WORLD_SIZE") or 1) < 2:
         return True
     return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).num_processes == 1
+
+
+@contextmanager
+def lost_peers() -> Iterator[None]:
+    """Turn the errors of torch about another process that has ended into ConnectionError.
+
+    Examples:
+        >>> with lost_peers():
+        ...     raise RuntimeError("[.../gloo/transport/tcp/pair.cc:537] Connection closed by peer [127.0.0.1]:4711")
+        Traceback (most recent call last):
+        ConnectionError: Another process ended, see its message, or the connection to it broke. ...
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_lost_peer(error):
+            raise
+        raise ConnectionError(
+            "Another process ended, see its message, or the connection to it broke. `resume_from_checkpoint` continues from the last "
+            "checkpoint."
+        ) from None
 
 
 @contextmanager
@@ -42,12 +64,19 @@ def raised_together() -> Iterator[None]:
         yield
     except Exception as caught:
         error = caught
-    texts = gather_object([None if error is None else str(error) or type(error).__name__])
+    with lost_peers():
+        texts = gather_object([None if error is None else str(error) or type(error).__name__])
     failed = [rank for rank, text in enumerate(texts) if text is not None]
     if failed and error is not None and failed[0] == PartialState().process_index:
         raise error
     if failed:
         raise PeerError(f"{texts[failed[0]]} (process {failed[0]})") from error
+
+
+def seed_others(seed: int) -> None:
+    """Give all processes but the first one random numbers of their own, which datasets may draw."""
+    if not is_alone() and (rank := PartialState().process_index):
+        set_seed(int(np.random.SeedSequence((seed, rank)).generate_state(1)[0]))
 
 
 def check_shared_folder(folder: Path) -> None:

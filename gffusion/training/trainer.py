@@ -30,7 +30,7 @@ from .given_data import drop_random_transforms, unwrap_subset, warn_about_data
 from .interruption import Interruption, ignore_interrupts
 from .non_finite import raise_on_non_finite
 from .own_image import warn_about_own_image
-from .processes import check_equal, check_shared_folder, raised_together
+from .processes import check_equal, check_shared_folder, lost_peers, raised_together, seed_others
 from .progress import Progress
 from .push_to_hub import check_publishable, push_finished
 from .run_folder import CHECKPOINTS, IMAGES, RunFolder, summarize
@@ -140,7 +140,9 @@ class FusionTrainer:
         self.checkpoints = Checkpoints(self.output_dir / CHECKPOINTS, self.accelerator, model)
         self.progress = Progress()
         self._pending_losses: list[Tensor] = []  # of the steps since the last flush
+        seed_others(args.seed)
 
+    @lost_peers()
     def train(self, resume_from_checkpoint: "bool | str | os.PathLike[str] | None" = None) -> GFFusionModel:
         """Run the remaining steps, and return the trained model with the last weights.
 
@@ -151,6 +153,7 @@ class FusionTrainer:
                 the option of that name.
 
         Raises:
+            ConnectionError: If another process ended.
             FloatingPointError: If a loss is not finite; the message names the last good checkpoint.
             OSError: If the disk is full, an image cannot be read, or the upload fails. The last checkpoint is kept.
             ValueError: If `output_dir` contains another run or files of that name, another process trains into it, or the run
@@ -172,6 +175,7 @@ class FusionTrainer:
             self._finish()
         return self.model
 
+    @lost_peers()
     def evaluate(self) -> dict[str, float]:
         """Return losses, `eval_metrics` and mIoU over the evaluation dataset, with the prefix `eval_`.
 

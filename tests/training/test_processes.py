@@ -29,19 +29,26 @@ import torch
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 rank = int(os.fork() == 0)
 os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
+sys.stdout = open(f"{sys.argv[1]}{rank}.txt", "w")
 torch.manual_seed(0)
 pair = {"visible_values": torch.rand(3, 32, 32), "infrared_values": torch.rand(1, 32, 32)}
+started = False
+class Trainer(FusionTrainer):
+    def _prepare(self, resume):
+        global started
+        super()._prepare(resume)
+        started = True
 def train(name, training, evaluation=1, **options):
     model = GFFusionModel.from_backbones(paradigm="cascading", use_segmenter=False, decoder_channels=[4])
     options = {"num_train_epochs": 1, "num_eval_images": 0, "eval_metrics": [], "disable_tqdm": True} | options
     arguments = FusionTrainingArguments(sys.argv[1] + name, **options)
-    FusionTrainer(model, arguments, training if isinstance(training, torch.utils.data.Dataset) else [pair] * training,
-                  [pair] * evaluation).train()
+    dataset = training if isinstance(training, torch.utils.data.Dataset) else [pair] * training
+    Trainer(model, arguments, dataset, [pair] * evaluation).train()
 def refuse(*arguments, **options):
     try:
         train(*arguments, **options)
     except Exception as error:
-        print(f"{rank} {type(error).__name__}: {error}", flush=True)
+        print(f"{type(error).__name__}: {error}", flush=True)
 """
 END = """
 torch.distributed.destroy_process_group()
@@ -71,8 +78,8 @@ RUNS = ("cascading", "parallel", "hybrid", "unlabeled")
 @pytest.fixture
 def fork_two(
     fork_script: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
-) -> Callable[[str], list[str]]:
-    """Run lines of a script in two processes, and return what they print, sorted."""
+) -> Callable[[str], list[list[str]]]:
+    """Run lines of a script in two processes, and return the lines that each one prints."""
 
     def run(script: str) -> list[str]:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -80,7 +87,7 @@ def fork_two(
         variables = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
         finished = fork_script(FORKED + script + END, f"{tmp_path}/", environment=variables)
         assert finished.returncode == 0, finished.stderr[-5000:]
-        return sorted(finished.stdout.splitlines())
+        return [(tmp_path / f"{rank}.txt").read_text().splitlines() for rank in range(2)]
 
     return run
 
@@ -219,7 +226,7 @@ def test_signal_to_one_process_stops_both_and_leaves_no_trace(pair_of_processes:
         assert len(opened) in (0, 5)  # the epochs after the 5th
 
 
-def test_processes_refuse_together(fork_two: Callable[[str], list[str]], tmp_path: Path) -> None:
+def test_processes_refuse_together(fork_two: Callable[[str], list[list[str]]], tmp_path: Path) -> None:
     """Both raise: they read different data, have output folders of their own, or only the first one refuses."""
     script = """
 refuse("pairs", 8 + rank, per_device_train_batch_size=2)
@@ -230,8 +237,7 @@ refuse(f"node{rank}", 4, per_device_train_batch_size=2)
 train("run", 4, per_device_train_batch_size=2)
 refuse("run", 4, per_device_train_batch_size=2)
 """
-    lines = fork_two(script)
-    first, second = ([line[2:] for line in lines if line.startswith(f"{rank} ")] for rank in range(2))
+    first, second = ([line for line in lines if "Error: " in line] for lines in fork_two(script))
     assert len(first) == len(second) == 6
     for reason in (
         "pairs (9 instead of 8)", "pairs of the evaluation (3 instead of 1)", "A step takes 4 pairs", "save_steps (1 instead of 0)",
@@ -241,3 +247,36 @@ refuse("run", 4, per_device_train_batch_size=2)
         kinds = own.partition(":")[0], other.partition(":")[0]
         assert kinds == (("PeerError", "ValueError") if reason.startswith("A step") else ("ValueError", "PeerError"))
     assert not (tmp_path / "pairs" / "log.jsonl").exists()
+
+
+def test_own_datasets_draw_other_random_numbers_in_each_process(fork_two: Callable[[str], list[list[str]]]) -> None:
+    """Of torch, NumPy and Python."""
+    script = """
+import random
+import numpy as np
+class Drawn(torch.utils.data.Dataset):
+    def __len__(self):
+        return 8
+    def __getitem__(self, index):
+        if started:
+            print("drawn", float(torch.rand(())), np.random.rand(), random.random(), flush=True)
+        return pair
+train("run", Drawn(), per_device_train_batch_size=1)
+"""
+    lines = [line.split()[1:] for lines in fork_two(script) for line in lines if line.startswith("drawn ")]
+    assert len(lines) == 8
+    assert all(len(set(numbers)) == 8 for numbers in zip(*lines, strict=True))
+
+
+def test_a_process_that_ends_is_reported_by_the_others(fork_two: Callable[[str], list[list[str]]]) -> None:
+    script = """
+class Ending(torch.utils.data.Dataset):
+    def __len__(self):
+        return 4
+    def __getitem__(self, index):
+        if started and rank == 1:
+            os._exit(0)
+        return pair
+refuse("run", Ending(), per_device_train_batch_size=1)
+"""
+    assert fork_two(script)[0][-1].startswith("ConnectionError: Another process ended, see its message")
