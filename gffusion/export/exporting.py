@@ -146,7 +146,17 @@ def _trace(graph: FusionGraph, uint8: bool) -> torch.export.ExportedProgram:
         inputs = torch.zeros(2, 3, 96, 128, dtype=torch.float32), torch.zeros(2, 1, 96, 128, dtype=torch.float32)
         axes = {0: batch, 2: height, 3: width}
     with torch.no_grad(), _named_errors():
-        return torch.export.export(graph, inputs, dynamic_shapes=(axes, axes), strict=False)
+        program = torch.export.export(graph, inputs, dynamic_shapes=(axes, axes), strict=False)
+    _drop_paths(program)
+    return program
+
+
+def _drop_paths(program: torch.export.ExportedProgram) -> None:
+    """Remove the lines of code behind every node, with paths of this machine, which both kinds of files would store."""
+    for module in program.graph_module.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            for node in module.graph.nodes:
+                node.meta.pop("stack_trace", None)
 
 
 def _to_onnx(

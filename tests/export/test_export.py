@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import warnings
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,9 +20,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from numpy.typing import NDArray
 from PIL import Image
 
+import gffusion
 from gffusion import GFFusionConfig, GFFusionModel
 from gffusion.cli import main
 from gffusion.export import requirements
@@ -161,6 +164,20 @@ def test_narrow_types_stay_near(
     assert logging.root.handlers == []
     assert 0 < parity.largest < tolerance
     assert OnnxModel(path).metadata["gffusion.dtype"] == dtype
+
+
+@pytest.mark.usefixtures("exported_once")
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+def test_files_hold_no_paths_of_this_machine(suffix: str, tmp_path: Path) -> None:
+    """Which would also differ between machines."""
+    path = tmp_path / f"model{suffix}"
+    export_model(make_model("cascading"), GFFusionImageProcessor(), path, name="cascading")
+    content = path.read_bytes()
+    if suffix == ".pt2":
+        with zipfile.ZipFile(path) as parts:
+            content = b"".join(map(parts.read, parts.namelist()))
+    folders = {Path(module.__file__).parent.as_posix() for module in (gffusion, torch, transformers)}
+    assert not [folder for folder in folders if folder.encode() in content]
 
 
 def test_axes_and_metadata(funet_file: Path) -> None:
