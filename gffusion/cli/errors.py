@@ -13,10 +13,11 @@ from typing import Any, NoReturn, cast
 
 import typer
 
+from gffusion.utils.escaping import escape_controls
 from gffusion.utils.peers import PeerError
 
 from .messages import one_line
-from .printing import LostOutput, escape_controls, list_names, print_failure, print_json_of_failure
+from .printing import LostOutput, list_names, print_failure, print_json_of_failure
 
 # The base class of usage errors. It cannot be imported from click, because newer releases of typer bring their own copy of click.
 ClickException = cast(type[Exception], typer.BadParameter.__mro__[2])

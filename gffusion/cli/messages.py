@@ -9,7 +9,9 @@ from typing import Any
 
 import typer
 
-from .printing import escape_controls, print_line
+from gffusion.utils.escaping import escape_controls
+
+from .printing import print_line
 
 # Bounded, so that the time is linear in the length of messages, which can contain names of strangers.
 _NAME = r'(?:`[^`]{1,200}`|\b[a-z]\w{0,50}=(?:"[^"]{0,200}"|(?!")[^\s()]{1,200})|\b[a-z]{1,50}(?:_[a-z]{1,50}){1,9})'

@@ -7,7 +7,6 @@ import io
 import json
 import math
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from gffusion.utils.escaping import escape_controls, escape_json
 from gffusion.utils.notes import name_first
 
 if TYPE_CHECKING:
@@ -67,9 +67,8 @@ def print_json(facts: Any) -> None:
     _json["is_printed"] = True
     is_utf8 = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
     # Bytes of file names that are no UTF-8 become escapes in any case.
-    _write(
-        json.dumps(_without_nan(facts), indent=1, ensure_ascii=not is_utf8).encode("utf-8", "backslashreplace").decode()
-    )
+    text = json.dumps(_without_nan(facts), indent=1, ensure_ascii=not is_utf8)
+    _write(escape_json(text.encode("utf-8", "backslashreplace").decode()))
 
 
 def _without_nan(facts: Any) -> Any:
@@ -163,16 +162,6 @@ def drop_unwritten() -> None:
         except (OSError, ValueError):
             with contextlib.suppress(OSError, ValueError):  # of a stream without descriptor
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def escape_controls(text: str) -> str:
-    r"""Return a text in which line breaks and other control characters are escaped.
-
-    Examples:
-        >>> print(escape_controls("a\nb"))
-        a\nb
-    """
-    return re.sub(r"[\x00-\x1f\x7f]", lambda match: ascii(match[0])[1:-1], text)
 
 
 def name_files(files: Sequence[Path]) -> list[str]:

@@ -63,7 +63,8 @@ def push(
                 return
             place = f"{repo_id}{f', branch {revision}' if revision else ''}{', private' if private else ''}"
             print_line(f"would publish {len(found)} files ({sum(found.values()) / 1e6:.1f} MB) -> {place}:")
-            typer.echo("\n".join(f"  {name} ({size:,} bytes)" for name, size in found.items()))
+            for name, size in found.items():
+                print_line(f"  {name} ({size:,} bytes)")
             return
         address = publish(
             model,

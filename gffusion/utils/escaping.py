@@ -28,6 +28,29 @@ def to_line(text: str) -> str:
     return _CONTROLS.sub(" ", text.encode("utf-8", "backslashreplace").decode())
 
 
+def escape_controls(text: str) -> str:
+    r"""Return a text for terminals: line breaks, other controls and bytes of file names that are no UTF-8 become escapes.
+
+    Examples:
+        >>> print(escape_controls("a\nb\u202ec"))
+        a\nb\u202ec
+    """
+    return _CONTROLS.sub(lambda match: ascii(match[0])[1:-1], text.encode("utf-8", "backslashreplace").decode())
+
+
+def escape_json(text: str) -> str:
+    r"""Return the text of a JSON document, with its line breaks, for terminals.
+
+    Examples:
+        >>> print(escape_json('["\x9b"]'))
+        ["\u009b"]
+    """
+    return "\n".join(
+        _CONTROLS.sub(lambda match: "".join(f"\\u{ord(sign):04x}" for sign in match[0]), line)
+        for line in text.split("\n")
+    )
+
+
 def quote_word(text: str) -> str:
     """Return a text as one word for the shell of this system.
 

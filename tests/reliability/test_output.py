@@ -4,6 +4,7 @@ import io
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,22 @@ def test_terminal() -> None:
     terminal = Terminal()
     terminal.write("one 10%|\rone 50%|\n\rtwo 1%|\x1b[A\r         \rtext\nover")
     assert terminal.lines == ["text", "over1%|"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names cannot hold some of these characters")
+def test_characters_that_control_terminals(gffusion: Callable, tmp_path: Path) -> None:
+    """In names of files: all that are not printed as they are, except joiners, which some scripts need, and marks."""
+    controls = "\x1b\x7f\x85\x9b\x9d\u2028\u202a\u202e\u2066\u2069\udcff"
+    letters = "क\u200cष प्\u200dर 红外 é"
+    for kind in ("visible", "infrared"):
+        (tmp_path / kind).mkdir()
+        for name in (f"{controls}1", letters):
+            (tmp_path / kind / f"{name}.png").write_bytes(b"no image")
+    words = ("fuse", tmp_path / "visible", tmp_path / "infrared", "-o", tmp_path / "out")
+    for options in ((), ("--dry-run",), ("--json",), ("--json", "--dry-run")):
+        outcome = gffusion(*words, *options)
+        printed = outcome.out + outcome.err
+        assert not set(controls) & set(printed), (options, printed)
+        assert "\\" in printed and letters in printed, (options, printed)
+        if options == ("--json",):
+            assert set(json.loads(outcome.out)["errors"]) == {f"{controls}1", letters}
