@@ -49,14 +49,14 @@ def build_trainer(recipe: Recipe) -> FusionTrainer:
         model, train_data, eval_data, facts = _load(recipe)
     trainer = FusionTrainer(model, recipe.training, train_data, eval_data, facts)
     trainer.folder.recipe = recipe.to_yaml()
-    for note in recipe.notes if trainer.accelerator.is_main_process else ():
-        logger.warning("%s", note)
     return trainer
 
 
 def _load(recipe: Recipe) -> tuple[GFFusionModel, FusionDataset, FusionDataset | None, dict[str, Any]]:
     """Return the model of a recipe, its training and evaluation data, and facts for the model card."""
     data, start = recipe.data, recipe.model.model_name_or_path
+    for note in recipe.notes if _is_main_process() else ():  # before a repository is created
+        logger.warning("%s", note)
     _check_size_options(recipe)
     set_seed(recipe.training.seed)  # for the new weights
     options: dict[str, Any] = {
@@ -87,6 +87,11 @@ def _load(recipe: Recipe) -> tuple[GFFusionModel, FusionDataset, FusionDataset |
         **(_describe_start(start, model) if start else {}),
     }
     return model, train_data, eval_data, facts
+
+
+def _is_main_process() -> bool:
+    """Return whether this is the first process of `accelerate launch`, or the only one."""
+    return (os.environ.get("RANK") or "0") == "0"
 
 
 def _check_size_options(recipe: Recipe) -> None:
@@ -239,8 +244,7 @@ def _load_model(
     model = create_model(start, ignore_mismatched_sizes=may_have_new_parts, **options).train()
     if model.config.use_segmenter and names_other_classes(before.to_dict(), {"id2label": model.config.id2label}):
         model.ssnet.classifier.reset_parameters()  # its rows belong to other classes, even if their number is the same
-        is_main_process = (os.environ.get("RANK") or "0") == "0"  # of `accelerate launch`
-        if before.use_segmenter and not arguments.head_path and is_main_process:
+        if before.use_segmenter and not arguments.head_path and _is_main_process():
             old, new = (", ".join(config.id2label.values()) for config in (before, model.config))
             logger.warning(
                 "The segmentation head starts untrained: %s has the classes %s, the new model %s.", start, old, new

@@ -5,7 +5,7 @@ Nothing here imports torch, so that wrong options are reported at once.
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -190,8 +190,10 @@ class Recipe:
                 raise ValueError(f"{find_recipe(path)} has an unknown option {name}{parser.suggest(name)}")
             options = _merge(recipe, given)
             model, data, training = (make(kind, options) for kind in _KINDS.values())
+            name = _name_recipe(path) if path else ""
             notes = () if "dataloader_num_workers" in given else _limit_workers(training)
-            return cls(model, data, training, frozenset(given), notes, _name_recipe(path) if path else "")
+            notes += tuple(_find_consequences(training, given.keys(), name))
+            return cls(model, data, training, frozenset(given), notes, name)
         except (OSError, ValueError) as error:
             parser.error(str(error))
 
@@ -243,6 +245,26 @@ def _limit_workers(training: FusionTrainingArguments) -> tuple[str, ...]:
         f"`dataloader_num_workers` of the recipe is {wanted}, but this machine has {cores} usable cores: {cores} are used. "
         "To start more, give the option on the command line.",
     )
+
+
+def _find_consequences(training: FusionTrainingArguments, typed: Set[str], name: str) -> Iterator[str]:
+    """Yield notes on what a recipe, which others can have written, deletes or publishes, unless the command line says so."""
+    folder = training.output_dir
+    if (
+        training.overwrite_output_dir
+        and "overwrite_output_dir" not in typed
+        and os.path.isdir(folder)
+        and os.listdir(folder)
+    ):
+        yield (
+            f"`overwrite_output_dir` of the recipe {name} deletes the run in {folder}. To keep it, give another `output_dir` on the "
+            "command line."
+        )
+    if training.push_to_hub and "hub_model_id" not in typed:
+        yield (
+            f"`hub_model_id` of the recipe {name} publishes the model as {training.hub_model_id} after the training. To only train, give "
+            "--push_to_hub false."
+        )
 
 
 def list_options() -> list[str]:

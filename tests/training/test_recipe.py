@@ -63,6 +63,32 @@ class TestParse:
         assert other.model.model_config == {"merging": "mean", "paradigm": "parallel"}
 
     @pytest.mark.parametrize(
+        ("words", "consequences"),
+        [
+            ("", ["overwrite_output_dir", "hub_model_id"]),
+            ("--overwrite_output_dir --hub_model_id me/mine", []),
+            ("--overwrite-output-dir false --push-to-hub false", []),
+            ("--output_dir new --push_to_hub", ["hub_model_id"]),
+        ],
+    )
+    def test_consequences_that_were_not_typed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, consequences: list[str]
+    ) -> None:
+        """A recipe of somebody else can delete a run, and publish."""
+        monkeypatch.chdir(tmp_path)
+        Path("run").mkdir()
+        Path("run", "log.jsonl").touch()
+        lines = "output_dir: run\noverwrite_output_dir: true\npush_to_hub: true\nhub_model_id: stranger/net\n"
+        Path("evil.yaml").write_text(lines)
+        notes = Recipe.parse(["--config", "evil.yaml", *words.split()]).notes
+        texts = {
+            "overwrite_output_dir": "`overwrite_output_dir` of the recipe evil.yaml deletes the run in run.",
+            "hub_model_id": "`hub_model_id` of the recipe evil.yaml publishes the model as stranger/net",
+        }
+        assert len(notes) == len(consequences)
+        assert all(note.startswith(texts[name]) for note, name in zip(notes, consequences, strict=True))
+
+    @pytest.mark.parametrize(
         ("words", "number"), [([], 3), (["--dataloader_num_workers", "64"], 64), (["--dataloader_num_workers", "2"], 2)]
     )
     def test_workers_of_a_recipe_are_at_most_the_usable_cores(
