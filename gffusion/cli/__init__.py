@@ -15,6 +15,7 @@ from gffusion._version import __version__
 from .align import align
 from .benchmark import benchmark
 from .demo import demo
+from .distributed import refuse_processes
 from .doctor import doctor
 from .errors import ClickException, exit_with_usage_error, interrupted_by_signals, received_code
 from .evaluate import evaluate
@@ -131,6 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     expect_json("--json" in options and "--json" in words)
     if command is not None:
         _check_current_folder(words)
+        refuse_processes(words)
     if command is not None and "" in words:
         option = words[max(words.index("") - 1, 0)]
         is_flag = any(option in parameter.opts and getattr(parameter, "is_flag", False) for parameter in command.params)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from .errors import exit_with_usage_error
 from .printing import name_process
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
+_SHARED = ("fuse", "train")  # commands whose processes share the work
+_LAUNCHER_SECONDS = 10
 _TIMEOUT = datetime.timedelta(minutes=5)  # to find each other
 _ADVICE = "start several processes with accelerate launch -m gffusion fuse, or unset WORLD_SIZE"
 
@@ -32,6 +35,25 @@ def find_launched() -> tuple[int, int]:
     if not all(map(str.isdecimal, given)) or int(given[1]) < 2:
         return 0, 1
     return int(given[0]), int(given[1])
+
+
+def refuse_processes(words: Sequence[str]) -> None:
+    """Exit with an error of the first process if a launcher started several of a command that would repeat its work in each.
+
+    The others wait for their launcher to end them, because it would end the first one before it has printed the error.
+    """
+    rank, size = find_launched()
+    if size == 1 or words[0] in (*_SHARED, "doctor", "models") or {"--help", "-h"} & set(words):
+        return
+    if rank:
+        time.sleep(_LAUNCHER_SECONDS)
+        sys.exit(2)
+    exit_with_usage_error(
+        ValueError(
+            f"gffusion {words[0]} runs in one process, and the variable WORLD_SIZE is {size}: start it without accelerate launch and "
+            "torchrun, or unset WORLD_SIZE"
+        )
+    )
 
 
 class Outcome(NamedTuple):

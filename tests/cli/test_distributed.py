@@ -15,6 +15,7 @@ from environments import make_environment
 from torch.distributed import TCPStore
 from two_processes import launch_two
 
+from gffusion.cli import main
 from gffusion.cli.distributed import Outcome, Share
 from gffusion.data import write_image
 from gffusion.synthetic.samples import write_scenes
@@ -146,3 +147,32 @@ def test_wrong_variables(
         monkeypatch.setenv(name, value)
     outcome = gffusion("fuse", "visible", "infrared", "-o", "out")
     assert outcome.exit_code == 2 and message in outcome.err and "accelerate launch" in outcome.err
+
+
+def test_other_commands_refuse_several_processes(tmp_path: Path) -> None:
+    """With one line; those that only tell something go on working."""
+    finished = launch_two("-m", "gffusion", "sample", tmp_path / "sample")
+    errors = [line for line in finished.stderr.splitlines() if line.startswith("gffusion:")]
+    assert finished.returncode and not (tmp_path / "sample").exists()
+    assert errors == [
+        "gffusion: error: gffusion sample runs in one process, and the variable WORLD_SIZE is 2: start it without accelerate launch and "
+        "torchrun, or unset WORLD_SIZE"
+    ]
+
+
+@pytest.mark.parametrize("variables", [{"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}, {"WORLD_SIZE": "8"}])
+def test_variables_of_batch_systems(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: dict[str, str]) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as stop:
+        main(["sample", str(tmp_path / "sample")])
+    assert not stop.value.code and (tmp_path / "sample" / "visible").is_dir()
+
+
+@pytest.mark.parametrize("words", [["models"], ["evaluate", "--help"], ["--version"]])
+def test_commands_that_tell_something(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert not stop.value.code
