@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
 from torch.utils.data import Dataset
 
 from gffusion.data import FusionDataset
@@ -21,11 +22,14 @@ from gffusion.models.gffusion.configuration_gffusion import OUR_TERMS
 from gffusion.models.gffusion.image_sizes import MIN_SIZE
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.models.gffusion.weight_checks import build_on_meta
+from gffusion.models.gffusion.wrappers import without_wrappers
 
 from .arguments import FusionTrainingArguments
 from .checked_dataset import read_item
 from .given_data import warn_about_infrared
 from .label_checks import check_class_names, check_labels
+from .processes import is_alone
 from .sampling import count_mixed, describe_sizes
 
 logger = logging.getLogger(__name__)
@@ -304,11 +308,12 @@ def warn_about_warmup(arguments: FusionTrainingArguments, total_steps: int) -> N
         )
 
 
-def start_accelerator(arguments: FusionTrainingArguments, output_dir: Path) -> Accelerator:
+def start_accelerator(arguments: FusionTrainingArguments, output_dir: Path, model: GFFusionModel) -> Accelerator:
     """Return the accelerator of a run.
 
     Raises:
-        ValueError: If `accelerate launch` or an earlier run of this process has another precision.
+        ValueError: If `accelerate launch` has another precision or number of accumulated batches, or an earlier run of this process
+            has another precision.
     """
     launched, wanted = os.environ.get("ACCELERATE_MIXED_PRECISION", "no"), arguments.mixed_precision
     if launched in ("bf16", "fp16") and launched != wanted:
@@ -316,12 +321,22 @@ def start_accelerator(arguments: FusionTrainingArguments, output_dir: Path) -> A
             f"`accelerate launch` was given `--mixed_precision {launched}`, but the training options choose the precision, "
             f"and it is {wanted!r}: set `{launched}`, or launch with `--mixed_precision no`."
         )
+    steps = os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
+    if steps.isdecimal() and int(steps) not in (1, arguments.gradient_accumulation_steps):
+        raise ValueError(
+            f"`accelerate launch` was given `--gradient_accumulation_steps {steps}`, but the training options choose that number, and "
+            f"it is {arguments.gradient_accumulation_steps}: set it to {steps}, or launch with `--gradient_accumulation_steps 1`."
+        )
     try:
         return Accelerator(
             mixed_precision=wanted,
+            gradient_accumulation_plugin=GradientAccumulationPlugin(
+                num_steps=1
+            ),  # the variable would divide the gradients again
             dynamo_backend="no",  # accelerators of a process share their state, so compile explicitly instead
             log_with=arguments.report_to or None,  # type: ignore[arg-type]
             project_dir=str(output_dir / "trackers"),
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=has_own_parameters(model))],
         )
     except ValueError as error:
         if "already been initialized" not in str(error):
@@ -330,6 +345,15 @@ def start_accelerator(arguments: FusionTrainingArguments, output_dir: Path) -> A
             f"Accelerate keeps the precision of the first training of a process: start a new one, such as a restarted notebook, to "
             f"train with mixed precision {wanted!r}."
         ) from error
+
+
+def has_own_parameters(model: GFFusionModel) -> bool:
+    """Return whether parameters are trained that GFFusionModel does not have, which a step may not use."""
+    if is_alone():
+        return False
+    plain = without_wrappers(model)
+    known = build_on_meta(GFFusionModel, plain.config).state_dict()
+    return any(value.requires_grad and name not in known for name, value in plain.named_parameters())
 
 
 def check_device(arguments: FusionTrainingArguments, device: torch.device) -> None:

@@ -100,7 +100,7 @@ class FusionTrainer:
             with hidden_progress(args.disable_tqdm):
                 self.labeled = preflight.check_data(train_dataset, eval_dataset, model, args)
             self.folder = RunFolder(self.output_dir)
-            self.accelerator = preflight.start_accelerator(args, self.output_dir)
+            self.accelerator = preflight.start_accelerator(args, self.output_dir, model)
             preflight.check_device(args, self.accelerator.device)
             if args.push_to_hub and self.accelerator.is_main_process:
                 check_publishable(args, model)

@@ -401,6 +401,15 @@ class TestOptions:
         with pytest.raises(ValueError, match=r"`--mixed_precision bf16`.*it is 'no': set `bf16`"):
             make(CROP)
 
+    def test_accumulation_of_the_launcher(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is not counted twice: the trainer divides the loss by the number itself."""
+        monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "2")
+        with pytest.raises(
+            ValueError, match=r"`--gradient_accumulation_steps 2`.*it is 1: set it to 2, or launch with"
+        ):
+            make(CROP)
+        assert make(CROP, gradient_accumulation_steps=2).accelerator.gradient_accumulation_steps == 1
+
     def test_precision_of_an_earlier_run(self, make: Make) -> None:
         make(CROP)
         with pytest.raises(ValueError, match=r"precision of the first training of a process.*'bf16'"):

@@ -280,3 +280,15 @@ class Ending(torch.utils.data.Dataset):
 refuse("run", Ending(), per_device_train_batch_size=1)
 """
     assert fork_two(script)[0][-1].startswith("ConnectionError: Another process ended, see its message")
+
+
+def test_parameters_of_a_subclass_may_be_unused(fork_two: Callable[[str], list[list[str]]]) -> None:
+    script = """
+class Own(GFFusionModel):
+    def __init__(self, config):
+        super().__init__(config)
+        self.unused = torch.nn.Linear(2, 2)
+GFFusionModel = Own
+refuse("run", 4, per_device_train_batch_size=1, gradient_accumulation_steps=2, num_train_epochs=2)
+"""
+    assert not [line for lines in fork_two(script) for line in lines if "Error" in line]
