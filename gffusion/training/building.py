@@ -1,7 +1,6 @@
 """Model, data and trainer of a recipe."""
 
 import logging
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from gffusion.models.gffusion.encoders import BACKBONE_CLASSES, check_given_enco
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.new_parts import NEW_PART_FIELDS
+from gffusion.models.gffusion.processes import is_main_process
 from gffusion.utils.progress import hidden_progress
 from gffusion.zoo import create_model, list_models, load_image_processor, locate
 from gffusion.zoo.digest import hash_file
@@ -55,7 +55,7 @@ def build_trainer(recipe: Recipe) -> FusionTrainer:
 def _load(recipe: Recipe) -> tuple[GFFusionModel, FusionDataset, FusionDataset | None, dict[str, Any]]:
     """Return the model of a recipe, its training and evaluation data, and facts for the model card."""
     data, start = recipe.data, recipe.model.model_name_or_path
-    for note in recipe.notes if _is_main_process() else ():  # before a repository is created
+    for note in recipe.notes if is_main_process() else ():  # before a repository is created
         logger.warning("%s", note)
     _check_size_options(recipe)
     set_seed(recipe.training.seed)  # for the new weights
@@ -87,11 +87,6 @@ def _load(recipe: Recipe) -> tuple[GFFusionModel, FusionDataset, FusionDataset |
         **(_describe_start(start, model) if start else {}),
     }
     return model, train_data, eval_data, facts
-
-
-def _is_main_process() -> bool:
-    """Return whether this is the first process of `accelerate launch`, or the only one."""
-    return (os.environ.get("RANK") or "0") == "0"
 
 
 def _check_size_options(recipe: Recipe) -> None:
@@ -244,7 +239,7 @@ def _load_model(
     model = create_model(start, ignore_mismatched_sizes=may_have_new_parts, **options).train()
     if model.config.use_segmenter and names_other_classes(before.to_dict(), {"id2label": model.config.id2label}):
         model.ssnet.classifier.reset_parameters()  # its rows belong to other classes, even if their number is the same
-        if before.use_segmenter and not arguments.head_path and _is_main_process():
+        if before.use_segmenter and not arguments.head_path and is_main_process():
             old, new = (", ".join(config.id2label.values()) for config in (before, model.config))
             logger.warning(
                 "The segmentation head starts untrained: %s has the classes %s, the new model %s.", start, old, new

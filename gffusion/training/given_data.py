@@ -1,7 +1,6 @@
 """What a given dataset is: a subset or a wrapper, with random transforms, or with pairs that are given twice."""
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +13,7 @@ from gffusion.data.transforms import Compose, Transform
 from gffusion.data.transforms.base import describe_transform
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.models.gffusion.processes import is_main_process
 from gffusion.utils.notes import group_notes, name_first
 
 from .checked_dataset import read_item
@@ -137,7 +137,7 @@ def warn_about_infrared(which: str, dataset: Any) -> None:
     Every process reads them, so that none waits too long for another one.
     """
     notes = dataset.note_infrared(_READ_INFRARED) if isinstance(dataset, FusionDataset) else []
-    if (os.environ.get("RANK") or "0") != "0":  # of `accelerate launch`
+    if not is_main_process():
         return
     for note, found in group_notes(notes):
         read = f"{len(dataset)}" if len(dataset) <= _READ_INFRARED else f"the first {_READ_INFRARED}"

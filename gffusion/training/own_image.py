@@ -1,7 +1,6 @@
 """Notice models whose fused image is not that of GFFusionModel with their weights, which others load."""
 
 import logging
-import os
 from typing import Any
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from gffusion.inference.folding import can_divide
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.models.gffusion.processes import is_main_process
 from gffusion.models.gffusion.weight_checks import build_on_meta
 from gffusion.models.gffusion.wrappers import without_wrappers
 
@@ -35,7 +35,7 @@ def warn_about_own_image(model: GFFusionModel, dataset: Any) -> bool:
         return False
     finally:
         model.train(was_training)
-    if (os.environ.get("RANK") or "0") == "0":  # of `accelerate launch`
+    if is_main_process():
         name, is_own_class = type(bare).__name__, type(bare) is not GFFusionModel
         logger.warning(
             "%s changes the fused image. Commands and other users load GFFusionModel, which does not: %s. The model card has no results "

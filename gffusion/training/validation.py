@@ -82,7 +82,10 @@ def evaluate(
         total = sum(mass * ordered[index]["loss_segmentation"] for index, mass in masses.items())
         means["loss_segmentation"] = total / (sum(masses.values()) or 1)
         means["loss"] += config.segmentation_weight * means["loss_segmentation"]
-        iou = _create_iou(model, device) if iou is None else iou
+        if iou is None:
+            iou = _create_iou(model, device)
+            ignored = torch.full((1, 1, 1), config.ignore_index, device=device)
+            iou.update(ignored.new_zeros(1, 1, 1), ignored)  # torchmetrics warns about metrics without any pixel
         means["mIoU"] = float(iou.compute())  # gathers the counts of all processes
     return means
 

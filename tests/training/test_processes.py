@@ -31,7 +31,7 @@ rank = int(os.fork() == 0)
 os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
 sys.stdout = open(f"{sys.argv[1]}{rank}.txt", "w")
 torch.manual_seed(0)
-pair = {"visible_values": torch.rand(3, 32, 32), "infrared_values": torch.rand(1, 32, 32)}
+pair = {"visible_values": torch.rand(3, 48, 48), "infrared_values": torch.rand(1, 48, 48)}
 started = False
 class Trainer(FusionTrainer):
     def _prepare(self, resume):
@@ -292,3 +292,23 @@ GFFusionModel = Own
 refuse("run", 4, per_device_train_batch_size=1, gradient_accumulation_steps=2, num_train_epochs=2)
 """
     assert not [line for lines in fork_two(script) for line in lines if "Error" in line]
+
+
+def test_processes_without_evaluation_pairs(fork_two: Callable[[str], list[list[str]]]) -> None:
+    """They have the scores of the others, and nothing to warn about, each on a machine of its own."""
+    script = """
+os.environ["LOCAL_RANK"] = "0"
+import warnings
+from accelerate import Accelerator
+from gffusion import create_model
+from gffusion.training.validation import evaluate as measure
+labeled = pair | {"labels": torch.ones(48, 48, dtype=torch.long)}
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    print(measure(create_model("gffusion-tiny"), [labeled], [], Accelerator(), True)["mIoU"])
+for warning in caught:
+    print(warning.message)
+sys.stdout.flush()
+"""
+    first, second = fork_two(script)
+    assert first == second and len(second) == 2, second

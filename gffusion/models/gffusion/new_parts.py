@@ -9,6 +9,7 @@ from transformers.utils import logging
 
 from .config_limits import names_other_classes
 from .encoders import BACKBONE_CLASSES
+from .processes import is_main_process
 from .weight_checks import MisfitError, Stored, build_on_meta, find_new_parts, leave_out_renamed
 
 logger = logging.get_logger(__name__)
@@ -108,7 +109,7 @@ def warn_about_parts(
         new: Weights of the model that the checkpoint does not have.
         asked_by: Arguments that asked for another model. Those that leave out a segmenter are no reason to warn.
     """
-    if (os.environ.get("RANK") or "0") != "0":  # of `accelerate launch`
+    if not is_main_process():
         return
     if new:
         logger.warning(
@@ -134,7 +135,7 @@ def warn_about_trained_fields(
 
     `new` has the names of the weights that were not saved.
     """
-    if (os.environ.get("RANK") or "0") != "0":
+    if not is_main_process():
         return
     saved = _read_saved_config(config, source, request) or {}
     is_other_finet = config.semantic_config is None or saved.get("paradigm", type(config).paradigm) != config.paradigm
