@@ -4,11 +4,11 @@ Importing this package does not import torch or transformers. Public names are l
 with the Auto classes and pipelines of transformers when transformers is imported.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ._version import __version__
 from .inference.registration import register_with_transformers
+from .utils.lazy_names import load_on_use
 
 if TYPE_CHECKING:
     from .inference.pipeline import ImageFusionPipeline
@@ -50,15 +50,7 @@ _MODULES = {
     "predict": "inference.predict",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'gffusion' has no attribute {name!r}")
-    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
-
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = load_on_use(__name__, _MODULES)
 
 register_with_transformers()

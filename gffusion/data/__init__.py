@@ -3,8 +3,9 @@
 Importing this module does not import torch: names that need it are loaded on first use.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gffusion.utils.lazy_names import load_on_use
 
 from .boxes import Boxes, NamedBoxes, read_boxes, read_coco
 from .decoded_image import ImageReadError
@@ -43,10 +44,5 @@ __all__ = [
     "write_image",
 ]
 
-_NEEDS_TORCH = {"FusionDataset": ".dataset", "PairSource": ".sources"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _NEEDS_TORCH:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_NEEDS_TORCH[name], __name__), name)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = load_on_use(__name__, {"FusionDataset": "dataset", "PairSource": "sources"})

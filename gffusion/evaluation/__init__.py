@@ -3,8 +3,9 @@
 Importing this package does not import torch: public names are loaded on first use.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gffusion.utils.lazy_names import load_on_use
 
 if TYPE_CHECKING:
     from .runner import evaluate
@@ -12,10 +13,5 @@ if TYPE_CHECKING:
 
 __all__ = ["EvaluationTable", "evaluate"]
 
-_MODULES = {"EvaluationTable": ".table", "evaluate": ".runner"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name], __name__), name)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = load_on_use(__name__, {"EvaluationTable": "table", "evaluate": "runner"})

@@ -1,7 +1,8 @@
 """Model cards, publishing and inspection of models on the Hugging Face Hub. Its names are loaded on first use."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gffusion.utils.lazy_names import load_on_use
 
 if TYPE_CHECKING:
     from .cards import Evaluation, FusionCard, TrainingData, non_default_settings, versions
@@ -21,10 +22,7 @@ __all__ = [
     "versions",
 ]
 
-_MODULES = {"find_problems": ".inspection", "pull": ".pulling", "push": ".publishing", "push_model": ".publishing"}
+_MODULES = {"find_problems": "inspection", "pull": "pulling", "push": "publishing", "push_model": "publishing"}
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES.get(name, ".cards"), __name__), name)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = load_on_use(__name__, dict.fromkeys(__all__, "cards") | _MODULES)

@@ -3,10 +3,10 @@
 `Flicker`, of videos, is a plain class.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gffusion.utils import forks as forks  # for processes that are forked after the import
+from gffusion.utils.lazy_names import load_on_use
 
 from .catalog import METRICS, MetricInfo, list_metrics
 from .compute import compute_metrics, get_metric
@@ -72,8 +72,5 @@ __all__ = [
     "to_luma8",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(".flicker" if name == "Flicker" else ".classes", __name__), name)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = load_on_use(__name__, dict.fromkeys(__all__, "classes") | {"Flicker": "flicker"})

@@ -1,7 +1,8 @@
 """Training: Algorithm 1 on Accelerate. Names are loaded on first use, so that options are parsed without torch."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gffusion.utils.lazy_names import load_on_use
 
 if TYPE_CHECKING:
     from .arguments import FusionTrainingArguments
@@ -19,8 +20,5 @@ _MODULES = {
     "load_head": "segmentation_head",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = load_on_use(__name__, _MODULES)

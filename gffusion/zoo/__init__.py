@@ -1,6 +1,8 @@
 """The model zoo: names and weights. Functions that need torch or transformers are loaded on first use."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gffusion.utils.lazy_names import load_on_use
 
 from .registry import MODELS, ModelEntry, find_entries, list_models, locate
 
@@ -9,10 +11,5 @@ if TYPE_CHECKING:
 
 __all__ = ["MODELS", "ModelEntry", "create_model", "find_entries", "list_models", "load_image_processor", "locate"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import loading  # saves start-up time: imports torch
-
-    return getattr(loading, name)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = load_on_use(__name__, dict.fromkeys(("create_model", "load_image_processor"), "loading"))
