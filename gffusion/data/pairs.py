@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeGuard, TypeVar
+from typing import TYPE_CHECKING, TypeGuard, TypeVar
 
 from gffusion.utils.paths import texts_to_paths
 
@@ -61,6 +61,18 @@ class ImagePair:
     labels: Path | None = None
     boxes: Path | NamedBoxes | None = None
     is_from_csv: bool = False
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            name: str,
+            visible: str | Path,
+            infrared: str | Path,
+            labels: str | Path | None = None,
+            boxes: str | Path | NamedBoxes | None = None,
+            is_from_csv: bool = False,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         texts_to_paths(self, "visible", "infrared", "labels", "boxes")

@@ -8,7 +8,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,20 @@ class FusionJob:
     overwrite: bool = True  # otherwise, only missing and empty files are written
     infrared_options: InfraredOptions | None = None  # default: those of the image processor
     keep_metadata: bool = False  # of the visible file, in the fused file
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            pair: ImagePair,
+            fused: str | Path,
+            labels: str | Path | None = None,
+            overlay: str | Path | None = None,
+            thermal: str | Path | None = None,
+            overwrite: bool = True,
+            infrared_options: InfraredOptions | None = None,
+            keep_metadata: bool = False,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         texts_to_paths(self, "fused", "labels", "overlay", "thermal")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gffusion.utils.paths import texts_to_paths
 
@@ -29,6 +29,17 @@ class VideoJob:
     fused: Path
     labels: Path | None = None
     overlay: Path | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            visible: str | Path,
+            infrared: str | Path,
+            fused: str | Path,
+            labels: str | Path | None = None,
+            overlay: str | Path | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         texts_to_paths(self, "visible", "infrared", "fused", "labels", "overlay")
