@@ -184,3 +184,6 @@ def _note_range(item: ReadJob, default: InfraredOptions) -> tuple[ReadJob, Infra
     assert item.images is not None
     images, options = note_flat_range(item.images, item.images.adapt(item.job.infrared_options or default))
     return replace(item, images=images), options
+
+
+__all__ = ["FusionJob", "FusionResult", "fuse_files"]
