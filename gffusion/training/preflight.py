@@ -1,5 +1,6 @@
 """Checks before the first step."""
 
+import dataclasses
 import logging
 import os
 from collections.abc import Sequence
@@ -354,6 +355,21 @@ def has_own_parameters(model: GFFusionModel) -> bool:
     plain = without_wrappers(model)
     known = build_on_meta(GFFusionModel, plain.config).state_dict()
     return any(value.requires_grad and name not in known for name, value in plain.named_parameters())
+
+
+def simplify_options(arguments: FusionTrainingArguments) -> dict[str, int | float | str]:
+    """Return the options of a training as trackers take them."""
+    options = dataclasses.asdict(arguments).items()
+    return {name: value if isinstance(value, int | float | str) else str(value) for name, value in options}
+
+
+def check_gradients() -> None:
+    """Raise ValueError where torch computes no gradients."""
+    if torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
+        raise ValueError(
+            "torch computes no gradients here: call `train()` outside of `torch.no_grad()` and `torch.inference_mode()`, or after "
+            "`torch.set_grad_enabled(True)`."
+        )
 
 
 def check_device(arguments: FusionTrainingArguments, device: torch.device) -> None:

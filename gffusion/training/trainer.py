@@ -208,6 +208,7 @@ class FusionTrainer:
     def _prepare(self, resume: "bool | str | os.PathLike[str]") -> None:
         """Restore the newest checkpoint or start over, then set up log, trackers and statistics."""
         with raised_together():
+            preflight.check_gradients()
             if self.accelerator.is_main_process:
                 self.folder.recover()
             data = self.train_dataset, self._validation_dataset
@@ -222,9 +223,7 @@ class FusionTrainer:
         with raised_together():
             if self.accelerator.is_main_process:
                 self.folder.prepare(self.checkpoints, self.progress.step, self.total_steps, self.args)
-            options = dataclasses.asdict(self.args).items()
-            plain = {name: value if isinstance(value, int | float | str) else str(value) for name, value in options}
-            self.accelerator.init_trackers("gffusion", config=plain)
+            self.accelerator.init_trackers("gffusion", config=preflight.simplify_options(self.args))
         if not self.progress.step:
             if self.args.batch_normalization == "calibrated":
                 self.sampler.start_at(0, 0)

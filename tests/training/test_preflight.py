@@ -463,3 +463,11 @@ def test_first_item_with_ignored_labels_that_are_no_objects(
     labels = torch.tensor([0, ignored]).repeat(32, 16)
     make_trainer(training=[item | {"labels": labels}] * 2, model={"ignore_index": ignored})
     assert "label no object" not in caplog.text
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_no_gradients(make_trainer: Callable[..., FusionTrainer], mode: Callable[[], Any], tmp_path: Path) -> None:
+    trainer = make_trainer()
+    with mode(), pytest.raises(ValueError, match="torch computes no gradients here: call `train"):
+        trainer.train()
+    assert not list(tmp_path.rglob("log.jsonl"))
