@@ -85,7 +85,7 @@ def describe_others(folder: Path, suffixes: tuple[str, ...], kind: str) -> str:
     """
     advice = "" if kind == "images" else _describe_held(folder, kind)
     if kind != "box files":
-        files = [file for file in folder.iterdir() if file.is_file()]
+        files = [file for file in sorted(folder.iterdir()) if file.is_file()]
         if any(map(is_video, files)):
             advice += (
                 "; it holds videos, which only `gffusion fuse` takes: two files, or two folders without images; other commands take images, "
@@ -100,7 +100,7 @@ def describe_others(folder: Path, suffixes: tuple[str, ...], kind: str) -> str:
 
 def _describe_held(folder: Path, kind: str) -> str:
     """Return what a folder holds instead of "label maps" or "box files", and what to do, for messages."""
-    files = (file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+    files = (file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith("."))
     counts = Counter(file.suffix.lower() for file in files if file.name.lower() not in _LISTS)
     if not counts:
         return ""

@@ -198,13 +198,12 @@ def _has_random_items(dataset: Any) -> bool:
     if type(dataset) is FusionDataset and not has_epochs:
         return False
     indices = range(min(len(dataset), _COMPARED_ITEMS))
-    with torch.random.fork_rng(devices=[]):  # reading draws random numbers that are not those of the training
-        first = [read_item(dataset, index) for index in indices]
-        if has_epochs:
-            dataset.set_epoch(1)
-        second = [read_item(dataset, index) for index in indices]
-        if has_epochs:
-            dataset.set_epoch(0)
+    first = [read_item(dataset, index) for index in indices]
+    if has_epochs:
+        dataset.set_epoch(1)
+    second = [read_item(dataset, index) for index in indices]
+    if has_epochs:
+        dataset.set_epoch(0)
     return not all(_are_equal(*items) for items in zip(first, second, strict=True))
 
 

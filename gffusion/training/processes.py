@@ -73,10 +73,10 @@ def raised_together() -> Iterator[None]:
         raise PeerError(f"{texts[failed[0]]} (process {failed[0]})") from error
 
 
-def seed_others(seed: int) -> None:
-    """Give all processes but the first one random numbers of their own, which datasets may draw."""
-    if not is_alone() and (rank := PartialState().process_index):
-        set_seed(int(np.random.SeedSequence((seed, rank)).generate_state(1)[0]))
+def seed_process(seed: int) -> None:
+    """Set the random numbers that datasets may draw, of every process to others."""
+    rank = 0 if is_alone() else PartialState().process_index
+    set_seed(int(np.random.SeedSequence((seed, rank)).generate_state(1)[0]) if rank else seed)
 
 
 def check_shared_folder(folder: Path) -> None:

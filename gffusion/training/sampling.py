@@ -1,6 +1,8 @@
 """Deterministic, resumable distributed batch sampler, and functions for its batches."""
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,18 @@ from gffusion.models.gffusion.input_checks import check_label_values
 
 MODEL_INPUTS = ("visible_values", "infrared_values", "infrared_targets", "labels")
 _CACHE_INPUTS = ("token_key", "semantic_tokens")
+
+
+@contextmanager
+def keep_random_state() -> Iterator[None]:
+    """Restore the random states of Python, NumPy and torch on the CPU, which items of datasets can change, at the end."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
 
 
 class StepSampler(Sampler[list[int]]):

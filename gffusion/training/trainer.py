@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast_object_list, set_seed
+from accelerate.utils import broadcast_object_list
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -30,12 +30,12 @@ from .given_data import drop_random_transforms, unwrap_subset, warn_about_data
 from .interruption import Interruption, ignore_interrupts
 from .non_finite import raise_on_non_finite
 from .own_image import warn_about_own_image
-from .processes import check_equal, check_shared_folder, lost_peers, raised_together, seed_others
+from .processes import check_equal, check_shared_folder, lost_peers, raised_together, seed_process
 from .progress import Progress
 from .push_to_hub import check_publishable, push_finished
 from .run_folder import CHECKPOINTS, IMAGES, RunFolder, summarize
 from .same_run import DIGESTS, check_same_run, describe_run, select_shared, warn_about_changed_files
-from .sampling import StepSampler, collate
+from .sampling import StepSampler, collate, keep_random_state
 from .schedules import head_learning_rate, learning_rate, segmentation_weight, warmup_factor
 from .step import TrainingStep
 from .token_cache import TokenCache, check_items
@@ -106,7 +106,6 @@ class FusionTrainer:
                 check_publishable(args, model)
         check_shared_folder(self.output_dir)
         self._has_own_image = warn_about_own_image(model, train_dataset)
-        set_seed(args.seed)
         with raised_together():
             self.sampler = StepSampler(
                 len(train_dataset),  # type: ignore[arg-type]
@@ -140,7 +139,6 @@ class FusionTrainer:
         self.checkpoints = Checkpoints(self.output_dir / CHECKPOINTS, self.accelerator, model)
         self.progress = Progress()
         self._pending_losses: list[Tensor] = []  # of the steps since the last flush
-        seed_others(args.seed)
 
     @lost_peers()
     def train(self, resume_from_checkpoint: "bool | str | os.PathLike[str] | None" = None) -> GFFusionModel:
@@ -215,6 +213,7 @@ class FusionTrainer:
             processes = self.accelerator.num_processes, self.accelerator.is_main_process
             self._description = describe_run(self.args, self.model, *data, *processes)
         check_equal(select_shared(self._description, self.args))
+        seed_process(self.args.seed)
         with raised_together():
             self._restore_progress(resume)
         check_equal({"step to continue from": self.progress.step})  # before one process changes the folder
@@ -364,6 +363,7 @@ class FusionTrainer:
         state |= {"running_statistics": self._step.running_statistics, "run": self._description}
         self.checkpoints.save(self.progress.step, state)
 
+    @keep_random_state()
     def _draw_images(self) -> None:
         """Draw the first evaluation pairs into a file and for the trackers."""
         dataset, wanted = self._validation_dataset, self.args.num_eval_images

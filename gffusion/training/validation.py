@@ -24,7 +24,7 @@ from gffusion.visualization.overlay import overlay
 
 from .checked_dataset import read_item
 from .progress import is_higher_better
-from .sampling import collate, move_inputs
+from .sampling import collate, keep_random_state, move_inputs
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 _TILE_HEIGHT = 240
 
 
+@keep_random_state()
 @torch.no_grad()
 def evaluate(
     model: GFFusionModel,

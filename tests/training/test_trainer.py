@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,15 @@ AUGMENTATION = Compose(
 FUNET = {"use_segmenter": False}
 State = dict[str, Tensor]
 Make = Callable[..., Any]
+
+
+class RandomItems(list[int]):
+    """A dataset whose images depend on the global random states."""
+
+    def __getitem__(self, index: Any) -> Any:
+        level = (torch.rand(()).item() + np.random.rand() + random.random()) / 3
+        image = torch.linspace(0, level, 32 * 32).view(1, 32, 32)
+        return {"visible_values": image.expand(3, -1, -1), "infrared_values": 1 - image}
 
 
 class Watched(FusionTrainer):
@@ -284,6 +294,17 @@ class TestReproduction:
             torch.rand(5)  # other use of the global random state
         assert runs[0] == runs[1]
         assert runs[0]["last/model.safetensors"] != runs[2]["last/model.safetensors"]
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_other_random_numbers_do_not_change_the_weights(self, make: Make) -> None:
+        """Of a program around the training, and of evaluation data of ones own."""
+        weights = []
+        for name, evaluation, images in (("alone", None, 0), ("evaluated", RandomItems(range(3)), 2)):
+            trainer = make(name, RandomItems(range(4)), evaluation, model=FUNET, num_eval_images=images)
+            torch.rand(1), np.random.rand(), random.random()
+            trainer.train()
+            weights.append(contents(trainer.output_dir)["last/model.safetensors"])
+        assert weights[0] == weights[1]
 
     @pytest.mark.parametrize(
         ("paradigm", "dataloader_num_workers", "start"), [("hybrid", 0, "fresh"), ("cascading", 1, "last")]
