@@ -1,6 +1,7 @@
 """The code blocks of all pages run, and those that do not have a reason."""
 
 import importlib.util
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -125,6 +126,15 @@ def test_blocks_have_a_known_language_and_a_reason_if_they_do_not_run() -> None:
     assert [name_of(block) for block in BLOCKS if block.language not in LANGUAGES | OTHER_LANGUAGES] == []
     assert [name_of(block) for block in BLOCKS if block.reason and len(block.reason.split()) < 3] == []
     assert sum(not block.reason for block in BLOCKS if block.language in LANGUAGES) > 40
+
+
+def test_the_site_installs_as_readme_does() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    clone = re.findall(r"`(git clone .*?)`", readme)
+    (install, *_) = [block.text for block in BLOCKS if block.page.name == "README.md" and ".ci/run" in block.reason]
+    for name in ("index.md", "get-started.md"):
+        blocks = [block.text for block in read_blocks(ROOT / "docs" / name) if block.language == "bash"]
+        assert "".join(blocks).startswith(f"{clone[0]}\n{install}"), name
 
 
 def test_slow_settings_stand_in_blocks_that_run() -> None:
