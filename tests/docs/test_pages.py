@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import site_tables
+import yaml
+from doc_blocks import read_blocks
 
 from gffusion import create_model, list_models
 from gffusion.evaluation.baselines import BASELINES
@@ -91,6 +93,22 @@ def test_readme_is_short_and_works_outside_the_repository() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 120
     assert [target for target, _ in LINK.findall(text) if not target.startswith("https://")] == []
+
+
+def test_the_citation_is_that_of_citation_cff() -> None:
+    paper = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["preferred-citation"]
+    (block,) = [block.text for block in read_blocks(ROOT / "docs" / "index.md") if block.language == "bibtex"]
+    cited = dict(re.findall(r"^  (\w+) += \{(.*)\},$", block, re.MULTILINE))
+    assert cited == {
+        "title": cited["title"],  # with braces around names
+        "author": " and ".join(f"{name['family-names']}, {name['given-names']}" for name in paper["authors"]),
+        "journal": paper["journal"],
+        "volume": str(paper["volume"]),
+        "pages": f"{paper['start']}--{paper['end']}",
+        "year": str(paper["year"]),
+        "doi": paper["doi"],
+    }
+    assert re.sub("[{}]", "", cited["title"]) == paper["title"]
 
 
 def test_readme_has_the_models_of_the_registry() -> None:

@@ -26,7 +26,7 @@ from gffusion.training.recipe import Recipe
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "projects/gffusion_tiny/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LANGUAGES = {"bash", "python"}
-OTHER_LANGUAGES = {"text", "math", "yaml", "json", ""}
+OTHER_LANGUAGES = {"text", "math", "yaml", "json", "bibtex", ""}
 BLOCK = re.compile(
     r"(?:^ *<!--(?P<comment>[^\n]*?)-->\n)?^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^ *```$", re.M | re.S
 )
