@@ -64,7 +64,13 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Weigh a page in the search, without the tags that model cards have for the Hub, and resolve its links."""
     page.meta.pop("tags", None)
     page.meta["search"] = {"boost": search_boosts().get(page.file.src_uri, 1.0)}
-    return resolve_links(markdown, page, config)
+    return resolve_links(nest_names(markdown), page, config)
+
+
+def nest_names(markdown: str) -> str:
+    """Put the names of the API reference one level below the sections that they stand in."""
+    head, heading, sections = markdown.partition("\n## ")
+    return head + heading + sections.replace("\n::: ", "\n### ::: ")
 
 
 def resolve_links(markdown: str, page: Page, config: MkDocsConfig) -> str:

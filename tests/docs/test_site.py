@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,17 @@ def test_search_finds_error_messages(search: Callable[..., dict[str, list[str]]]
     assert len(hidden) < len(answers) / 5, hidden
     message = "the images of a pair must be aligned pixel by pixel"
     assert search(message)[message][0] == "troubleshooting.html"
+
+
+@pytest.mark.slow
+def test_headings_are_nested(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        levels = [int(level) for level in re.findall(r"<h([1-6])\b", page.read_text(encoding="utf-8"))]
+        assert levels[:1] == [1], page
+        assert all(below <= above + 1 for above, below in pairwise(levels)), page
+    reference = (site / "api/models.html").read_text(encoding="utf-8")
+    nested = ('<h2 id="model"', '<h3 id="gffusion.GFFusionModel"', '<h4 id="gffusion.GFFusionModel.forward"')
+    assert [part for part in nested if part not in reference] == []
 
 
 @pytest.mark.slow
