@@ -51,18 +51,15 @@ class ImageFusionPipeline(Pipeline):
     """Fuse visible and infrared images: `pipeline("image-fusion", model=...)`.
 
     Args:
-        timeout (`float`, *optional*, defaults to 20):
-            Seconds to wait for an answer from a URL; a whole download may take six times as long.
+        timeout: Seconds to wait for an answer from a URL, 20 if it is `None`; a whole download may take six times as long.
 
     Examples:
-    ```python
-    >>> from transformers import pipeline
-    >>> import gffusion
-
-    >>> fuse = pipeline("image-fusion", model="org/gffusion-m3fd")  # doctest: +SKIP
-    >>> fuse(("visible.png", "infrared.png")).save("fused.png")  # doctest: +SKIP
-
-    ```
+        >>> import numpy as np
+        >>> from transformers import pipeline
+        >>> from gffusion import locate
+        >>> fuse = pipeline("image-fusion", model=locate("gffusion-live"))  # or a folder, or a Hub id
+        >>> fuse(np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), np.uint8)).size  # or paths, URLs, PIL images
+        (64, 48)
     """
 
     _load_image_processor = True
