@@ -39,6 +39,18 @@ for (const script of [worker, query]) vm.runInThisContext(fs.readFileSync(script
 })();
 """
 
+# A click on the button that copies a block, in Node.js: prints what the script gives the theme to copy.
+COPY = """
+const fs = require("fs"), vm = require("vm");
+const [script, text] = process.argv.slice(1);
+const button = { dataset: { clipboardTarget: "#code" } };
+let click;
+globalThis.document = { addEventListener: (name, listener) => { click = listener; }, querySelector: () => ({ textContent: text }) };
+vm.runInThisContext(fs.readFileSync(script, "utf8"));
+click({ target: { closest: () => button } });
+console.log(button.dataset.clipboardText);
+"""
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -105,6 +117,19 @@ def test_search_finds_error_messages(search: Callable[..., dict[str, list[str]]]
     assert len(hidden) < len(answers) / 5, hidden
     message = "the images of a pair must be aligned pixel by pixel"
     assert search(message)[message][0] == "troubleshooting.html"
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
+@pytest.mark.parametrize(
+    ("text", "copied"),
+    [
+        (">>> for k in (1, 2):\n...     k\n...\n1\n2\n>>> k >> 1\n1\n", "for k in (1, 2):\n    k\n\nk >> 1"),
+        ("gffusion models >>> models.txt\n...\n", "undefined"),  # the theme copies all of it
+    ],
+)
+def test_copied_sessions_have_no_prompts_and_outputs(text: str, copied: str) -> None:
+    arguments = ("node", "-e", COPY, str(ROOT / "docs/javascripts/copy-sessions.js"), text)
+    assert subprocess.run(arguments, capture_output=True, text=True, check=True).stdout == f"{copied}\n"
 
 
 @pytest.mark.slow
