@@ -18,6 +18,7 @@ import typer
 
 from gffusion import GFFusionConfig
 from gffusion.cli import app
+from gffusion.metrics import METRICS
 from gffusion.models.gffusion.configuration_gffusion import OUR_TERMS
 from gffusion.training.recipe import Recipe
 from gffusion.zoo import ModelEntry, find_entries, locate
@@ -99,9 +100,10 @@ def list_measurements() -> str:
     for dataset in dict.fromkeys(name for entry in entries for name in entry.measurements):
         measured = [entry for entry in entries if dataset in entry.measurements]
         metrics = list(measured[0].measurements[dataset])
+        head = ("name", *(f"{name} {'↑' if METRICS[name].higher_is_better else '↓'}" for name in metrics))
         rows = ([entry.name, *(f"{entry.measurements[dataset][name]:.3f}" for name in metrics)] for entry in measured)
         command = measured[0].evaluation_command(dataset).replace(measured[0].name, "NAME")
-        parts.append(f"**{dataset}** (`{command}`):\n\n{make_table(('name', *metrics), rows)}")
+        parts.append(f"**{dataset}** (`{command}`):\n\n{make_table(head, rows)}")
     return "\n".join(parts)
 
 
