@@ -94,16 +94,24 @@ def resolve_links(markdown: str, page: Page, config: MkDocsConfig) -> str:
 
 
 def on_page_content(html_text: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn formulas into MathML, which browsers show without a script, and mark what site.css keeps whole or breaks."""
+    """Turn formulas into MathML, which browsers show without a script, mark what site.css keeps whole or breaks, and describe the page."""
 
     def to_mathml(match: re.Match[str]) -> str:
         is_block = match[1] == "div"
         formula = convert(html.unescape(match[2]), display="block" if is_block else "inline")
         return f'<div class="formula">{formula}</div>' if is_block else formula
 
+    page.meta["description"] = find_first_sentence(html_text) or f"{page.title}: {config.site_description}"
     if page.file.src_uri == "troubleshooting.md":
         html_text = html_text.replace('<div class="highlight">', '<div class="highlight messages">')
     return re.sub(r"<code>(?=[^<\s]+</code>)", '<code class="word">', FORMULA.sub(to_mathml, link_names(html_text)))
+
+
+def find_first_sentence(html_text: str) -> str:
+    """Return the first sentence of a page, escaped, or nothing if other things than text stand below the title."""
+    paragraph = re.search(r"</h1>\s*<p>(.*?)</p>", html_text, re.DOTALL)
+    text = " ".join(re.sub(r"<[^>]+>", "", paragraph[1] if paragraph else "").split())
+    return html.escape(html.unescape(re.split(r"\.(?:\s|$)", text)[0].rstrip(":")))
 
 
 def link_names(html_text: str) -> str:

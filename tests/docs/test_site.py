@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -141,6 +142,15 @@ def test_headings_are_nested(site: Path) -> None:
     reference = (site / "api/models.html").read_text(encoding="utf-8")
     nested = ('<h2 id="model"', '<h3 id="gffusion.GFFusionModel"', '<h4 id="gffusion.GFFusionModel.forward"')
     assert [part for part in nested if part not in reference] == []
+
+
+@pytest.mark.slow
+def test_titles_and_descriptions_tell_pages_apart(site: Path) -> None:
+    texts = [page.read_text(encoding="utf-8") for page in site.rglob("*.html") if page.name != "404.html"]
+    for pattern in ("<title>(.*)</title>", '<meta name="description" content="([^"<]*)">'):
+        found = [re.findall(pattern, text) for text in texts]
+        assert [values for values in found if len(values) != 1] == []
+        assert [value for value, count in Counter(value for (value,) in found).items() if count > 1] == []
 
 
 @pytest.mark.slow
