@@ -55,15 +55,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 @cache
 def search_boosts() -> dict[str, float]:
-    """Return the pages that the search shows earlier or later than others: those of error messages, and of models without weights."""
+    """Return the pages and folders that the search shows earlier or later than others, such as models without weights."""
     recipes = {f"models/{entry.name}.md": 0.3 for entry in find_entries(status="recipe-only")}
-    return {"troubleshooting.md": 3.0, **recipes}
+    return {"troubleshooting.md": 3.0, "guides": 1.5, "get-started.md": 1.5, "changelog.md": 0.3, **recipes}
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Weigh a page in the search, without the tags that model cards have for the Hub, and resolve its links."""
     page.meta.pop("tags", None)
-    page.meta["search"] = {"boost": search_boosts().get(page.file.src_uri, 1.0)}
+    boosts, address = search_boosts(), page.file.src_uri
+    page.meta["search"] = {"boost": boosts.get(address) or boosts.get(address.partition("/")[0], 1.0)}
     return resolve_links(nest_names(markdown), page, config)
 
 

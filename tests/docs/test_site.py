@@ -112,6 +112,32 @@ def test_search_takes_options_and_short_names(
 
 
 @pytest.mark.slow
+def test_search_finds_pages_by_common_words(search: Callable[..., dict[str, list[str]]]) -> None:
+    expected = {
+        "training": "guides/training.html",
+        "train": "guides/training.html",
+        "fine-tune": "guides/training.html",
+        "16-bit": "guides/values.html",
+        "DJI": "guides/drones.html",
+        "FLIR": "guides/cameras.html",
+        "drone": "guides/drones.html",
+        "webcam": "guides/live.html",
+        "out of memory": "troubleshooting.html",
+        "CUDA out of memory": "troubleshooting.html",
+        "install": "get-started.html",
+        "cite": "index.html",
+        "evaluate": "guides/evaluate.html",
+        "alignment": "guides/alignment.html",
+        "segmentation": "guides/segment.html",
+        "resume": "guides/training-runs.html",
+        "GPU": "guides/gpu.html",
+        "create_model": "api/zoo.html",
+    }
+    answers = search(*expected)
+    assert {query: pages[:3] for query, pages in answers.items() if expected[query] not in pages[:3]} == {}
+
+
+@pytest.mark.slow
 def test_search_finds_error_messages(search: Callable[..., dict[str, list[str]]]) -> None:
     answers = search(*(message.replace("…", "data/image_1.png") for message in MESSAGES))
     hidden = [message for message, pages in answers.items() if "troubleshooting.html" not in pages[:3]]
