@@ -11,7 +11,7 @@ from gffusion.visualization.slider import ImageSlider, get_environment
 from .figures import Scene
 from .settings import summarize_settings
 from .table import EvaluationTable
-from .table_format import Layout, fill_html
+from .table_format import Layout, escape_html, fill_html
 
 _MAX_SIDE, _MIN_SIDE = 1280, 240  # of an image, in pixels
 _FULL_SIZE_IMAGES = 60
@@ -37,16 +37,18 @@ def render_report(table: EvaluationTable, scenes: Sequence[dict[str, Any]], box_
     The scenes are of `describe_scene`.
     """
     count, methods = len(table.images), len(table.methods)
+    tables = [_describe_table(title, layout) for title, layout in table.layouts.items()]
     return get_environment().get_template("report.html").render(
         title="Comparison of fusion methods",
         subtitle=f"{methods} method{'s' * (methods != 1)} on {count} pair{'s' * (count != 1)}, protocol {table.protocol}",
         facts=summarize_settings(table.settings),
-        tables=[_describe_table(title, layout) for title, layout in table.layouts.items()],
+        tables=tables,
         scenes=scenes,
         plots=Markup(_cut_svg(box_plots)) if box_plots else "",
-        columns=("method", "image", *table.metrics),
+        metrics=table.metrics,
+        columns=["method", "image", *tables[0]["header"][:-1]],  # without the mean rank
         values=[
-            (method, image, *(f"{value:.4f}" for value in row))
+            (escape_html(method), escape_html(image), *(f"{value:.4f}" for value in row))
             for method, rows in zip(table.methods, table.values.tolist(), strict=True)
             for image, row in zip(table.images, rows, strict=True)
         ],
@@ -57,7 +59,14 @@ def render_report(table: EvaluationTable, scenes: Sequence[dict[str, Any]], box_
 def _describe_table(title: str, layout: Layout) -> dict[str, Any]:
     header, rows, notes = fill_html(layout)
     cells = [{"cells": row, "is_baseline": baseline} for row, baseline in zip(rows, layout.is_baseline, strict=True)]
-    return {"title": title, "first": "method", "header": header, "rows": cells, "notes": Markup(" ").join(notes)}
+    return {
+        "title": title,
+        "first": "method",
+        "header": header,
+        "is_ranked": layout.columns[-1] == "mean rank",
+        "rows": cells,
+        "notes": Markup(" ").join(notes),
+    }
 
 
 def _cut_svg(content: bytes) -> str:

@@ -1,5 +1,6 @@
 """Format a table of numbers for the terminal, as Markdown and as LaTeX."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -147,9 +148,19 @@ def to_latex(layout: Layout) -> str:
     return "\n".join([*begin, head, r"\midrule", *body, *end])
 
 
+def escape_html(text: str) -> Markup:
+    """Return a text for HTML, whose lines can end after `_` and `/`.
+
+    Examples:
+        >>> escape_html("<b> a_b")
+        Markup('&lt;b&gt; a_<wbr>b')
+    """
+    return Markup(re.sub("(?<=[_/])", "<wbr>", Markup.escape(to_line(text))))  # escaped before
+
+
 def fill_html(layout: Layout) -> tuple[list[Markup], list[list[Markup]], list[Markup]]:
     """Return the column names, rows and notes as HTML: the best number bold, the second best underlined."""
-    header, rows, notes = _escape(layout, lambda text: Markup.escape(to_line(text))).fill(_HTML)
+    header, rows, notes = _escape(layout, escape_html).fill(_HTML)
     # Names and notes are escaped above.
     return [*map(Markup, header)], [[*map(Markup, row)] for row in rows], [*map(Markup, notes)]
 

@@ -75,6 +75,7 @@ def test_names_versions_and_digests(output: Path) -> None:
     assert "compared <b>mine</b>." in text
     for name, digest in (("visible", settings["sha256"]["visible"]), *settings["sha256"]["methods"].items()):
         assert f"{name} {digest[:12]}" in text
+    assert text.index("SHA-256") > text.index("mean rank")  # the result is first
 
 
 def test_needs_no_other_file_or_host(output: Path) -> None:

@@ -1,4 +1,4 @@
-"""The HTML report in headless Chromium: sorting, sliders, wide and phone-sized windows, no other hosts and no errors."""
+"""The HTML report in headless Chromium: sorting, sliders, windows of all sizes, paper, no other hosts and no errors."""
 
 import os
 import shutil
@@ -54,13 +54,14 @@ def open_report(pairs: Path, tmp_path: Path) -> Iterator[Callable[[dict[str, int
 
 
 def read_column(table: Any, column: int) -> list[str]:
-    return [row.locator("td").nth(column).inner_text() for row in table.locator("tbody tr").all()]
+    return [row.locator("th, td").nth(column).inner_text() for row in table.locator("tbody tr").all()]
 
 
 def test_sort_and_slide(open_report: Callable[[dict[str, int]], Any]) -> None:
     page = open_report(WIDE)
     table = page.locator("table").first
     assert table.evaluate("table => table.offsetWidth <= table.parentElement.clientWidth")  # no column is out of view
+    assert table.locator("[aria-sort=ascending]").inner_text().startswith("mean rank")
     button = table.get_by_role("button", name="EN ↑")
     before = read_column(table, 1)
     assert all("±" in cell for cell in before)
@@ -69,8 +70,12 @@ def test_sort_and_slide(open_report: Callable[[dict[str, int]], Any]) -> None:
         button.click()
         assert [float(cell.split()[0]) for cell in read_column(table, 1)] == expected
         assert table.locator("th").nth(1).get_attribute("aria-sort") == order
+    lowest_first = sorted(read_column(table, 6), key=lambda cell: float(cell.split()[0]))
+    table.get_by_role("button", name="Nabf ↓").click()
+    assert read_column(table, 6) == lowest_first  # the best first in both directions
     table.get_by_role("button", name="method").press("Enter")  # the keyboard sorts, too
-    assert read_column(table, 0)[0].startswith("sharp")
+    names = read_column(table, 0)
+    assert names[-1].startswith("sharp") and names == sorted(names)
 
     figure = page.locator("figure").first
     edge = figure.get_by_label("Edge between the left and the right image")
@@ -84,18 +89,40 @@ def test_sort_and_slide(open_report: Callable[[dict[str, int]], Any]) -> None:
     shown = figure.locator("img.right").get_attribute("alt")
     figure.get_by_label("Image on the right").select_option("infrared")
     assert figure.locator("img.right").get_attribute("alt") == "infrared" != shown
-    assert page.locator(".plots svg").bounding_box()["width"] > 300
+    assert page.get_by_role("img", name="Box plots of EN, SCD").bounding_box()["width"] > 300
     save_screenshot(page, "wide")
 
 
 def test_phone(open_report: Callable[[dict[str, int]], Any]) -> None:
     page = open_report(PHONE)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    cells = page.locator("table").first.locator("tbody tr").first.locator("td")
-    assert cells.nth(1).bounding_box()["x"] < PHONE["width"] / 2  # beside the name, however long that is
+    table = page.get_by_role("table", name="Fusion")
+    row = table.locator("tbody tr").first
+    name, first = row.get_by_role("rowheader"), row.locator("td").first
+    assert first.bounding_box()["x"] < PHONE["width"] / 2  # beside the name, however long that is
+    before = name.bounding_box()["x"]
+    table.evaluate("table => table.parentElement.scrollTo(200, 0)")
+    assert first.bounding_box()["x"] < 0 and name.bounding_box()["x"] == before  # in view with every column
     page.get_by_text("Value of every image").click()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     save_screenshot(page, "phone")
+
+
+def test_print_has_every_column(open_report: Callable[[dict[str, int]], Any]) -> None:
+    page = open_report({"width": 1047, "height": 718})  # of a landscape page of A4 without margins of 1 cm
+    page.emulate_media(media="print")
+    for table in page.locator("table").all():
+        # All columns of the widest report: 16 metrics, each with its standard deviation, and the mean rank.
+        table.evaluate("""table => {
+            table.style.setProperty("--columns", 17)
+            for (const row of table.rows) while (row.cells.length < 18) row.append(row.cells[1].cloneNode(true))
+            table.closest("details")?.setAttribute("open", "")
+        }""")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.locator(".scroll").evaluate_all(
+        "parts => parts.every(part => getComputedStyle(part).overflowX === 'visible')"
+    )
+    save_screenshot(page, "print")
 
 
 def save_screenshot(page: Any, name: str) -> None:
