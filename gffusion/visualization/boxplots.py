@@ -1,5 +1,6 @@
 """Box plots of the distribution of each metric over the images."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ def draw_box_plots(
             f"`values` must be (methods, images, metrics), with one `is_baseline` per method and one `higher_is_better` per metric; got "
             f"{array.shape} for {len(methods)} methods, {len(metrics)} metrics, {counts[0]} `is_baseline` and {counts[1]} `higher_is_better`"
         )
-    columns = min(_COLUMNS, len(metrics))
+    columns = min(len(metrics), max(_COLUMNS, math.ceil(len(metrics) ** 0.5)))
     rows = -(-len(metrics) // columns)
     names = [break_text(name, _MAX_NAME_LENGTH, _NAME_SIZE) for name in methods]
     width = columns * _PANEL_WIDTH + max(measure_text(name, _NAME_SIZE) for name in names) / 72

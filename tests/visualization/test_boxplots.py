@@ -44,6 +44,14 @@ def test_any_number_of_methods_images_and_metrics(shape: tuple[int, int, int]) -
         assert render_figure(figure, "png").startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(("metrics", "columns"), [(2, 2), (6, 3), (9, 3), (10, 4), (16, 4)])
+def test_many_metrics_have_more_columns(metrics: int, columns: int) -> None:
+    names = [str(number) for number in range(metrics)]
+    figure = draw_box_plots(np.zeros((2, 3, metrics)), ["a", "b"], names, [True] * metrics, [False] * 2)
+    figure.draw_without_rendering()
+    assert len({round(panel.get_position().x0, 3) for panel in figure.axes}) == columns
+
+
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 def test_files_are_the_same_to_the_byte(suffix: str) -> None:
     first, second = (render_figure(draw(np.arange(12.0).reshape(2, 3, 2)), suffix) for _ in range(2))
