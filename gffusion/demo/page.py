@@ -172,12 +172,13 @@ def _offer(files: Sequence[Path]) -> list[gr.DownloadButton]:
 
 
 def _clear_at(events: Sequence[Any], empty: str | None, outputs: Sequence[Any]) -> None:
-    """Remove a former result at these events: a request that fails does not replace it, and new files are not its files."""
+    """Remove former results and errors at these events: a request that fails does not replace a result, and new files are not its files."""
     hidden = [{"__type__": "update", "value": None, "visible": False}] * len(_DOWNLOADS)
     texts = [""] * (len(outputs) - 1 - len(_DOWNLOADS))
     # In the browser, before the request is sent, so that no answer of the server is overtaken.
     cleared = json.dumps([empty, *hidden, *texts])
-    gr.on(events, None, None, outputs, js=f"() => {cleared}", api_visibility="private")
+    close = "document.querySelectorAll('[data-testid=toast-close]').forEach(button => button.click())"
+    gr.on(events, None, None, outputs, js=f"() => {{ {close}; return {cleared} }}", api_visibility="private")
 
 
 def _describe_limits(limits: str, settings: DemoSettings) -> None:

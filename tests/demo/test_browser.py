@@ -142,6 +142,11 @@ def test_former_results_disappear(open_page: Callable[..., Any]) -> None:
     page.get_by_role("button", name="Fuse", exact=True).click()
     page.get_by_test_id("toast-text").wait_for()
     assert [part.count() for part in parts] == [0] * len(parts)
+    page.get_by_label("Visible range").fill("")
+    sample.click()
+    for part in parts:
+        part.first.wait_for()
+    assert page.get_by_test_id("toast-text").count() == 0  # no error of a former request, either
 
 
 def test_errors_are_one_line_and_work_goes_on(
