@@ -114,6 +114,12 @@ def serve(settings: DemoSettings, host: str = "127.0.0.1", port: int | None = No
         page = create_page(settings)
         theme = gr.themes.Default(
             primary_hue="blue", font=gr.themes.Font("sans-serif"), font_mono=gr.themes.Font("monospace")
+        ).set(  # with a contrast of at least 4.5 to 1
+            body_text_color_subdued="*neutral_500",
+            color_accent="*primary_600",
+            button_primary_background_fill="*primary_600",
+            button_primary_background_fill_hover="*primary_700",
+            button_primary_border_color="*primary_600",
         )
         _, address, _ = page.launch(
             server_name=f"[{host.strip('[]')}]" if ":" in host else host,  # as in the address of the page

@@ -1,6 +1,7 @@
 """The demo in headless Chromium: upload, fuse, slide, download, errors, video, keyboard, names, phones, and no other hosts."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -226,6 +227,22 @@ def test_keyboard_reaches_everything_and_everything_has_a_name(open_page: Callab
     page.get_by_role("button", name="Street at night").press("Enter")
     page.locator(".gffusion-slider .frame").wait_for()
     assert [role for role, name in names(page) if not name] == []
+
+
+def test_text_stands_out(open_page: Callable[..., Any]) -> None:
+    """The contrast of small texts in the light theme, as in WCAG 2."""
+    page = open_page()
+    white, luminances = (255, 255, 255), []
+    for part, property_name in ((".upload .or", "color"), ("button.primary", "backgroundColor")):
+        style = page.locator(part).first.evaluate("(part, name) => getComputedStyle(part)[name]", property_name)
+        luminances.append(luminance(tuple(map(int, re.findall(r"\d+", style)[:3]))))
+    assert all((luminance(white) + 0.05) / (value + 0.05) >= 4.5 for value in luminances)
+
+
+def luminance(color: tuple[int, ...]) -> float:
+    levels = np.array(color) / 255
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
 def test_phone(open_page: Callable[..., Any]) -> None:
