@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -16,7 +16,7 @@ from gffusion.data.other_files import VIDEO_SUFFIXES
 from gffusion.metrics import METRICS
 
 from .images import ImageRequest, ImageResult, fuse_upload
-from .messages import describe_error
+from .messages import IMAGE_HINTS, VIDEO_HINTS, add_hint, describe_error
 from .samples import SAMPLES, write_clip, write_sample
 from .settings import DemoSettings
 from .slider import SCRIPT, STYLE, render_slider
@@ -210,7 +210,7 @@ def _run_images(
     visible_range: str,
 ) -> Iterator[tuple[Any, ...]]:
     if visible is None:
-        raise _fail(ValueError("choose a visible image and an infrared one, or a file that holds both, or a sample"))
+        raise _fail("choose a visible image and an infrared one, or a file that holds both, or a sample")
     request = ImageRequest(
         Path(visible),
         None if infrared is None else Path(infrared),
@@ -223,10 +223,11 @@ def _run_images(
         visible_range.strip() or None,
     )
     with tempfile.TemporaryDirectory() as folder:
-        result = _call(lambda: fuse_upload(request, Path(folder), settings), [*_parents(visible, infrared), folder])
+        folders: list[str | Path] = [*_parents(visible, infrared), folder]
+        result = _call(lambda: fuse_upload(request, Path(folder), settings), folders, IMAGE_HINTS)
         shown = render_slider(result.images, result.classes)
         # Gradio copies the files before it continues here, and the folder is removed.
-        notes = _list_notes((_name_inputs(model, visible, infrared), *result.notes))
+        notes = _list_notes(_name_inputs(model, visible, infrared), result.notes, IMAGE_HINTS)
         yield shown, *_offer(result.files), notes, _tabulate(result)
 
 
@@ -240,13 +241,12 @@ def _run_video(
     progress: gr.Progress = gr.Progress(),  # noqa: B008 # Gradio finds it by this default
 ) -> Iterator[tuple[Any, ...]]:
     if visible is None or infrared is None:
-        raise _fail(ValueError("choose a visible and an infrared video, or the rendered clip"))
+        raise _fail("choose a visible and an infrared video, or the rendered clip")
     request = VideoRequest(Path(visible), Path(infrared), model, align, segment)
     with tempfile.TemporaryDirectory() as folder:
-        files, notes = _call(
-            lambda: fuse_clip(request, Path(folder), settings, progress), [*_parents(visible, infrared), folder]
-        )
-        notes = _list_notes((_name_inputs(model, visible, infrared), *notes))
+        folders: list[str | Path] = [*_parents(visible, infrared), folder]
+        files, notes = _call(lambda: fuse_clip(request, Path(folder), settings, progress), folders, VIDEO_HINTS)
+        notes = _list_notes(_name_inputs(model, visible, infrared), notes, VIDEO_HINTS)
         yield str(files[0]), *_offer(files), notes
 
 
@@ -259,16 +259,16 @@ def _name_inputs(model: str, *files: str | None) -> str:
     return f"{' and '.join(Path(file).name for file in files if file is not None)}, fused by {model}"
 
 
-def _call(function: Callable[[], Any], folders: Sequence[str | Path]) -> Any:
+def _call(function: Callable[[], Any], folders: Sequence[str | Path], hints: Mapping[str, str]) -> Any:
     try:
         return function()
     except _ERRORS as error:
-        raise _fail(error, folders) from None
+        raise _fail(describe_error(error, folders, hints)) from None
 
 
-def _fail(error: Exception, folders: Sequence[str | Path] = ()) -> gr.Error:
+def _fail(message: str) -> gr.Error:
     """Return the error that Gradio shows as one line of HTML, without a traceback in the log."""
-    return gr.Error(escape(describe_error(error, folders)), duration=None, print_exception=False)
+    return gr.Error(escape(message), duration=None, print_exception=False)
 
 
 def _tabulate(result: ImageResult) -> str:
@@ -285,6 +285,7 @@ def _tabulate(result: ImageResult) -> str:
     )
 
 
-def _list_notes(notes: Sequence[str]) -> str:
+def _list_notes(inputs: str, notes: Sequence[str], hints: Mapping[str, str]) -> str:
     """Return a list in HTML: Markdown would make links and images of names in files."""
-    return f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>" if notes else ""
+    lines = (inputs, *(add_hint(note, hints) for note in notes))
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"

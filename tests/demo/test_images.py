@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from PIL import Image
 
 from gffusion.data import read_image, write_image
 from gffusion.demo.images import SHOWN_METRICS, ImageRequest, ImageResult, fuse_upload
-from gffusion.demo.messages import describe_error
+from gffusion.demo.messages import IMAGE_HINTS, VIDEO_HINTS, describe_error
 from gffusion.demo.samples import SAMPLES, write_sample
 from gffusion.demo.settings import DemoSettings, choose_models
 from gffusion.demo.slider import render_slider
@@ -140,8 +141,37 @@ def test_refused(fuse: Callable[..., ImageResult], options: dict[str, object], m
 
 def test_messages_name_files_only() -> None:
     error = OSError("cannot read the image /srv/x/1/a.png:\n/srv/x/2/b.png is damaged")
-    assert describe_error(error, ["/srv/x/1", "/srv/x/2"]) == "cannot read the image a.png: b.png is damaged"
-    assert describe_error(ValueError()) == "ValueError"
+    message = describe_error(error, ["/srv/x/1", "/srv/x/2"], IMAGE_HINTS)
+    assert message == "cannot read the image a.png: b.png is damaged"
+    assert describe_error(ValueError(), [], IMAGE_HINTS) == "ValueError"
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ({"visible": (64, 96), "infrared": (48, 96)}, 'Here: tick "Align the images". '),
+        ({"visible": (64, 96), "infrared": (64, 96), "max_pixels": 1000}, "Here: make the image smaller. "),
+        (
+            {"visible": (64, 96), "infrared": (64, 96), "colors": True},
+            "Here: swap the images if they are swapped, or save the infrared one in gray. ",
+        ),
+    ],
+)
+def test_messages_start_with_what_to_do_here(
+    fuse: Callable[..., ImageResult], tmp_path: Path, options: dict[str, Any], hint: str
+) -> None:
+    rng, sizes = np.random.default_rng(0), {kind: options.pop(kind) for kind in ("visible", "infrared")}
+    shapes = {"visible": (*sizes["visible"], 3), "infrared": sizes["infrared"] + (3,) * options.pop("colors", False)}
+    for kind, shape in shapes.items():
+        write_image(tmp_path / f"{kind}.png", rng.integers(0, 256, shape, np.uint8))
+    with pytest.raises(ValueError, match="--") as caught:
+        fuse(tmp_path / "visible.png", tmp_path / "infrared.png", **options)
+    assert describe_error(caught.value, [tmp_path], IMAGE_HINTS).startswith(hint)
+
+
+def test_videos_have_no_options_for_values() -> None:
+    error = ValueError("nearly constant: set --infrared-range percentile")
+    assert describe_error(error, [], VIDEO_HINTS) == str(error)
 
 
 def test_slider_escapes_and_names_its_parts() -> None:
