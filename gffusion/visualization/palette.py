@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Twelve easily distinguishable colors; class 0, the background, is black.
-_HEX = "000000 e63c3c 3cb44b 4678f0 f5be1e aa3cc8 28c8d2 f078c8 966e28 aaf05a fa8c3c 787896"
+# Twelve easily distinguishable colors; class 0, the background, is black. The first three also differ for color-blind readers.
+_HEX = "000000 e63c3c f5be1e 4678f0 3cb44b aa3cc8 28c8d2 f078c8 966e28 aaf05a fa8c3c 787896"
 PALETTE = np.frombuffer(bytes.fromhex(_HEX), np.uint8).reshape(-1, 3)
 
 

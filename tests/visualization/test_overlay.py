@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage.color import deltaE_ciede2000, rgb2lab
 
 from gffusion.visualization.overlay import overlay
 from gffusion.visualization.palette import PALETTE
@@ -74,3 +75,16 @@ def test_images_of_other_libraries() -> None:
 def test_what_would_be_drawn_wrong_is_refused(image: np.ndarray, labels: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         overlay(image, labels)
+
+
+# Of Machado et al. (2009), for linear RGB and the complete lack of green or red cones.
+DEUTERANOPIA = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+PROTANOPIA = [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+
+
+@pytest.mark.parametrize("matrix", [DEUTERANOPIA, PROTANOPIA])
+def test_person_bicycle_and_car_differ_for_color_blind_readers(matrix: list[list[float]]) -> None:
+    drawn = overlay(np.full((1, 3), 110, np.uint8), np.array([[1, 2, 3]])) / 255
+    seen = (drawn**2.2 @ np.transpose(matrix)).clip(0, 1) ** (1 / 2.2)
+    lab = rgb2lab(seen)[0]
+    assert min(deltaE_ciede2000(lab[[0, 0, 1]], lab[[1, 2, 2]])) > 15
