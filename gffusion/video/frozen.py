@@ -33,6 +33,11 @@ class FrozenFrames:
         self._last, self._frames = np.empty(0), 0
         self._time, self._seconds = 0.0, 0.0
 
+    @property
+    def since(self) -> float | None:
+        """Time of the first of the identical infrared frames, from which on frames are added again to continue a run."""
+        return None if self._first is None else self._first.time
+
     def add(self, time: float, visible: NDArray[Any], infrared: NDArray[Any]) -> tuple[str, ...]:
         """Return a note while infrared frames are identical for half a second or longer.
 

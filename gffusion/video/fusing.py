@@ -250,7 +250,8 @@ class _VideoRun:
             next((state.limits for state in reversed(done) if state.limits), ()),
         )
         total = self._estimate_total()
-        pairs = islice(self.pair.read(), sum(state.frames for state in done), None)
+        pairs = self.pair.read()
+        self._skip(pairs, done)
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
             ahead = map_in_order(reader, lambda _: self._prepare(fuser, pairs), repeat(None), depth=2 * batch_size)
             items = iter(lambda: next(ahead), None)
@@ -272,14 +273,22 @@ class _VideoRun:
         if not self.report.frames:
             raise ValueError(f"no frame could be fused: {self.report.errors[0].partition(': ')[2]}")
 
+    def _skip(self, pairs: Iterator[FramePair], done: Sequence[SegmentState]) -> None:
+        """Leave out finished frames, but compare those again whose infrared image is that of the last one."""
+        for pair in islice(pairs, sum(state.frames for state in done)):
+            since = done[-1].identical_since
+            if since is not None and float(pair.time) >= since:
+                with suppress(ValueError):
+                    self._find_frozen(pair, *pair.decode())
+
     def _prepare(self, fuser: FrameFuser, pairs: Iterator[FramePair]) -> FrameItem | None:
         pair = next(pairs, None)
         if pair is None:
             return None
         time, duration = pair.time, pair.visible.duration or 1 / self.pair.visible.rate
         try:
-            visible, infrared = decode_visible_frame(pair.visible.frame), decode_infrared_frame(pair.infrared.frame)
-            notes = self._find_frozen(pair, visible, infrared.values)
+            visible, infrared = pair.decode()
+            notes = self._find_frozen(pair, visible, infrared)
             if isinstance(pair.visible.frame, StoredFrame):
                 notes += pair.visible.frame.notes
             names = name_frame(pair.visible.frame, self._names[0]), name_frame(pair.infrared.frame, self._names[1])
@@ -287,15 +296,15 @@ class _VideoRun:
             images = prepared.images
             notes += note_narrow_frame(images.infrared, images.missing, self._usual_width)
             prepared = prepared._replace(images=images._replace(notes=images.notes + notes))
-            return FrameItem(time, duration, prepared)
+            return FrameItem(time, duration, prepared, None, self._frozen.since)
         except ValueError as error:
-            return FrameItem(time, duration, None, str(error))
+            return FrameItem(time, duration, None, str(error), self._frozen.since)
 
-    def _find_frozen(self, pair: FramePair, visible: NDArray[Any], infrared: NDArray[Any]) -> tuple[str, ...]:
+    def _find_frozen(self, pair: FramePair, visible: NDArray[Any], infrared: InfraredFrame) -> tuple[str, ...]:
         if pair.infrared.time == self._infrared_time:  # one infrared frame for several visible ones
             return ()
         self._infrared_time = pair.infrared.time
-        before, self._frozen_notes = self._frozen_notes, self._frozen.add(float(pair.time), visible, infrared)
+        before, self._frozen_notes = self._frozen_notes, self._frozen.add(float(pair.time), visible, infrared.values)
         return () if self._frozen_notes == before else self._frozen_notes
 
     def _fuse(self, fuser: FrameFuser, batch: Sequence[FrameItem], recorder: "Recorder") -> None:
@@ -335,8 +344,7 @@ class _VideoRun:
         for probe in pair.probe():
             fuser = self._create_fuser(self._palette)
             try:
-                images = decode_visible_frame(probe.visible.frame), decode_infrared_frame(probe.infrared.frame)
-                fuser.fuse([fuser.prepare(*images, self._names, pair.infrared.largest_count)])
+                fuser.fuse([fuser.prepare(*probe.decode(), self._names, pair.infrared.largest_count)])
                 return
             except ValueError as error:
                 problem = error

@@ -5,7 +5,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import NamedTuple
 
-from .folders import FrameSource
+import numpy as np
+from numpy.typing import NDArray
+
+from gffusion.cameras import InfraredFrame
+
+from .folders import FrameSource, decode_infrared_frame, decode_visible_frame
 from .reading import TimedFrame
 
 MAX_PROBES = 10
@@ -22,6 +27,10 @@ class FramePair(NamedTuple):
     def time(self) -> Fraction:
         """Time of the visible frame in seconds."""
         return self.visible.time
+
+    def decode(self) -> tuple[NDArray[np.uint8], InfraredFrame]:
+        """Return the visible and the infrared image."""
+        return decode_visible_frame(self.visible.frame), decode_infrared_frame(self.infrared.frame)
 
 
 @dataclass

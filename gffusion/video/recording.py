@@ -31,6 +31,7 @@ class FrameItem(NamedTuple):
     duration: Fraction
     prepared: PreparedFrame | None
     error: str | None = None
+    identical_since: float | None = None  # `FrozenFrames.since`
 
 
 class Recorder:
@@ -55,12 +56,14 @@ class Recorder:
         self._limits: tuple[Limits, ...] = ()
         self._palette: tuple[str, ...] | None = None
         self._duration = Fraction(0)
+        self._identical_since: float | None = None
         self.seen = 0
         folder.remove_incomplete(job.outputs, self._index)  # of a run that was killed
 
     def fail(self, item: FrameItem) -> None:
         """Leave a frame out."""
         self.seen += 1
+        self._identical_since = item.identical_since
         self._failures += 1
         if len(self._errors) < MAX_ERRORS:
             self._errors.append(f"{float(item.time):.3f} s: {item.error}")
@@ -72,6 +75,7 @@ class Recorder:
         self.seen += 1
         images, self._palette, self._limits = item.prepared.images, item.prepared.palette, item.prepared.limits
         self._duration, self._size = item.duration, images.visible.shape[:2]
+        self._identical_since = item.identical_since
         self._add_notes(images.notes, None if is_first else item.time)
         self._pending.append(self._executor.submit(self._encode, item, prediction))
         while len(self._pending) > 4:
@@ -89,7 +93,16 @@ class Recorder:
         duration = self._duration.numerator, self._duration.denominator
         errors, notes = tuple(self._errors), tuple(self._notes)
         state = SegmentState(
-            self.seen, self._failures, errors, notes, self._limits, duration, self._size, self._palette, files
+            self.seen,
+            self._failures,
+            errors,
+            notes,
+            self._limits,
+            duration,
+            self._size,
+            self._palette,
+            files,
+            self._identical_since,
         )
         self._folder.finish(state)
         return state

@@ -142,6 +142,7 @@ class SegmentState:
         size: Height and width of the frames.
         palette: [`PreparedFrame.palette`][gffusion.video.fuser.PreparedFrame] of the last frame.
         files: Size in bytes and SHA-256 of its files, by kind; none if no frame could be fused.
+        identical_since: Time in seconds of the first of the infrared frames that equal the last one.
     """
 
     frames: int
@@ -153,6 +154,7 @@ class SegmentState:
     size: tuple[int, ...]
     palette: tuple[str, ...] | None
     files: Mapping[str, tuple[int, str]]
+    identical_since: float | None = None
 
 
 def remove_segments(path: Path) -> None:

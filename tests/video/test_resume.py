@@ -107,6 +107,25 @@ def test_a_change_of_the_palette_is_seen_after_an_interruption(tmp_path: Path, f
     assert "the palette of" in report.errors[0]
 
 
+@pytest.mark.usefixtures("short_segments")
+@pytest.mark.parametrize("rate", [RATE, 9])
+def test_frozen_frames_are_noted_over_an_interruption(tmp_path: Path, fuse: Callable, rate: int) -> None:
+    """As without it: once, with the time since when they are identical, also if this was noted before."""
+    frozen, end, count = 0.8, 2.4, 70  # from before the end of the first segment to after that of the second
+    visible = write_video(tmp_path / "visible.mp4", map(visible_frame, range(count)))
+    times = [index / rate for index in range(3 * rate)]
+    shown = [frozen if frozen <= time < end else time for time in times]
+    frames = [infrared_frame(round(100 * time)) for time in shown]
+    infrared = write_video(tmp_path / "infrared.mkv", frames, codec="ffv1", pixels="gray", rate=rate)
+    expected = fuse(visible, infrared, "once.mp4")[1].notes
+    assert ["since 0.8" in note for note in expected if "frames are identical since" in note] == [True]
+    for segments in (1, 2):
+        with pytest.raises(Stop):
+            fuse(visible, infrared, progress=stop_after(segments * SEGMENT_FRAMES + 2))
+        report = fuse(visible, infrared)[1]
+        assert (report.resumed, report.notes) == (segments * SEGMENT_FRAMES, expected)
+
+
 def keep_segments(monkeypatch: pytest.MonkeyPatch, run: Callable[[], Any]) -> None:
     """Stop a run before its segments of 4 frames are joined."""
 
