@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from .settings import DemoSettings
-from .uploads import Receive, Scope, Send, UploadLimits
 
 # Everything that a browser may load comes from this server, so that the page works without network, and no other host
 # learns who uses it. Gradio needs inline scripts and `eval`.
@@ -48,6 +47,10 @@ _NAME_UPLOADS = """
   name();
 }
 """
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Any]
+Send = Callable[[MutableMapping[str, Any]], Any]
 
 
 class ContentSecurityPolicy:
@@ -110,7 +113,6 @@ def serve(settings: DemoSettings, host: str = "127.0.0.1", port: int | None = No
 
         from .page import create_page
 
-        max_bytes = settings.max_megabytes * 2**20
         page = create_page(settings)
         theme = gr.themes.Default(
             primary_hue="blue", font=gr.themes.Font("sans-serif"), font_mono=gr.themes.Font("monospace")
@@ -137,15 +139,8 @@ def serve(settings: DemoSettings, host: str = "127.0.0.1", port: int | None = No
             theme=theme,
             css=_CSS,
             js=_NAME_UPLOADS,
-            max_file_size=max_bytes,
-            app_kwargs={
-                "middleware": [
-                    Middleware(ContentSecurityPolicy),
-                    Middleware(UploadLimits, folder=folder, max_bytes=max_bytes),
-                ],
-                "docs_url": None,
-                "redoc_url": None,
-            },
+            max_file_size=settings.max_megabytes * 2**20,
+            app_kwargs={"middleware": [Middleware(ContentSecurityPolicy)], "docs_url": None, "redoc_url": None},
         )
         try:
             yield page, address
