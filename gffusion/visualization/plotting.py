@@ -1,5 +1,6 @@
 """Elements that all figures of matplotlib share: pages, text that fits, and files with embedded fonts."""
 
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -27,9 +28,14 @@ def check_matplotlib() -> None:
         raise ImportError('figures need matplotlib: pip install "gffusion[plots]"')
 
 
+_STYLING = threading.RLock()  # settings of matplotlib are those of the whole process
+
+
 @contextmanager
 def default_style() -> Iterator[None]:
     """Leave out the user's settings of matplotlib: figures are laid out for its defaults, and LaTeX may be missing.
+
+    The user's fonts stay for characters that the default font lacks, such as Chinese ones.
 
     Raises:
         ImportError: If matplotlib is not installed.
@@ -37,8 +43,11 @@ def default_style() -> Iterator[None]:
     check_matplotlib()
     import matplotlib.style  # optional dependency: the extra `plots`
 
-    with matplotlib.style.context(["default", _FILE_OPTIONS]):
-        yield
+    with _STYLING:
+        default, families = matplotlib.rcParamsDefault["font.sans-serif"][0], matplotlib.rcParams["font.family"]
+        fonts = {key: value for key, value in matplotlib.rcParams.items() if key == f"font.{families[0]}"}
+        with matplotlib.style.context(["default", _FILE_OPTIONS | fonts | {"font.family": [default, *families]}]):
+            yield
 
 
 def make_figure(width: float, height: float) -> "Figure":
