@@ -24,8 +24,8 @@ from .requirements import check_packages, load_onnxruntime
 
 _PROVIDERS = {"tensorrt": "TensorrtExecutionProvider", "cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
 _ROUNDING = 0.01  # of values in half precision or of 8-bit weights
-# The text `location`, without which no tensor names another file. The byte before it ends its length: 8, or 0 in longer encodings.
-_LOCATION = re.compile(rb"location(?<=[\x00\x08]location)")
+# The key `location` with its number and length, in all their encodings, without which no tensor names another file.
+_LOCATION = re.compile(rb"(?:\n|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)location")
 
 
 @dataclass

@@ -82,7 +82,13 @@ def test_weights_in_another_file(whole: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", [b"\x12\x09parts.bin\n\x08location", b"\n\x88\x00location\x12\x08part.bin"], ids=["order", "length"]
+    "entry",
+    [
+        b"\x12\x09parts.bin\n\x08location",
+        b"\n\x88\x00location\x12\x08part.bin",
+        b"\x8a\x00\x08location\x12\x08part.bin",
+    ],
+    ids=["order", "length", "number"],
 )
 def test_weights_in_another_file_in_other_encodings(whole: Path, tmp_path: Path, entry: bytes) -> None:
     """Protocol Buffers allow fields in any order, and zeros above a length; ONNX Runtime reads both."""
@@ -93,6 +99,13 @@ def test_weights_in_another_file_in_other_encodings(whole: Path, tmp_path: Path,
     onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     with pytest.raises(ValueError, match=r"parts\.onnx keeps weights in other files"):
         OnnxModel(path)
+
+
+def test_metadata_can_hold_the_word_location(whole: Path, tmp_path: Path) -> None:
+    content = onnx.load(whole)
+    content.producer_name = "location"
+    onnx.save(content, tmp_path / "named.onnx")
+    OnnxModel(tmp_path / "named.onnx")
 
 
 @pytest.mark.parametrize(
