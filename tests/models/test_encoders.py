@@ -62,7 +62,8 @@ def test_code_that_a_configuration_selects(
     (folder / "config.json").write_text(json.dumps(config | entry))
     arguments = backbone_folders | {"clip": str(folder), "segmenter_image_size": [32, 32]}
     with pytest.raises(
-        ValueError, match=r"config\.json: `_?(attn|experts)_implementation` may only be eager or sdpa, got "
+        ValueError,
+        match=r"config\.json: `_?(attn|experts)_implementation` may only be eager or sdpa or flex_attention, got ",
     ):
         GFFusionModel.from_backbones(**arguments)
     (folder / "config.json").write_text(json.dumps({"_attn_implementation": "sdpa"} | config))

@@ -52,7 +52,7 @@ _LOADER_OPTIONS = {
 }
 
 # Of attention, in PyTorch itself; published configurations can name them.
-_IMPLEMENTATIONS = (None, "eager", "sdpa")
+_IMPLEMENTATIONS = (None, "eager", "sdpa", "flex_attention")
 
 ConfigClass = TypeVar("ConfigClass", bound=type[PreTrainedConfig])
 
@@ -217,10 +217,12 @@ def refuse_loader_options(config_dict: dict[str, Any]) -> None:
 
 def refuse_downloaded_code(config_dict: dict[str, Any]) -> None:
     """Raise ValueError if the configuration file of an encoder selects code that transformers downloads, such as kernels."""
-    vision = config_dict.get("vision_config")  # of a CLIPModel
+    vision = config_dict.get("vision_config") if config_dict.get("model_type") == "clip" else None
     for part in (config_dict, vision if isinstance(vision, dict) else {}):
         for name in sorted(_LOADER_OPTIONS - {"quantization_config"}):
-            if (value := part.get(name)) not in _IMPLEMENTATIONS:
+            value = part.get(name)
+            of_parts = value.values() if isinstance(value, dict) else [value]
+            if any(implementation not in _IMPLEMENTATIONS for implementation in of_parts):
                 raise ValueError(
                     f"`{name}` may only be {' or '.join(filter(None, _IMPLEMENTATIONS))}, got {describe_type(value)}: other values "
                     "can select code to download. Use another encoder, or a copy of its folder without this entry."
