@@ -154,8 +154,8 @@ def test_box_plots(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_reports(name: str) -> None:
-    """Names are text in the page, not elements."""
+    """Names are text in the page, not elements; they can break in lines."""
     pages = [render_report(make(text, text), [], None) for text in (name, "name")]
     assert pages[0].encode(errors="backslashreplace")
-    found, usual = (re.findall(r"<[a-z/!]\w*", page) for page in pages)
+    found, usual = (re.findall(r"<(?!wbr>)[a-z/!]\w*", page) for page in pages)
     assert found == usual
