@@ -19,7 +19,6 @@ from gffusion.data import ReadOptions
 from gffusion.data.infrared_range import note_flat_range
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions
-from gffusion.models.gffusion.interface import FusionModel
 from gffusion.utils.device_errors import describe_device_error, is_lost
 from gffusion.utils.memory import memory_errors
 from gffusion.utils.notes import about
@@ -29,6 +28,7 @@ from gffusion.zoo.checks import check_model_object, check_processor_object
 from .batching import batch_by_size, check_batch_size
 from .file_jobs import FusionJob, FusionResult, ReadJob, WriteJob, count_workers, read_job, start_workers, write_job
 from .folding import can_divide
+from .interface import FusionModel
 from .predict import Prediction, predict
 
 _ALONE_PIXELS = 2**21  # of a batch, from which on no other one is fused at the same time on CPUs, because of the memory

@@ -22,7 +22,6 @@ from gffusion.models.gffusion.image_ops import rgb_to_luma, to_uint8
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions, check_options
 from gffusion.models.gffusion.input_checks import check_inputs
-from gffusion.models.gffusion.interface import FusionModel
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput, ProjectedSemantics
 from gffusion.zoo.checks import check_model_object, check_processor_object, is_exported
 
@@ -30,6 +29,7 @@ from .cpu_funet import CpuFuNet
 from .cuda_graphs import can_use_graphs, fuse_on_gpu
 from .folding import can_divide, has_plain_forward
 from .gpu_inputs import prepare_bytes
+from .interface import FusionModel
 from .label_refinement import refine_logits
 from .large_images import find_large_form, fuse_large
 from .pair_arrays import adapt_options, list_pairs, to_arrays

@@ -15,11 +15,11 @@ from gffusion.data import PairImages, ReadOptions
 from gffusion.data.infrared_range import note_flat_range
 from gffusion.data.reading import clean, complete_pair
 from gffusion.data.visible_range import map_visible
+from gffusion.inference.interface import FusionModel
 from gffusion.inference.predict import Prediction, predict
 from gffusion.models.gffusion.image_arrays import to_array
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions, Limits
-from gffusion.models.gffusion.interface import FusionModel
 from gffusion.zoo.checks import check_model_object, check_processor_object
 
 from .semantics import SemanticRefresh, check_refresh

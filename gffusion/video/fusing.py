@@ -26,10 +26,10 @@ from gffusion.data import ReadOptions
 from gffusion.data.reading import clean
 from gffusion.data.rigs import find_rig
 from gffusion.inference.batching import batch_by_size, check_batch_size
+from gffusion.inference.interface import FusionModel
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions, Limits
 from gffusion.models.gffusion.infrared_values import measure_limits
-from gffusion.models.gffusion.interface import FusionModel
 from gffusion.utils.atomic import is_written
 from gffusion.utils.notes import name_first
 from gffusion.utils.prefetch import map_in_order

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gffusion.inference.interface import FusionModel
 from gffusion.models.gffusion.image_ops import rgb_to_luma
-from gffusion.models.gffusion.interface import FusionModel
 from gffusion.zoo.checks import is_exported
 
 # Frames are compared as thumbnails: noise and small motions vanish, a cut or a pan does not. Their difference is a share of

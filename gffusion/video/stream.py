@@ -16,8 +16,8 @@ from transformers.utils import logging
 from gffusion.cameras.frozen_images import are_equal
 from gffusion.cameras.same_images import are_same
 from gffusion.data import PairImages, ReadOptions
+from gffusion.inference.interface import FusionModel
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
-from gffusion.models.gffusion.interface import FusionModel
 from gffusion.utils.memory import memory_errors
 from gffusion.utils.notes import find_new_kinds
 

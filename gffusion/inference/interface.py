@@ -5,8 +5,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from .configuration_gffusion import GFFusionConfig
-from .modeling_gffusion import GFFusionOutput
+from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
+from gffusion.models.gffusion.modeling_gffusion import GFFusionOutput
 
 
 class FusionModel(Protocol):
