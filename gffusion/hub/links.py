@@ -2,12 +2,14 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
 _PACKAGE = Path(__file__).parents[1]
+_MARKER = ".huggingface-shared-blobs"
 
 
 def leads_outside(file: Path, folder: Path) -> bool:
@@ -21,8 +23,8 @@ def leads_outside(file: Path, folder: Path) -> bool:
     """
     if not file.is_file() or _PACKAGE in folder.absolute().parents:
         return False
-    target = file.resolve()
-    return not any(target.is_relative_to(place) for place in (folder.resolve(), locate_blobs(folder)) if place)
+    target, places = file.resolve(), (folder.resolve(), locate_blobs(folder), find_shared(file, folder))
+    return not any(target.is_relative_to(place) for place in places if place)
 
 
 def locate_blobs(folder: Path) -> Path | None:
@@ -35,6 +37,23 @@ def locate_blobs(folder: Path) -> Path | None:
     place = folder.resolve()
     snapshots = next((parent for parent in place.parents if parent.name == "snapshots"), None)
     return snapshots and snapshots.parent / "blobs"
+
+
+def find_shared(file: Path, folder: Path) -> Path | None:
+    """Return the file in the shared store of the Hub cache that a file of a snapshot leads to, or `None` if there is none.
+
+    The client moves files of Xet storage to `blobs/1a/1a2b...` next to the repositories, and leaves links to them in the
+    `blobs` of the repositories. The names in the store are hashes of Xet, not those that the Hub announced.
+
+    Examples:
+        >>> find_shared(Path("model/config.json"), Path("model"))
+    """
+    blobs = locate_blobs(folder)
+    if not blobs or not file.is_symlink() or Path(file.parent, os.readlink(file)).parent.resolve() != blobs:
+        return None
+    store, target = blobs.parent.parent / "blobs", file.resolve()
+    is_named = re.fullmatch(r"[0-9a-f]{64}", target.name) and target.parent == store / target.name[:2]
+    return target if is_named and (store / _MARKER).is_file() else None
 
 
 def omit_outside(names: Iterable[str], folder: str | os.PathLike[str]) -> list[str]:

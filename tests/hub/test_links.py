@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hub_cache import share
 
 import gffusion as package
 from gffusion.zoo import locate
@@ -32,6 +33,16 @@ def move(folder: Path, name: str, target: Path) -> Path:
     (folder / name).rename(target)
     (folder / name).symlink_to(target)
     return target
+
+
+def cache(folder: Path) -> Path:
+    """Make a snapshot of the Hub cache of a folder."""
+    repository = folder.parent / "models--lab--net"
+    (repository / "snapshots").mkdir(parents=True)
+    snapshot = folder.rename(repository / "snapshots" / "1a2b")
+    for index, file in enumerate(sorted(snapshot.rglob("*.*"))):
+        move(snapshot, str(file.relative_to(snapshot)), repository / "blobs" / f"{index:040x}")
+    return snapshot
 
 
 def list_published(gffusion: Callable, folder: Path) -> tuple[set[str], str]:
@@ -81,7 +92,7 @@ def test_files_without_which_there_is_no_model(gffusion: Callable, folder: Path,
     assert list_pulled(gffusion, folder)[0] >= MODEL
 
 
-@pytest.mark.parametrize("kind", ["link to the folder", "links inside the folder", "snapshot of the Hub cache"])
+@pytest.mark.parametrize("kind", ["link to the folder", "links inside the folder", "Hub cache", "shared store"])
 def test_links_of_a_model(gffusion: Callable, folder: Path, tmp_path: Path, kind: str) -> None:
     """Kubernetes mounts folders with links to folders inside."""
     files = [file for file in folder.rglob("*") if file.is_file()]
@@ -91,16 +102,34 @@ def test_links_of_a_model(gffusion: Callable, folder: Path, tmp_path: Path, kind
     elif kind == "links inside the folder":
         for file in files:
             move(folder, str(file.relative_to(folder)), folder / "..data" / file.name)
-    elif kind == "snapshot of the Hub cache":
-        snapshot = tmp_path / "models--lab--net" / "snapshots" / "1a2b"
-        snapshot.parent.mkdir(parents=True)
-        folder = folder.rename(snapshot)
-        for index, file in enumerate(sorted(folder.rglob("*.*"))):
-            move(folder, str(file.relative_to(folder)), tmp_path / "models--lab--net" / "blobs" / f"{index:040x}")
+    else:
+        folder = cache(folder)
+        for file in folder.rglob("*.*") if kind == "shared store" else ():
+            share(Path(os.readlink(file)))
     published, warning = list_published(gffusion, folder)
     assert (published, warning) == (MODEL | IMAGES | {"README.md"}, "")
     pulled, warning = list_pulled(gffusion, folder)
     assert (pulled, warning) == (MODEL | IMAGES | {"README.md", "LICENSE"}, "")
+
+
+@pytest.mark.parametrize(
+    "kind", ["file of another repository", "folder without the mark of the client", "link in the store"]
+)
+def test_links_of_the_cache_to_other_files(gffusion: Callable, folder: Path, tmp_path: Path, kind: str) -> None:
+    snapshot = cache(folder)
+    blob = Path(os.readlink(snapshot / "model.safetensors"))
+    shared = share(blob)
+    assert gffusion("push", snapshot, "lab/net", "--dry-run").exit_code == 0
+    if kind == "folder without the mark of the client":
+        (tmp_path / "blobs" / ".huggingface-shared-blobs").unlink()
+    else:
+        move(shared.parent, shared.name, tmp_path / "models--lab--other" / "blobs" / shared.name)
+    if kind == "file of another repository":
+        blob.unlink()
+        blob.symlink_to(shared.resolve())
+    outcome = gffusion("push", snapshot, "lab/net", "--dry-run")
+    assert (outcome.exit_code, outcome.out) == (2, "")
+    assert f"model.safetensors leads by a symbolic link to {shared.resolve()}, outside" in outcome.err
 
 
 @pytest.mark.processes
