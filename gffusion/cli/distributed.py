@@ -4,11 +4,12 @@ import contextlib
 import datetime
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from gffusion.utils.signals import ended_by_signals
 
 from .errors import exit_with_usage_error
 from .printing import name_process
@@ -37,17 +38,24 @@ def find_launched() -> tuple[int, int]:
     return int(given[0]), int(given[1])
 
 
-def refuse_processes(words: Sequence[str]) -> None:
-    """Exit with an error of the first process if a launcher started several of a command that would repeat its work in each.
+def wait_for_launcher() -> None:
+    """Wait in another process than the first one, before an error that all have: a launcher ends the others after the first error.
 
-    The others wait for their launcher to end them, because it would end the first one before it has printed the error.
+    Without the wait, it could end the first process before that has printed the error.
+    """
+    time.sleep(_LAUNCHER_SECONDS)
+
+
+def refuse_processes(words: Sequence[str]) -> None:
+    """Exit with an error if a launcher started several processes of a command that would repeat its work in each.
+
+    The others print it only if no launcher ends them, as in a subprocess that has the variables of a launched process.
     """
     rank, size = find_launched()
     if size == 1 or words[0] in (*_SHARED, "doctor", "models") or {"--help", "-h"} & set(words):
         return
     if rank:
-        time.sleep(_LAUNCHER_SECONDS)
-        sys.exit(2)
+        wait_for_launcher()
     exit_with_usage_error(
         ValueError(
             f"gffusion {words[0]} runs in one process, and the variable WORLD_SIZE is {size}: start it without accelerate launch and "
@@ -147,7 +155,7 @@ class Share(NamedTuple):
         address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         with (
             _lost_connections(f"no connection to the other processes at MASTER_ADDR:MASTER_PORT {address}: {_ADVICE}"),
-            _ended_by_signals(),
+            ended_by_signals(),
         ):
             store, _, _ = next(rendezvous("env://", timeout=_TIMEOUT))
         return store  # type: ignore[no-any-return]
@@ -179,20 +187,6 @@ def _lost_connections(message: str) -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise ConnectionError(message) from error
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let signals end this process at once: while torch connects, no handlers of Python run."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    replaced = [number for number, handler in handlers.items() if callable(handler)]  # not ignored
-    for number in replaced:
-        signal.signal(number, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        for number in replaced:
-            signal.signal(number, handlers[number])
 
 
 def _add(outcomes: Sequence[Outcome]) -> Outcome:

@@ -1,6 +1,7 @@
 """`gffusion train`: train a model with a recipe and options."""
 
 import io
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .distributed import find_launched
+from gffusion.utils.signals import ended_by_signals
+
+from .distributed import find_launched, wait_for_launcher
 from .errors import received_code, user_errors
 from .library_logging import quiet_libraries
 from .messages import name_options
@@ -40,7 +43,9 @@ def train(context: typer.Context) -> None:
     if size > 1:
         name_process(rank, size)
     with user_errors(), _one_interruption(rank):
-        recipe = _parse(context.args, size)
+        recipe = _parse(context.args, rank)
+        if size > 1:
+            _connect()
         with new_output(Path(recipe.training.output_dir), "--output_dir"):
             _train(recipe)
 
@@ -56,21 +61,29 @@ def _one_interruption(rank: int) -> Iterator[None]:
         raise typer.Exit(received_code()) from None
 
 
-def _parse(words: Sequence[str], num_processes: int) -> "Recipe":
-    """Return the recipe; several processes with the same wrong option print one message."""
+def _parse(words: Sequence[str], rank: int) -> "Recipe":
+    """Return the recipe; of several processes with the same wrong option, the first one prints the error."""
     from gffusion.training.recipe import Recipe
 
-    if num_processes == 1:
+    if not rank:
         return Recipe.parse(words, _PROGRAM)
-    from gffusion.training.processes import raised_together  # imports torch
-
-    with raised_together(), redirect_stderr(io.StringIO()) as printed:
-        try:
+    printed = io.StringIO()
+    try:
+        with redirect_stderr(printed):
             return Recipe.parse(words, _PROGRAM)
-        except SystemExit as stop:
-            if not stop.code:  # after `--help`
-                raise
-            raise ValueError(printed.getvalue().removeprefix(f"{_PROGRAM}: error: ")) from None
+    except SystemExit as stop:
+        if stop.code:  # not after `--help`
+            wait_for_launcher()
+        print(printed.getvalue(), end="", file=sys.stderr)
+        raise
+
+
+def _connect() -> None:
+    """Connect several processes."""
+    from gffusion.training.processes import is_alone  # imports torch
+
+    with ended_by_signals():
+        is_alone()
 
 
 def _train(recipe: "Recipe") -> None:

@@ -169,10 +169,29 @@ def test_variables_of_batch_systems(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert not stop.value.code and (tmp_path / "sample" / "visible").is_dir()
 
 
-@pytest.mark.parametrize("words", [["models"], ["evaluate", "--help"], ["--version"]])
+@pytest.mark.parametrize("words", [["models"], ["evaluate", "--help"], ["train", "--help"], ["--version"]])
 def test_commands_that_tell_something(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
     for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as stop:
         main(words)
     assert not stop.value.code
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(["train", "--bogus", "3"], "unknown option --bogus"), (["sample", "out"], "gffusion sample runs in one process")],
+)
+def test_wrong_words_need_no_other_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rank: str, words: list[str], message: str
+) -> None:
+    """The first process prints the error at once, others after a wait in which a launcher ends them."""
+    for name, value in {"WORLD_SIZE": "2", "RANK": rank, "LOCAL_RANK": rank}.items():
+        monkeypatch.setenv(name, value)
+    before: list[str] = []
+    monkeypatch.setattr("time.sleep", lambda seconds: before.append(capsys.readouterr().err))
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 2 and message in capsys.readouterr().err
+    assert before == [""] * int(rank)
