@@ -1,9 +1,10 @@
 """What the processes of a training, which `accelerate launch` starts, check and decide together."""
 
 import os
-import tempfile
+import secrets
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env, set_seed
 
+from gffusion.utils.atomic import replace_file
 from gffusion.utils.peers import PeerError, is_lost_peer
+
+_SECONDS_TO_APPEAR = 60
 
 
 def is_alone() -> bool:
@@ -80,19 +84,43 @@ def seed_process(seed: int) -> None:
 
 
 def check_shared_folder(folder: Path) -> None:
-    """Raise ValueError unless all processes have the same output folder, which exists."""
+    """Raise ValueError unless all processes have the same output folder, which exists.
+
+    Other machines can see new files late, as with NFS, and only after they are closed, as with object stores.
+    """
     if is_alone():
         return
     is_main = PartialState().is_main_process
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") if is_main else tempfile.TemporaryFile() as probe:
-        (name,) = broadcast_object_list([Path(probe.name).name if is_main else None])
-        found = gather_object([(folder / name).exists()])
+    (name,) = broadcast_object_list([f".probe-{secrets.token_hex(8)}"])
+    token = folder / name
+    with raised_together():
+        if is_main:
+            replace_file(token, b"shared")
+    try:
+        with raised_together():
+            is_found = _appears(token)
+        found = gather_object([is_found])
+    finally:
+        if is_main:
+            with suppress(OSError):
+                token.unlink()
     with raised_together():
         if is_main and not all(found):
             raise ValueError(
                 f"Process {found.index(False)} does not find what process 0 writes to `output_dir` {folder}: give all processes the same "
                 "folder, on a disk that all machines share."
             )
+
+
+def _appears(path: Path) -> bool:
+    """Return whether a file exists within a minute."""
+    for _ in range(_SECONDS_TO_APPEAR):
+        with suppress(OSError):
+            os.listdir(path.parent)  # network disks then look for new files
+        if os.path.exists(path):
+            return True
+        time.sleep(1)
+    return False
 
 
 def check_equal(values: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 # Two processes without a launcher, forked from one that has imported what both need. Each prints its errors.
 FORKED = """
-import os, sys
+import os, sys, time
 import torch
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 rank = int(os.fork() == 0)
@@ -233,6 +233,7 @@ refuse("pairs", 8 + rank, per_device_train_batch_size=2)
 refuse("evaluation", 4, 1 + 2 * rank, per_device_train_batch_size=2)
 refuse("step", 4 - rank, per_device_train_batch_size=2)
 refuse("options", 4, per_device_train_batch_size=2, save_steps=rank)
+time.sleep = lambda seconds: None  # until files of others appear
 refuse(f"node{rank}", 4, per_device_train_batch_size=2)
 train("run", 4, per_device_train_batch_size=2)
 refuse("run", 4, per_device_train_batch_size=2)
@@ -247,6 +248,35 @@ refuse("run", 4, per_device_train_batch_size=2)
         kinds = own.partition(":")[0], other.partition(":")[0]
         assert kinds == (("PeerError", "ValueError") if reason.startswith("A step") else ("ValueError", "PeerError"))
     assert not (tmp_path / "pairs" / "log.jsonl").exists()
+
+
+def test_output_folder_whose_files_appear_late(fork_two: Callable[[str], list[list[str]]], tmp_path: Path) -> None:
+    """As on network disks: the second process sees an empty folder until it has waited."""
+    script = """
+def update(seconds):
+    if not os.path.islink(sys.argv[1] + "seen1"):
+        os.rmdir(sys.argv[1] + "seen1")
+        os.symlink(sys.argv[1] + "seen0", sys.argv[1] + "seen1")
+time.sleep = update
+refuse(f"seen{rank}", 4, per_device_train_batch_size=2)
+"""
+    assert not [line for lines in fork_two(script) for line in lines if "Error" in line]
+    assert (tmp_path / "seen1").is_symlink() and (tmp_path / "seen0" / "last").is_dir()
+    assert not list((tmp_path / "seen0").glob(".probe-*"))
+
+
+def test_full_disk_of_the_first_process(fork_two: Callable[[str], list[list[str]]]) -> None:
+    """It is raised in both when the first one cannot write the file by which the other one knows the folder."""
+    script = """
+write = os.fsync
+def fail(file):
+    raise OSError(28, "No space left on device")
+os.fsync = fail if rank == 0 else write
+refuse("full", 4, per_device_train_batch_size=2)
+"""
+    first, second = fork_two(script)
+    assert first[-1].startswith("OSError: [Errno 28] No space left on device")
+    assert second[-1].startswith("PeerError: [Errno 28] No space left on device") and "(process 0)" in second[-1]
 
 
 def test_own_datasets_draw_other_random_numbers_in_each_process(fork_two: Callable[[str], list[list[str]]]) -> None:
