@@ -15,7 +15,9 @@ from accelerate.utils import broadcast_object_list, gather_object, parse_flag_fr
 
 from gffusion.utils.atomic import replace_file
 from gffusion.utils.peers import PeerError, is_lost_peer
+from gffusion.utils.signals import ended_by_signals
 
+_INTERRUPTED = "interrupted"
 _SECONDS_TO_APPEAR = 60
 
 
@@ -52,7 +54,8 @@ def lost_peers() -> Iterator[None]:
 def raised_together() -> Iterator[None]:
     """Raise an error inside the `with` block in all processes: PeerError in all but the first process that has one.
 
-    All processes must enter and leave the block, in which none waits for another one.
+    All processes must enter and leave the block, in which none waits for another one. If one is interrupted, as by Ctrl-C, the others raise
+    KeyboardInterrupt; a second signal ends it at once, while it waits for them.
 
     Examples:
         >>> with raised_together():
@@ -68,13 +71,18 @@ def raised_together() -> Iterator[None]:
         yield
     except Exception as caught:
         error = caught
+    except BaseException:
+        with ended_by_signals(), suppress(RuntimeError):  # of a process that ended
+            gather_object([_INTERRUPTED])
+        raise
     with lost_peers():
         texts = gather_object([None if error is None else str(error) or type(error).__name__])
     failed = [rank for rank, text in enumerate(texts) if text is not None]
     if failed and error is not None and failed[0] == PartialState().process_index:
         raise error
     if failed:
-        raise PeerError(f"{texts[failed[0]]} (process {failed[0]})") from error
+        kind = KeyboardInterrupt if texts[failed[0]] == _INTERRUPTED else PeerError
+        raise kind(f"{texts[failed[0]]} (process {failed[0]})") from error
 
 
 def seed_process(seed: int) -> None:

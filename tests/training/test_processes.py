@@ -279,6 +279,51 @@ refuse("full", 4, per_device_train_batch_size=2)
     assert second[-1].startswith("PeerError: [Errno 28] No space left on device") and "(process 0)" in second[-1]
 
 
+INTERRUPTED = """
+class Interrupted(torch.utils.data.Dataset):
+    def __len__(self):
+        return 4
+    def __getitem__(self, index):
+        if rank == 1:
+            interrupt()
+        else:
+            wait()
+        return pair
+try:
+    train("run", Interrupted(), per_device_train_batch_size=2)
+except BaseException as error:
+    print(f"{type(error).__name__}: {error}", flush=True)
+"""
+
+
+def test_ctrl_c_before_the_first_step_interrupts_both(fork_two: Callable[[str], list[list[str]]]) -> None:
+    script = """
+def interrupt():
+    raise KeyboardInterrupt
+def wait():
+    pass
+"""
+    first, second = fork_two(script + INTERRUPTED)
+    assert (first[-1], second[-1]) == ("KeyboardInterrupt: interrupted (process 1)", "KeyboardInterrupt: ")
+
+
+def test_second_ctrl_c_ends_a_process_that_waits_for_others(fork_two: Callable[[str], list[list[str]]]) -> None:
+    script = """
+import threading
+def press():
+    while True:
+        time.sleep(0.5)
+        os.kill(os.getpid(), 2)
+def interrupt():
+    threading.Thread(target=press, daemon=True).start()
+    raise KeyboardInterrupt
+def wait():
+    print("ended by", os.wait()[1], flush=True)
+    os._exit(0)
+"""
+    assert fork_two(script + INTERRUPTED)[0][-1] == "ended by 2"
+
+
 def test_own_datasets_draw_other_random_numbers_in_each_process(fork_two: Callable[[str], list[list[str]]]) -> None:
     """Of torch, NumPy and Python."""
     script = """
