@@ -8,7 +8,7 @@ from typing import Any
 
 
 def load_on_use(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return `__getattr__` and `__dir__` for a package: `dir()` has its public names and its modules.
+    """Return `__getattr__` and `__dir__` for a package: `dir()` has its public names and modules.
 
     They are for `if not TYPE_CHECKING:`, so that type checkers know the names of the package, and report others.
 
@@ -24,6 +24,9 @@ def load_on_use(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str
 
     def list_names() -> list[str]:
         names = vars(sys.modules[package])
-        return sorted({*names["__all__"], *(name for name, value in names.items() if isinstance(value, ModuleType))})
+        submodules = (
+            name for name, value in names.items() if isinstance(value, ModuleType) and not name.startswith("_")
+        )
+        return sorted({*names["__all__"], *submodules})
 
     return find, list_names

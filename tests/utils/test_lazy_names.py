@@ -15,6 +15,7 @@ def test_all_public_names_are_listed_and_found(package: str) -> None:
     module = importlib.import_module(package)
     assert set(module.__all__) <= set(dir(module))
     assert all(getattr(module, name) is not None for name in dir(module))
+    assert [name for name in dir(module) if name.startswith("_")] == ["__version__"] * (package == "gffusion")
     with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'Nothing'"):
         _ = module.Nothing
 
