@@ -3,6 +3,10 @@
 import importlib
 import pkgutil
 import re
+import typing
+from collections.abc import Iterator
+from contextlib import suppress
+from inspect import isfunction
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +52,24 @@ def test_public_names_are_documented(package: str) -> None:
     ]  # in the text of index.md
     missing = [name for name in names if id(find(f"{package}.{name}")) not in documented]
     assert not missing, f"add {missing} of `{package}.__all__` to a page of docs/api, as `::: {package}.{missing[0]}`"
+
+
+def find_classes(annotation: Any) -> Iterator[type]:
+    """Return the classes of gffusion in an annotation."""
+    if getattr(annotation, "__module__", "").startswith("gffusion.") and isinstance(annotation, type):
+        yield annotation
+    for part in typing.get_args(annotation):
+        yield from find_classes(part)
+
+
+def test_classes_in_signatures_are_documented() -> None:
+    documented = [thing for thing in map(find, DOCUMENTED) if callable(thing)]
+    used: set[type] = set()
+    for function in filter(isfunction, documented):
+        with suppress(NameError):  # of classes that are imported for type checkers only
+            for annotation in typing.get_type_hints(function).values():
+                used.update(find_classes(annotation))
+    assert used - set(documented) == set()
 
 
 def test_names_of_the_package_are_listed() -> None:
