@@ -155,7 +155,8 @@ class FusionTrainer:
             FloatingPointError: If a loss is not finite; the message names the last good checkpoint.
             OSError: If the disk is full, an image cannot be read, or the upload fails. The last checkpoint is kept.
             ValueError: If `output_dir` contains another run or files of that name, another process trains into it, or the run
-                to resume had other options or data.
+                to resume had other options or data. Of several processes, one raises an error of reading or writing as OSError, and the
+                others raise ValueError with its text.
         """
         if resume_from_checkpoint is None:
             resume_from_checkpoint = self.args.resume_from_checkpoint
