@@ -159,8 +159,6 @@ def test_random_items_that_stay(
 ) -> None:
     trainer = make_trainer(evaluation=make(FusionDataset(pairs)), num_train_epochs=1)
     assert (RANDOM in caplog.text) == is_random and LEFT_OUT not in caplog.text
-    state = torch.get_rng_state()
-    assert torch.equal(state, torch.manual_seed(trainer.args.seed).get_state())  # no random numbers were used up
     if isinstance(trainer.eval_dataset, FusionDataset):
         fresh = make(FusionDataset(pairs))
         assert torch.equal(trainer.eval_dataset[0]["visible_values"], fresh[0]["visible_values"])  # of the same epoch
