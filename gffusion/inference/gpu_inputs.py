@@ -43,9 +43,8 @@ def prepare_bytes(
     ):
         return None
     visible, infrared = (torch.from_numpy(np.stack(part)).to(device) for part in zip(*images, strict=True))
-    largest = torch.full(
-        (), 255.0, dtype=torch.float32, device=device
-    )  # CUDA would multiply by the reciprocal of a number
+    # A tensor, because CUDA would multiply by the reciprocal of a number.
+    largest = torch.full((), 255.0, dtype=torch.float32, device=device)
     return {
         "visible_values": visible.movedim(-1, 1).to(torch.float32, memory_format=torch.contiguous_format) / largest,
         "infrared_values": infrared[:, None].float() / largest,

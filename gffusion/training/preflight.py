@@ -331,9 +331,8 @@ def start_accelerator(arguments: FusionTrainingArguments, output_dir: Path, mode
     try:
         return Accelerator(
             mixed_precision=wanted,
-            gradient_accumulation_plugin=GradientAccumulationPlugin(
-                num_steps=1
-            ),  # the variable would divide the gradients again
+            # Otherwise, the variable would divide the gradients again.
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
             dynamo_backend="no",  # accelerators of a process share their state, so compile explicitly instead
             log_with=arguments.report_to or None,  # type: ignore[arg-type]
             project_dir=str(output_dir / "trackers"),
