@@ -39,9 +39,9 @@ def find_launched() -> tuple[int, int]:
 
 
 def wait_for_launcher() -> None:
-    """Wait in another process than the first one, before an error that all have: a launcher ends the others after the first error.
+    """Wait before an error that all processes have; not for the first one, which prints it.
 
-    Without the wait, it could end the first process before that has printed the error.
+    A launcher ends all processes after the first error. Without the wait, it could end the first one before that has printed.
     """
     time.sleep(_LAUNCHER_SECONDS)
 

@@ -13,7 +13,7 @@ _MARKER = ".huggingface-shared-blobs"
 
 
 def leads_outside(file: Path, folder: Path) -> bool:
-    """Return whether a file in the folder of a model is, by a link, one outside of it.
+    """Return whether a file in the folder of a model is a link to one outside of the folder.
 
     The links of the Hub cache lead to its own files, and installers such as uv can install a package as links.
 

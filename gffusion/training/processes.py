@@ -52,7 +52,7 @@ def lost_peers() -> Iterator[None]:
 
 @contextmanager
 def raised_together() -> Iterator[None]:
-    """Raise an error inside the `with` block in all processes: PeerError in all but the first process that has one.
+    """Raise an error inside the `with` block in all processes: as it is in the first process that has one, as PeerError in the others.
 
     All processes must enter and leave the block, in which none waits for another one. If one is interrupted, as by Ctrl-C, the others raise
     KeyboardInterrupt; a second signal ends it at once, while it waits for them.
@@ -86,7 +86,7 @@ def raised_together() -> Iterator[None]:
 
 
 def seed_process(seed: int) -> None:
-    """Set the random numbers that datasets may draw, of every process to others."""
+    """Seed Python, NumPy and torch, whose numbers datasets may draw, differently in each process."""
     rank = 0 if is_alone() else PartialState().process_index
     set_seed(int(np.random.SeedSequence((seed, rank)).generate_state(1)[0]) if rank else seed)
 

@@ -88,7 +88,7 @@ def describe_run(
 
 
 def select_shared(run: dict[str, Any], arguments: FusionTrainingArguments) -> dict[str, Any]:
-    """Return what all processes of a run must have in common: its description, and the options that tell when they wait for each other.
+    """Return what all processes of a run must have in common: its description, and the options that decide when they wait for each other.
 
     One process describes files, and the images of own datasets can have random sizes.
     """

@@ -19,7 +19,7 @@ _CACHE_INPUTS = ("token_key", "semantic_tokens")
 
 @contextmanager
 def keep_random_state() -> Iterator[None]:
-    """Restore the random states of Python, NumPy and torch on the CPU, which items of datasets can change, at the end."""
+    """Restore the random states of Python, NumPy and torch (on the CPU) at the end: reading items of datasets can change them."""
     python, numpy = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices=[]):

@@ -11,7 +11,7 @@ _LOST = re.compile(
 
 
 class PeerError(ValueError):
-    """An error of another process, which reports it, or one that processes have in common, in all but the first of them."""
+    """Raised where another process reports the error: its own, or one that all processes have."""
 
 
 def is_lost_peer(error: BaseException) -> bool:

@@ -6,7 +6,9 @@ from torch import distributed
 
 
 def is_main_process() -> bool:
-    """Return whether this is the only process, or the first of several that use torch.distributed, or will, after `accelerate launch`.
+    """Return whether this is the only process, or the first of several.
+
+    Before torch.distributed connects them, the variables of `accelerate launch` tell which one is the first.
 
     Examples:
         >>> is_main_process()
