@@ -82,8 +82,12 @@ def _connect() -> None:
     """Connect several processes."""
     from gffusion.training.processes import is_alone  # imports torch
 
-    with ended_by_signals():
-        is_alone()
+    try:
+        with ended_by_signals():
+            is_alone()
+    except RuntimeError as error:  # of torch, such as about a port that is in use
+        cause, *_ = str(error).split("\n")
+        raise ConnectionError(f"no connection to the other processes: {cause}") from None
 
 
 def _train(recipe: "Recipe") -> None:

@@ -1,6 +1,7 @@
 """Two processes of `accelerate launch` share pairs out: each is written once, with one report, and again after an interruption."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -176,6 +177,24 @@ def test_commands_that_tell_something(monkeypatch: pytest.MonkeyPatch, words: li
     with pytest.raises(SystemExit) as stop:
         main(words)
     assert not stop.value.code
+
+
+def test_port_in_use(tmp_path: Path) -> None:
+    """As with two launches on one machine."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(server.getsockname()[1])}
+        launched = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "ACCELERATE_USE_CPU": "true"}
+        words = ["train", "--train_data", str(tmp_path), "--output_dir", str(tmp_path / "run")]
+        done = subprocess.run(
+            [sys.executable, "-m", "gffusion", *words],
+            env=make_environment(**address, **launched),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    message = r"gffusion \(process 0 of 2\): error: no connection to the other processes: .*address already in use\n"
+    assert re.fullmatch(message, done.stderr)
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
