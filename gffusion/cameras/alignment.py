@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from gffusion.models.gffusion.array_checks import check_mask, unmask
 from gffusion.models.gffusion.image_sizes import check_same_size
+from gffusion.utils.notes import format_count
 
 from .rig import ASPECT_TOLERANCE, Rig, describe_size
 from .warping import AlignedImages, Reference, apply_rig, check_reference
@@ -98,9 +99,8 @@ def estimate_sure(pairs: Sequence["PairArrays"]) -> "RigEstimate":
     estimate = estimate_rig(pairs)
     estimate.check_found()
     if not estimate.sure:
-        count = f"{len(pairs)} pair{'s' * (len(pairs) != 1)}"
         raise ValueError(
-            f"the position of the infrared image could not be estimated from {count} with certainty (residual "
+            f"the position of the infrared image could not be estimated from {format_count(len(pairs), 'pair')} with certainty (residual "
             f"{estimate.residual:.1f} pixels, confidence {estimate.confidence:.2f}). Run `gffusion align` on ten pairs of the "
             "rig with structure at all distances, look at its overlay, and pass the rig (--align RIG.json); or pass "
             'align="resize" (--align resize) if both cameras have the same field of view'

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.models.gffusion.array_checks import check_mask
+from gffusion.utils.notes import format_count
 
 from .edges import EdgePair, prepare_pair
 from .orientation import ORIENTATIONS, Orientation
@@ -70,7 +71,7 @@ class RigEstimate:
         zoom, angle, shift = describe_matrix(replace(self.rig, matrix=mirror @ self.rig.matrix))
         mirrored = "mirrored, " if is_mirrored else ""
         return (
-            f"{self.transform} from {_count(self.pairs)}: infrared field of view {1 / zoom:.0%} of the visible width, "
+            f"{self.transform} from {format_count(self.pairs, 'pair')}: infrared field of view {1 / zoom:.0%} of the visible width, "
             f"{mirrored}rotated by {angle:.1f} degrees, center at {shift[0]:.1%}, {shift[1]:.1%}; residual {self.residual:.1f} pixels, confidence "
             f"{self.confidence:.2f}"
         )
@@ -129,7 +130,7 @@ def estimate_rig(
         fit, is_plausible = candidates[0], False
     residual = _measure_residual(fit)
     is_sure = is_plausible and margin >= _SURE_MARGIN and residual <= _MAX_RESIDUAL
-    origin = f"{transform} estimated from {_count(len(prepared))}"
+    origin = f"{transform} estimated from {format_count(len(prepared), 'pair')}"
     rig = Rig(orientation.matrix @ fit.matrix, size, infrared_size, origin)
     return RigEstimate(rig, residual * size[1], margin / (margin + _SURE_MARGIN), is_sure, len(prepared), transform)
 
@@ -174,10 +175,6 @@ def _find_flat(pairs: Sequence[EdgePair]) -> str:
         if all(np.ptp(getattr(pair, kind)) == 0 for pair in pairs):
             return f"the {kind} image has no contrast" if len(pairs) == 1 else f"no {kind} image has contrast"
     return "no pair has contrast in both images"
-
-
-def _count(pairs: int) -> str:
-    return f"{pairs} pair{'s' * (pairs != 1)}"
 
 
 def _check_arguments(pairs: Sequence[PairArrays], transform: str) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gffusion.models.gffusion.infrared_options import InfraredOptions, Limits
 from gffusion.models.gffusion.infrared_values import MOST, Mask, measure_limits, measured_counts, share_outside
+from gffusion.utils.notes import format_count
 
 from .range_histogram import RangeHistogram
 
@@ -156,7 +157,7 @@ def _describe_odd(limits: Sequence[Limits], odd: Sequence[int]) -> str:
     groups = [[own for index, own in enumerate(limits) if (index in indices) == is_odd] for is_odd in (True, False)]
     ranges = [f"{min(low for low, _ in group):.7g} to {max(high for _, high in group):.7g}" for group in groups]
     return (
-        f"the range of {len(odd)} infrared image{'s' * (len(odd) != 1)}, {ranges[0]}, is far from that of the other "
+        f"the range of {format_count(len(odd), 'infrared image')}, {ranges[0]}, is far from that of the other "
         f"{len(groups[1])}, {ranges[1]}, and widens that of all: leave out what is damaged, or in another unit or gain mode, or use "
         'infrared_range="percentile" (--infrared-range percentile)'
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from gffusion.utils.notes import format_count
 from gffusion.utils.signals import ended_by_signals
 
 from .distributed import find_launched, wait_for_launcher
@@ -123,15 +124,11 @@ def _ended_workers() -> Iterator[None]:
 def _describe_length(trainer: "FusionTrainer") -> str:
     """Return the number of pairs, epochs and steps, and how many pairs an epoch uses if that is not all."""
     pairs, used = trainer.sampler.length, trainer.steps_per_epoch * trainer.sampler.global_batch
-    epochs, steps = _count(trainer.args.num_train_epochs, "epoch"), _count(trainer.steps_per_epoch, "step")
-    text = f"training on {_count(pairs, 'pair')}: {epochs} of {steps}"
+    epochs, steps = format_count(trainer.args.num_train_epochs, "epoch"), format_count(trainer.steps_per_epoch, "step")
+    text = f"training on {format_count(pairs, 'pair')}: {epochs} of {steps}"
     if used < pairs:
         text += (
-            f"; each epoch uses {_count(used, 'pair')}, and not always the same, because the rest ({pairs - used}) does not fill a step: "
+            f"; each epoch uses {format_count(used, 'pair')}, and not always the same, because the rest ({pairs - used}) does not fill a step: "
             "to use more, lower --per_device_train_batch_size"
         )
     return text
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"

@@ -12,7 +12,7 @@ from gffusion.data.io import IMAGE_SUFFIXES
 from gffusion.data.nested import match_nested
 from gffusion.data.pair_lists import find_moved, is_list, list_files, list_pairs
 from gffusion.data.pairs import NoMatchError, match_results
-from gffusion.utils.notes import name_first
+from gffusion.utils.notes import format_count, name_first
 
 StrPath = str | os.PathLike[str]
 
@@ -191,4 +191,4 @@ def describe_unused(files: Mapping[str, Path], folder: PurePosixPath) -> str:
     used = set(files.values())
     others = sorted(listed.iterdir()) if listed.is_dir() else []
     names = [other.name for other in others if other not in used and is_listed(other, IMAGE_SUFFIXES)]
-    return f"; {len(names)} unused image{'s' * (len(names) > 1)} in {listed}: {name_first(names)}" if names else ""
+    return f"; {format_count(len(names), 'unused image')} in {listed}: {name_first(names)}" if names else ""

@@ -5,6 +5,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from gffusion.utils.notes import format_count
 from gffusion.visualization.palette import color_classes
 from gffusion.visualization.slider import ImageSlider, get_environment
 
@@ -36,11 +37,11 @@ def render_report(table: EvaluationTable, scenes: Sequence[dict[str, Any]], box_
 
     The scenes are of `describe_scene`.
     """
-    count, methods = len(table.images), len(table.methods)
+    methods, pairs = format_count(len(table.methods), "method"), format_count(len(table.images), "pair")
     tables = [_describe_table(title, layout) for title, layout in table.layouts.items()]
     return get_environment().get_template("report.html").render(
         title="Comparison of fusion methods",
-        subtitle=f"{methods} method{'s' * (methods != 1)} on {count} pair{'s' * (count != 1)}, protocol {table.protocol}",
+        subtitle=f"{methods} on {pairs}, protocol {table.protocol}",
         facts=summarize_settings(table.settings),
         tables=tables,
         scenes=scenes,

@@ -24,7 +24,7 @@ from gffusion.data.wrong_pairs import check_not_swapped
 from gffusion.metrics.names import DEFAULT_METRICS, list_given
 from gffusion.metrics.protocols import select_options
 from gffusion.models.gffusion.infrared_options import InfraredOptions
-from gffusion.utils.notes import name_first, summarize_notes
+from gffusion.utils.notes import format_count, name_first, summarize_notes
 from gffusion.utils.progress import show_progress
 from gffusion.visualization.comparison import Box, check_box
 from gffusion.zoo.digest import hash_file
@@ -346,12 +346,8 @@ def _tell_notes(scores: Sequence[PairScores], methods: Sequence[Method], tell: C
             if not has_models:
                 continue
             note = note.removesuffix(BORDER_FILLED) + _FILLED_FOR_MODELS
-        tell(f"note: {note} ({_count_pairs(count)})")
+        tell(f"note: {note} ({format_count(count, 'pair')})")
     narrow = note_narrow([(score.pair.name, *score.range_width) for score in scores if score.range_width is not None])
     if narrow:
         names, (note, *_) = zip(*narrow, strict=True)
-        tell(f"note: {note} ({_count_pairs(len(narrow))}: {name_first(names)})")
-
-
-def _count_pairs(count: int) -> str:
-    return f"{count} pair{'s' * (count != 1)}"
+        tell(f"note: {note} ({format_count(len(narrow), 'pair')}: {name_first(names)})")

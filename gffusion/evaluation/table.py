@@ -17,7 +17,7 @@ from gffusion._version import __version__
 from gffusion.metrics.catalog import get_info
 from gffusion.utils.atomic import replace_file
 from gffusion.utils.escaping import escape_csv
-from gffusion.utils.notes import name_first
+from gffusion.utils.notes import format_count, name_first
 
 from .overlap import MEAN_IOU, count_overlap, intersection_over_union
 from .significance import COLUMNS, Comparison, compare_methods
@@ -307,7 +307,7 @@ class EvaluationTable:
         spreads = np.column_stack([self.standard_deviations, np.full(len(rows), np.nan)])
         deviations = " and standard deviations" * (self.std and len(self.images) > 1)
         notes = [
-            f"Means{deviations} over {_count_images(len(self.images))}, protocol {self.protocol}, gffusion {__version__}."
+            f"Means{deviations} over {format_count(len(self.images), 'image')}, protocol {self.protocol}, gffusion {__version__}."
         ]
         if beside := [name for name in self.metrics if name not in self.ranked]:
             notes.append(f"The mean rank is over {', '.join(self.ranked)}, without {', '.join(beside)}.")
@@ -341,7 +341,7 @@ class EvaluationTable:
             values=100 * np.array([list(row.values()) for row in scores.values()]),
             decimals=(1,) * len(columns),
             notes=(
-                f"Intersection over union in percent over all pixels of {_count_images(len(self.segmented))}.{by}{self._note_unsegmented()}",
+                f"Intersection over union in percent over all pixels of {format_count(len(self.segmented), 'image')}.{by}{self._note_unsegmented()}",
                 self._note_pixels(),
             ),
         )
@@ -355,16 +355,12 @@ class EvaluationTable:
 
     def _note_unsegmented(self) -> str:
         count = len(self.unsegmented)
-        return f" {_count_images(count)} without usable label maps left out." if count else ""
+        return f" {format_count(count, 'image')} without usable label maps left out." if count else ""
 
 
 def _list_images(names: Sequence[str]) -> str:
     """Return the number of images and the first names."""
-    return f"{_count_images(len(names))} ({name_first(names)})"
-
-
-def _count_images(count: int) -> str:
-    return f"{count} image{'s' * (count != 1)}"
+    return f"{format_count(len(names), 'image')} ({name_first(names)})"
 
 
 def _write_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

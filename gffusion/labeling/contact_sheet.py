@@ -14,6 +14,7 @@ from gffusion.data.label_values import IGNORED
 from gffusion.models.gffusion.image_sizes import check_same_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.infrared_values import to_infrared_values, to_visible_values
+from gffusion.utils.notes import format_count
 from gffusion.visualization.drawing import stack
 from gffusion.visualization.label_sheet import draw_labeled_pair, draw_legend
 
@@ -65,8 +66,7 @@ def _draw_pair(pair: ImagePair, class_names: Sequence[str] | None, ranges: PairR
     infrared_values = to_infrared_values(images.infrared, images.adapt(ranges.options_of(pair)), images.missing)
     infrared = np.moveaxis(infrared_values, 0, -1)  # (1, H, W) -> (H, W, 1)
     boxes = read_aligned_boxes(pair, images, class_names, ranges.read_options.align)
-    count = len(boxes.classes)
-    heading = f"{pair.name}: {count} object{'s' * (count != 1)}"
+    heading = f"{pair.name}: {format_count(len(boxes.classes), 'object')}"
     labels, size = read_labels(pair.labels, ranges.read_options.max_pixels), visible.shape[:2]
     check_same_size({str(pair.visible): size, str(pair.infrared): infrared.shape[:2], str(pair.labels): labels.shape})
     return draw_labeled_pair(heading, visible, infrared, labels, boxes.coordinates, boxes.classes + 1, ignored=IGNORED)

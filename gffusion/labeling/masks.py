@@ -17,6 +17,7 @@ from skimage.filters import threshold_otsu
 from gffusion.data.boxes import Boxes
 from gffusion.data.label_values import IGNORED
 from gffusion.models.gffusion.array_checks import check_mask
+from gffusion.utils.notes import format_count
 
 from .options import FALLBACKS, SOURCES, Fallback, Source, check_choice
 
@@ -72,9 +73,8 @@ class MaskReport:
             >>> MaskReport(objects=3, found=2, unseen=0.5).describe(2)
             '3 objects, 2 found, 1 with the fallback; ignored 25.0 % of the pixels, which the infrared images do not show'
         """
-        objects = f"{self.objects} object{'s' * (self.objects != 1)}"
         hidden = f", {self.hidden} hidden by others" if self.hidden else ""
-        text = f"{objects}, {self.found} found, {self.fallback} with the fallback{hidden}"
+        text = f"{format_count(self.objects, 'object')}, {self.found} found, {self.fallback} with the fallback{hidden}"
         if self.ignored:
             text += f"; ignored {self.ignored} uncertain box{'es' * (self.ignored != 1)}"
         if self.unseen:

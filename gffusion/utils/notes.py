@@ -26,6 +26,16 @@ def name_first(things: Sequence[object], shown: int = 3) -> str:
     return ", ".join(map(str, things[:shown])) + ", ..." * (len(things) > shown)
 
 
+def format_count(number: int, noun: str) -> str:
+    """Return a number of things in words.
+
+    Examples:
+        >>> format_count(1, "pair"), format_count(2, "pair")
+        ('1 pair', '2 pairs')
+    """
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 @contextmanager
 def about(*files: object) -> Iterator[None]:
     """Let warnings of this thread be about these files.

@@ -27,7 +27,7 @@ from gffusion.data.raw_frames import RAW_SUFFIXES
 from gffusion.data.reading import decode_stored, decode_visible
 from gffusion.data.value_types import find_odd_types
 from gffusion.data.visible_range import map_visible
-from gffusion.utils.notes import name_in_errors
+from gffusion.utils.notes import format_count, name_in_errors
 
 from .filled_frames import FilledFrames
 from .jobs import check_fps
@@ -111,7 +111,7 @@ class FrameFolder:
         self._times = [(number - numbers[0]) // step / self.rate for number in numbers]
         count = (numbers[-1] - numbers[0]) // step + 1 - len(numbers)
         self.notes = [
-            f"{self.path}: {count} frame{'s' * (count != 1)} taken as dropped, because the other folder has their numbers"
+            f"{self.path}: {format_count(count, 'frame')} taken as dropped, because the other folder has their numbers"
         ]
 
     @property

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.cameras import InfraredFrame
+from gffusion.utils.notes import format_count
 
 from .folders import FrameSource, decode_infrared_frame, decode_visible_frame
 from .reading import TimedFrame
@@ -150,10 +151,10 @@ def describe_counts(counts: MatchCounts, pair: VideoPair) -> list[str]:
     """Return notes about visible frames without an infrared frame."""
     notes = []
     if counts.before:
-        notes.append(f"left out {counts.before} visible frames before the infrared video starts")
+        notes.append(f"left out {format_count(counts.before, 'visible frame')} before the infrared video starts")
     if counts.gaps and counts.first_gap is not None:
         notes.append(
-            f"left out {counts.gaps} visible frames without an infrared frame within {float(pair.tolerance):.3f} s, the first "
+            f"left out {format_count(counts.gaps, 'visible frame')} without an infrared frame within {float(pair.tolerance):.3f} s, the first "
             f"one at {float(counts.first_gap):.3f} s"
         )
     if counts.after:
@@ -162,10 +163,10 @@ def describe_counts(counts: MatchCounts, pair: VideoPair) -> list[str]:
         notes.append("stopped at the end of the visible video, which is shorter")
     for file in (pair.visible, pair.infrared):
         if file.damaged:
-            notes.append(f"{file.path}: {_count_damaged(file.damaged)} left out{_list_errors(file)}")
+            notes.append(f"{file.path}: {format_count(file.damaged, 'damaged frame')} left out{_list_errors(file)}")
         if file.filled.count and file.filled.first is not None:
             notes.append(
-                f"{file.path}: {_count_damaged(file.filled.count)} filled in by the decoder, the first one at "
+                f"{file.path}: {format_count(file.filled.count, 'damaged frame')} filled in by the decoder, the first one at "
                 f"{float(file.filled.first):.3f} s: it and those after it, up to the next key frame, can show wrong content; copy "
                 "the file again if its source is not damaged"
             )
@@ -179,10 +180,6 @@ def describe_counts(counts: MatchCounts, pair: VideoPair) -> list[str]:
                 "be truncated"
             )
     return notes
-
-
-def _count_damaged(count: int) -> str:
-    return f"{count} damaged frame{'s' * (count != 1)}"
 
 
 def _list_errors(file: FrameSource) -> str:
