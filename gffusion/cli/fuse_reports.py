@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from gffusion.utils.notes import NOT_COMPARED, group_notes, name_first, summarize_notes
+from gffusion.utils.notes import NOT_COMPARED, format_count, group_notes, name_first, summarize_notes
 
 from .choices import IMAGE_SUFFIXES
 from .distributed import Outcome
@@ -43,7 +43,7 @@ def _print_rows(rows: "Sequence[tuple[FusionJob, bool]]") -> None:
         outputs = ", ".join(map(str, job.outputs))
         print_line(f"{job.pair.visible}{infrared} -> {outputs}{' (exists, would be skipped)' if exists else ''}")
     kept = sum(exists for _, exists in rows)
-    print_line(f"{len(rows)} pair{'s' * (len(rows) != 1)}, of which {kept} would be skipped; nothing was written")
+    print_line(f"{format_count(len(rows), 'pair')}, of which {kept} would be skipped; nothing was written")
 
 
 def _describe_job(job: "FusionJob") -> dict[str, str]:
@@ -126,7 +126,7 @@ def _print_outcome(
     if failures and len(jobs) == 1:
         raise OSError(failures[0][1])
     print_line(
-        f"fused {done} pair{'s' * (done != 1)} in {seconds:.1f} s{_rate(done, seconds)}"
+        f"fused {format_count(done, 'pair')} in {seconds:.1f} s{_rate(done, seconds)}"
         f"{f', skipped {skipped} that existed' if skipped else ''} -> {settings.output}"
     )
     if outcome.not_tried:
@@ -159,7 +159,7 @@ def report_interruption(outcome: Outcome, match: "PairMatch", settings: FuseSett
 def count_pairs(count: int, names: Sequence[str], fused: int) -> str:
     """Return how many pairs have a note, and the first of their names if not all that were fused have it."""
     shown = "" if count == fused else name_first(names)
-    return f" ({count} pair{'s' * (count != 1)}{': ' * bool(shown)}{shown})"
+    return f" ({format_count(count, 'pair')}{': ' * bool(shown)}{shown})"
 
 
 def _to_dict(failures: Sequence[tuple[str, str]]) -> dict[str, str]:

@@ -330,7 +330,7 @@ def _label(
     from gffusion.cameras.narrow_ranges import note_narrow
     from gffusion.labeling.labels import write_labels  # imports torch
     from gffusion.labeling.masks import MaskReport
-    from gffusion.utils.notes import group_notes
+    from gffusion.utils.notes import format_count, group_notes
     from gffusion.utils.progress import show_progress
 
     started = time.perf_counter()
@@ -353,4 +353,4 @@ def _label(
         )
     count = len(done) - len(failed)
     seconds = time.perf_counter() - started
-    return failed, count, f"labeled {count} pair{'s' * (count != 1)} in {seconds:.1f} s: {report.describe(count)}"
+    return failed, count, f"labeled {format_count(count, 'pair')} in {seconds:.1f} s: {report.describe(count)}"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gffusion.cameras import Rig
 from gffusion.models.gffusion.infrared_options import NAMED_RANGES, InfraredOptions, InfraredRange, Limits
-from gffusion.utils.notes import name_first
+from gffusion.utils.notes import format_count, name_first
 from gffusion.utils.progress import show_progress
 
 from .pairs import ImagePair
@@ -165,8 +165,7 @@ def describe_range(options: InfraredOptions, limits: Sequence[Limits]) -> str | 
     if options.infrared_range != "folder" or not limits:
         return None
     low, high = limits[0]
-    count = f"{len(limits)} image{'s' * (len(limits) != 1)}"
-    return f"infrared range of {count}: {low:.7g} to {high:.7g}, in the unit of the files"
+    return f"infrared range of {format_count(len(limits), 'image')}: {low:.7g} to {high:.7g}, in the unit of the files"
 
 
 def measure_pairs(
