@@ -25,28 +25,21 @@ def examine_folders(problems: list[Problem]) -> dict[str, Any]:
     except FileNotFoundError:
         problems.append(Problem("no folder for temporary files can be written", "set TMPDIR to one that you can", True))
         return {}
-    found, current = {"temporary": temporary}, find_current()
-    if current is not None:
-        found = {"current": current, **found}
-    else:
+    current = find_current()
+    if current is None:
         problems.append(Problem("the current folder was deleted", "change to another folder", prevents=True))
-    if "current" in found and not is_writable(found["current"]):
-        what = f"the current folder, {describe_path(found['current'])}, cannot be written"
-        problems.append(Problem(what, "change to another folder, or write outputs elsewhere by -o"))
-    for name, path in found.items():
-        free = find_free_gigabytes(path)
+    found: dict[str, Any] = {}
+    for name, folder in (("current", current), ("temporary", temporary)):
+        if folder is None:
+            continue
+        path, can_write, free = describe_path(folder), is_writable(folder), find_free_gigabytes(folder)
+        if name == "current" and not can_write:
+            what = f"the current folder, {path}, cannot be written"
+            problems.append(Problem(what, "change to another folder, or write outputs elsewhere by -o"))
         if free is not None and free < _LITTLE_SPACE:
-            problems.append(
-                Problem(f"{describe_path(path)} has {free:.1f} GB of free space", f"free some space ({name} folder)")
-            )
-    return {
-        name: {
-            "path": describe_path(path),
-            "is_writable": is_writable(path),
-            "free_gigabytes": find_free_gigabytes(path),
-        }
-        for name, path in found.items()
-    }
+            problems.append(Problem(f"{path} has {free:.1f} GB of free space", f"free some space ({name} folder)"))
+        found[name] = {"path": path, "is_writable": can_write, "free_gigabytes": free}
+    return found
 
 
 def examine_weights(problems: list[Problem]) -> dict[str, Any]:
