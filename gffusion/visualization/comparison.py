@@ -21,7 +21,6 @@ from .drawing import (
     Color,
     arrange_tiles,
     break_lines,
-    check_sizes,
     line_height,
     write_text,
 )
@@ -87,7 +86,9 @@ def to_bytes(images: Mapping[str, AnyImage]) -> dict[str, NDArray[np.uint8]]:
     if not images:
         raise ValueError("there is no image to draw")
     converted = {name: to_uint8(to_array(image, name), name) for name, image in images.items()}
-    check_sizes({name: image.shape[:2] for name, image in converted.items()})
+    if len({image.shape[:2] for image in converted.values()}) > 1:
+        described = ", ".join(f"{name} {image.shape[1]}x{image.shape[0]}" for name, image in converted.items())
+        raise ValueError(f"the images must have one size, got (width x height) {described}")
     return converted
 
 

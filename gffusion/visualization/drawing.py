@@ -1,7 +1,7 @@
 """Elements that all figures share: colors, text, and tiles on a page."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 from PIL import Image, ImageDraw, ImageFont
@@ -17,13 +17,6 @@ BASELINE, LEARNED = (150, 150, 150), (38, 112, 178)
 
 GAP = 12
 _HEADING, _HEADING_SIZE = 44, 24
-
-
-def check_sizes(shapes: Mapping[str, Sequence[int]]) -> None:
-    """Raise ValueError if images, whose shapes (H, W) are given by name, differ in size."""
-    if len({*map(tuple, shapes.values())}) > 1:
-        described = ", ".join(f"{name} {width}x{height}" for name, (height, width) in shapes.items())
-        raise ValueError(f"the images must have one size, got (width x height) {described}")
 
 
 def break_lines(text: str, width: float, measure: Callable[[str], float]) -> list[str]:

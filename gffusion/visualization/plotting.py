@@ -51,12 +51,7 @@ def default_style() -> Iterator[None]:
 
 
 def make_figure(width: float, height: float) -> "Figure":
-    """Return an empty figure of a size in inches, whose parts do not overlap.
-
-    Raises:
-        ImportError: If matplotlib is not installed.
-    """
-    check_matplotlib()
+    """Return an empty figure of a size in inches, whose parts do not overlap."""
     from matplotlib.figure import Figure  # the extra `plots`; without pyplot, which needs a display
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -74,12 +69,7 @@ def render_figure(figure: "Figure", suffix: str, dpi: float = 150) -> bytes:
 
 
 def measure_text(text: str, size: float) -> float:
-    """Return the width of the longest line in points, in matplotlib's default font of a size in points.
-
-    Raises:
-        ImportError: If matplotlib is not installed.
-    """
-    check_matplotlib()
+    """Return the width of the longest line in points, in matplotlib's default font of a size in points."""
     from matplotlib.font_manager import findfont, get_font  # optional dependency: the extra `plots`
 
     font = get_font(findfont("sans"))
