@@ -14,7 +14,7 @@ from gffusion.utils.notes import format_count
 from .folders import FrameSource, decode_infrared_frame, decode_visible_frame
 from .reading import TimedFrame
 
-MAX_PROBES = 10
+_PROBES = 10
 _MISSING_SHARE = Fraction(1, 50)  # of a duration; less is no reason to warn
 
 
@@ -89,14 +89,14 @@ class VideoPair:
         if not self.counts.matched:
             raise ValueError(self._describe_no_overlap())
 
-    def probe(self, count: int = MAX_PROBES) -> list[FramePair]:
-        """Return up to `count` pairs, evenly spaced over the time of both videos; fewer if parts cannot be matched."""
+    def probe(self) -> list[FramePair]:
+        """Return up to ten pairs, evenly spaced over the time of both videos; fewer if parts cannot be matched."""
         ends = [end for end in (self.visible.end, self.infrared.end and self.infrared.end + self.offset) if end]
         start = next((pair.time for pair in self.read()), Fraction(0))
         pairs: dict[Fraction, FramePair] = {}
         span = max(start, min(ends, default=start)) - start
-        for index in range(count):
-            time = start + span * Fraction(2 * index + 1, 2 * count)  # in the middle of equal parts
+        for index in range(_PROBES):
+            time = start + span * Fraction(2 * index + 1, 2 * _PROBES)  # in the middle of equal parts
             visible = (frame for frame in self.visible.read(time) if frame.time >= time)
             earlier = time - self.offset - 2 * self.tolerance
             for pair in _match(visible, self._read_infrared(earlier), self.tolerance, MatchCounts()):

@@ -68,5 +68,4 @@ def _holds_videos(folder: Path) -> bool:
 
 
 def _list_videos(folder: Path) -> list[Path]:
-    files = [file for file in folder.iterdir() if is_listed(file, (*VIDEO_SUFFIXES, *FLIR_SUFFIXES))]
-    return sorted(files)
+    return sorted(file for file in folder.iterdir() if is_listed(file, (*VIDEO_SUFFIXES, *FLIR_SUFFIXES)))

@@ -298,7 +298,7 @@ class SegmentFolder:
         values["limits"] = tuple(tuple(limits) for limits in values["limits"])
         values["palette"] = None if values["palette"] is None else tuple(values["palette"])
         values["files"] = {kind: tuple(file) for kind, file in values["files"].items()}
-        is_whole = all(_is_whole(self.name(kind, index), *file) for kind, file in values["files"].items())
+        is_whole = all(_is_whole(self.name(kind, index), file) for kind, file in values["files"].items())
         return SegmentState(**values) if is_whole else None
 
     def _note_other_plan(self) -> None:
@@ -330,8 +330,8 @@ def _describe_file(path: Path) -> tuple[int, str]:
     return path.stat().st_size, hash_file(path)
 
 
-def _is_whole(path: Path, size: int, digest: str) -> bool:
+def _is_whole(path: Path, description: tuple[int, str]) -> bool:
     try:
-        return path.stat().st_size == size and _describe_file(path) == (size, digest)
+        return _describe_file(path) == description
     except FileNotFoundError:
         return False
