@@ -87,7 +87,7 @@ class PlanckScale:
         through = air * self.window_transmission * air
         # Radiation besides that of the object, from the object to the sensor.
         others = (
-            (1 - self.emissivity) * air * self.window_transmission * air * self.to_counts(self.reflected)
+            (1 - self.emissivity) * through * self.to_counts(self.reflected)
             + ((1 - air) * self.window_transmission * air + (1 - air)) * self.to_counts(self.atmosphere)
             + (1 - self.window_transmission) * air * self.to_counts(self.window)
         )
