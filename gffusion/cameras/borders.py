@@ -174,9 +174,9 @@ def _count_edge(mask: Mask) -> int:
 
 def _keep_outside_hull(same: Mask, opened: Mask) -> Mask:
     """Return the regions of a mask that touch the edge of the image and lie outside the convex hull of the rest."""
-    regions = scipy.ndimage.label(opened)[0]
+    regions, count = scipy.ndimage.label(opened)
     edge = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
-    lengths = np.bincount(edge, minlength=regions.max() + 1)
+    lengths = np.bincount(edge, minlength=count + 1)
     lengths[0] = 0
     candidates = lengths >= _MIN_LENGTH
     rest = _open(~candidates[regions], 5)  # without the specks of JPEG along the step

@@ -190,12 +190,10 @@ def _smooth_nearest(values: NDArray[Any], missing: Mask) -> NDArray[Any]:
 
 def _find_markers(values: NDArray[Any], missing: Mask) -> Mask:
     """Return where a usual marker of missing values is far outside the range of the others."""
-    zero = 0.0
-    markers = {marker: _MARKER_GAP for marker in _MARKERS if values.dtype.kind in "if"}
     if values.dtype.kind == "u":
-        markers |= {zero: _DEAD_GAP, float(np.iinfo(values.dtype).max): _DEAD_GAP}
-    elif values.dtype.kind == "f":
-        markers |= {zero: _ZERO_GAP}
+        markers = {0.0: _DEAD_GAP, float(np.iinfo(values.dtype).max): _DEAD_GAP}
+    else:
+        markers = dict.fromkeys(_MARKERS, _MARKER_GAP) | ({0.0: _ZERO_GAP} if values.dtype.kind == "f" else {})
     with np.errstate(over="ignore"):  # half precision cannot hold all of them
         found = {marker: mask for marker in markers if (mask := (values == marker) & ~missing).any()}
     marked = np.zeros_like(missing)
@@ -219,12 +217,11 @@ def _find_markers(values: NDArray[Any], missing: Mask) -> Mask:
 
 def _keep_abrupt(values: NDArray[Any], mask: Mask, low: float, high: float, marker: float) -> Mask:
     """Return the regions of a mask most of whose neighbors have ordinary values, not values on the way to the marker."""
-    regions = scipy.ndimage.label(mask, np.ones((3, 3), np.bool_))[0]
-    count = int(regions.max())
+    regions, count = scipy.ndimage.label(mask, np.ones((3, 3), np.bool_))
     around = np.where(mask, 0, scipy.ndimage.maximum_filter(regions, 3))
     reach = 0.25 * max(high - low, 1e-12)
     ordinary = (values > low - reach) if marker < low else (values < high + reach)
     shares = scipy.ndimage.mean(ordinary, around, np.arange(count + 1))
     shares[0] = 0
-    lonely = np.bincount(around.ravel(), minlength=count + 1)[: count + 1] == 0
+    lonely = np.bincount(around.ravel(), minlength=count + 1) == 0
     return (np.where(lonely, 1, shares) >= _ORDINARY_SHARE)[regions] & mask
