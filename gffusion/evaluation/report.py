@@ -62,7 +62,6 @@ def _describe_table(title: str, layout: Layout) -> dict[str, Any]:
     cells = [{"cells": row, "is_baseline": baseline} for row, baseline in zip(rows, layout.is_baseline, strict=True)]
     return {
         "title": title,
-        "first": "method",
         "header": header,
         "is_ranked": layout.columns[-1] == "mean rank",
         "rows": cells,

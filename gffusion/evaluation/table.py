@@ -257,6 +257,11 @@ class EvaluationTable:
         with label maps, the number of pixels of each class, the number of images whose label maps are measured, and those
         that were left out with the reason. `settings` has versions, files with their SHA-256, metrics and infrared options.
         """
+        segmentation = {
+            "label_pixels": self.label_pixels,
+            "segmented": len(self.segmented),
+            "unsegmented": dict(self.unsegmented),
+        }
         return {
             "protocol": self.protocol,
             "images": len(self.images),
@@ -269,14 +274,10 @@ class EvaluationTable:
             },
             "skipped": dict(self.skipped),
             "notes": {method: dict(notes) for method, notes in self.notes.items()},
-            **(self._summarize_segmentation() if self.confusion else {}),
+            **(segmentation if self.confusion else {}),
             **({"segmented_by": self.segmented_by} if self.segmented_by else {}),
             "settings": dict(self.settings),
         }
-
-    def _summarize_segmentation(self) -> dict[str, Any]:
-        unsegmented = dict(self.unsegmented)
-        return {"label_pixels": self.label_pixels, "segmented": len(self.segmented), "unsegmented": unsegmented}
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write `per_image.csv`, `summary.json` and `table.csv`, `.md` and `.tex` into an existing folder, each atomically.
@@ -331,7 +332,11 @@ class EvaluationTable:
 
     def _segmentation_layout(self) -> Layout:
         scores, columns = self.segmentation, (MEAN_IOU, *self.class_names)
-        by = f" {self.segmented_by} segmented the images of all methods." if self.segmented_by else ""
+        note = f"Intersection over union in percent over all pixels of {format_count(len(self.segmented), 'image')}."
+        if self.segmented_by:
+            note += f" {self.segmented_by} segmented the images of all methods."
+        if self.unsegmented:
+            note += f" {format_count(len(self.unsegmented), 'image')} without usable label maps left out."
         return Layout(
             rows=tuple(scores),
             is_baseline=(False,) * len(scores),
@@ -340,10 +345,7 @@ class EvaluationTable:
             higher_is_better=(True,) * len(columns),
             values=100 * np.array([list(row.values()) for row in scores.values()]),
             decimals=(1,) * len(columns),
-            notes=(
-                f"Intersection over union in percent over all pixels of {format_count(len(self.segmented), 'image')}.{by}{self._note_unsegmented()}",
-                self._note_pixels(),
-            ),
+            notes=(note, self._note_pixels()),
         )
 
     def _note_pixels(self) -> str:
@@ -352,10 +354,6 @@ class EvaluationTable:
         few = ", ".join(name for name, count in counts.items() if 0 < count < _FEW_PIXELS)
         hint = f" Classes of fewer than {_FEW_PIXELS:,} pixels say little: {few}." if few else ""
         return f"Pixels of the classes in the label maps: {listed}.{hint}"
-
-    def _note_unsegmented(self) -> str:
-        count = len(self.unsegmented)
-        return f" {format_count(count, 'image')} without usable label maps left out." if count else ""
 
 
 def _list_images(names: Sequence[str]) -> str:
