@@ -249,7 +249,8 @@ class _VideoRun:
             next((state.palette for state in reversed(done) if state.palette is not None), self._palette),
             next((state.limits for state in reversed(done) if state.limits), ()),
         )
-        total = self._estimate_total()
+        seconds = min(source.seconds for source in (self.pair.visible, self.pair.infrared))  # 0: unknown
+        total = round(seconds * self.pair.visible.rate) or None
         pairs = self.pair.read()
         self._skip(pairs, done)
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
@@ -373,10 +374,6 @@ class _VideoRun:
             infrared_options=self._infrared_options,
             palette=palette,
         )
-
-    def _estimate_total(self) -> int | None:
-        seconds = [file.seconds for file in (self.pair.visible, self.pair.infrared)]
-        return round(min(seconds) * self.pair.visible.rate) or None
 
     def join(self, folder: SegmentFolder, keep_metadata: bool, keep_audio: bool) -> None:
         """Write the output files from the segments."""

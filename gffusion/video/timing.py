@@ -3,10 +3,9 @@
 import re
 from contextlib import suppress
 from fractions import Fraction
-from itertools import islice
+from itertools import islice, pairwise
+from statistics import median_high
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from .opening import import_av
 
@@ -81,5 +80,5 @@ def _measure_rate(container: "InputContainer", stream: "VideoStream", has_no_pts
     with suppress(import_av().error.FFmpegError):  # of a damaged file, which is reported when it is read
         packets = islice(container.demux(stream), count)
         stamps = {packet.dts if has_no_pts or packet.pts is None else packet.pts for packet in packets}
-    steps = sorted(np.diff(sorted(stamp for stamp in stamps if stamp is not None)))
-    return 1 / (int(steps[len(steps) // 2]) * to_fraction(stream.time_base)) if len(steps) else Fraction(0)
+    steps = [after - before for before, after in pairwise(sorted(stamp for stamp in stamps if stamp is not None))]
+    return 1 / (median_high(steps) * to_fraction(stream.time_base)) if steps else Fraction(0)
