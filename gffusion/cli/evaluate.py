@@ -260,9 +260,7 @@ def _parse_baselines(text: str, is_none: bool) -> list[str]:
         raise ValueError(f"--baselines {text} contradicts --no-baselines: leave one of them out")
     if is_none or text == "none":
         return []
-    if text != "all":
-        return split_list(text) or []
-    return list(BASELINE_NAMES)
+    return list(BASELINE_NAMES) if text == "all" else split_list(text) or []
 
 
 def _collect_labels(texts: list[str], methods: list[str]) -> dict[str, Path]:

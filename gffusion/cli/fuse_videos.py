@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gffusion.export.requirements import is_onnx
+from gffusion.utils.notes import NOT_COMPARED, format_count
 
 from .errors import exit_with_failures
 from .fuse_reports import check_strict, show_result
@@ -190,10 +191,12 @@ def _report(job: "VideoJob", report: "VideoReport", seconds: float, as_json: boo
     for note in [*report.measured, *report.notes]:
         typer.echo(f"note: {one_line(note)}", err=True)
     resumed = f", {report.resumed} were fused before" if report.resumed else ""
-    refreshed = "" if report.refreshed is None else f", CLIP's features computed {report.refreshed} times"
+    refreshed = (
+        "" if report.refreshed is None else f", CLIP's features computed {format_count(report.refreshed, 'time')}"
+    )
     count = report.frames - report.resumed
     rate = f"{count / seconds:.1f} per second" if seconds else ""
-    print_line(f"fused {count} frames in {seconds:.1f} s ({rate}{refreshed}){resumed} -> {job.fused}")
+    print_line(f"fused {format_count(count, 'frame')} in {seconds:.1f} s ({rate}{refreshed}){resumed} -> {job.fused}")
     if report.failures:
         errors = [(time, reason) for time, _, reason in (error.partition(": ") for error in report.errors)]
         title = f"pair{'s' * (report.failures != 1)} of frames failed and {'is' if report.failures == 1 else 'are'} left out ({len(errors)} shown)"
@@ -209,8 +212,7 @@ def _print_plan(job: "VideoJob", exists: bool, as_json: bool) -> None:
         print_json({"pairs": [files | {"exists": exists}], "notes": {}})
         return
     kept = " (exists, would be skipped)" if exists else ""
-    line = f"{job.visible} + {job.infrared} -> {', '.join(outputs.values())}{kept}; nothing was written"
-    print_line(line)
+    print_line(f"{job.visible} + {job.infrared} -> {', '.join(outputs.values())}{kept}; nothing was written")
 
 
 def _keep(job: "VideoJob", as_json: bool, strict: bool) -> None:
@@ -218,7 +220,6 @@ def _keep(job: "VideoJob", as_json: bool, strict: bool) -> None:
 
     Those of an interrupted run that was to replace the video are kept, and this is printed, too.
     """
-    from gffusion.utils.notes import NOT_COMPARED
     from gffusion.video.jobs import VideoReport
 
     remove_leftovers(job)
