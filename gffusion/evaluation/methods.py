@@ -64,11 +64,10 @@ class Sources:
             # Metrics compare with the image in the file, including its borders, as published values do.
             measured = read_pair(pair.visible, pair.infrared, replace(reading, keep_borders=True))
         with name_in_errors(str(pair.infrared)):
-            is_mapped = options != InfraredOptions()
-            infrared = measured.infrared
-            if infrared.dtype.kind == "f":  # raises if its range is unknown
-                to_infrared_values(infrared, options, measured.missing)
-            infrared = to_infrared_values(infrared, options, measured.missing)[0] if is_mapped else infrared
+            infrared, is_mapped = measured.infrared, options != InfraredOptions()
+            if is_mapped or infrared.dtype.kind == "f":  # raises if the range of floating-point values is unknown
+                mapped = to_infrared_values(infrared, options, measured.missing)[0]
+                infrared = mapped if is_mapped else infrared
             infrared_luma = to_luma8(infrared)
         return cls(pair, images, visible_luma, infrared_luma, options, reading.max_pixels, reading.truncated)
 
