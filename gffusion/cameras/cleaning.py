@@ -98,7 +98,7 @@ def _describe_saturated(values: NDArray[Any], filled: NDArray[np.bool_], no_data
 
 
 def _has_two_values(values: NDArray[Any], missing: NDArray[np.bool_] | None) -> bool:
-    """Return whether measured pixels have two values that are far apart, of which none is that of a few damaged ones only."""
+    """Return whether measured pixels have exactly two values, which are far apart and not those of a few damaged pixels."""
     if len(np.unique(values[::_STEP, ::_STEP])) > 3:  # for most images, without looking at all pixels
         return False
     measured, counts = np.unique(values if missing is None else values[~missing], return_counts=True)

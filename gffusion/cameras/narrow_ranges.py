@@ -26,7 +26,9 @@ Mask = NDArray[np.bool_]
 
 
 def note_narrow_frame(values: NDArray[Any], missing: Mask | None, usual: float) -> tuple[str, ...]:
-    """Return a note on a frame, (H, W) or (H, W, 3), of far less contrast than usual (0: unknown); one value has another note.
+    """Return a note on a frame, (H, W) or (H, W, 3), of far less contrast than usual (0: unknown).
+
+    Frames of one value have another note.
 
     Examples:
         >>> ramp = np.arange(6400.0).reshape(80, 80)
@@ -37,7 +39,9 @@ def note_narrow_frame(values: NDArray[Any], missing: Mask | None, usual: float) 
 
 
 def note_narrow(widths: Sequence[tuple[str, str, float]]) -> list[tuple[str, str]]:
-    """Return the names of images of far less contrast than those of the same kind, each with a note; one value has another note.
+    """Return the names of images of far less contrast than those of the same kind, each with a note.
+
+    Images of one value have another note.
 
     Args:
         widths: The name of each image, its kind, such as its type and size, and the width of its range. Of a kind with less

@@ -66,7 +66,7 @@ def read_palette(frame: InfraredFrame, infrared: NDArray[Any]) -> tuple[str, ...
 
 
 def mask_border(frame: InfraredFrame, border: NDArray[np.bool_] | None, name: str) -> InfraredFrame:
-    """Return an infrared image in whose mask the border of the video is, too.
+    """Return an infrared image with the border of the video in its mask.
 
     Raises:
         ValueError: If it has another size than the border.
