@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gffusion.models.gffusion.array_checks import unmask
 
 from .common_frames import measure_bars
-from .missing import Mask, fill_missing
+from .missing import Mask, fill_missing, get_edge
 
 # Borders, in levels of 0 to 255.
 _JPEG_LEVELS = 8.0
@@ -52,7 +52,7 @@ def find_borders(values: NDArray[Any], missing: Mask | None = None) -> Mask | No
         array([ True,  True, False])
     """
     values = unmask(values, "infrared")
-    if min(values.shape[:2]) < _MIN_LENGTH or (missing is not None and _count_edge(missing) >= _MIN_LENGTH):
+    if min(values.shape[:2]) < _MIN_LENGTH or (missing is not None and get_edge(missing).sum() >= _MIN_LENGTH):
         return None
     values = values if missing is None else fill_missing(values, missing)
     # The mean of three planes is faster than that along the last axis.
@@ -75,7 +75,7 @@ def find_borders(values: NDArray[Any], missing: Mask | None = None) -> Mask | No
 
 def _choose_border_values(levels: NDArray[Any]) -> list[tuple[float, float]]:
     """Return the values that a border could have, and how much they may vary."""
-    edge = np.concatenate([levels[0], levels[-1], levels[:, 0], levels[:, -1]])
+    edge = get_edge(levels)
     values, counts = np.unique(edge, return_counts=True)
     chosen: dict[float, float] = {}
     if np.mean(edge <= _JPEG_LEVELS) > 0.01:
@@ -96,7 +96,7 @@ def _find_border(levels: NDArray[Any], value: float, tolerance: float) -> Mask |
         lowest, highest = max(0, math.ceil(lowest)), min(255, math.floor(highest))
     same = (levels >= lowest) & (levels <= highest)
     needed = (1 - _MAX_SHARE_IN_HULL) * least * same.size
-    if _count_edge(same) < _MIN_LENGTH or np.count_nonzero(same) < needed:  # of which opening keeps a part
+    if get_edge(same).sum() < _MIN_LENGTH or np.count_nonzero(same) < needed:  # of which opening keeps a part
         return None
     opened = _open(same, 3)
     if not _can_hold_border(opened, needed):
@@ -158,7 +158,7 @@ def _can_hold_border(opened: Mask, needed: float) -> bool:
 
     Borders lie outside the convex hull of the rest, which regions of `opened` that are no border would only enlarge.
     """
-    if _count_edge(opened) < _MIN_LENGTH:
+    if get_edge(opened).sum() < _MIN_LENGTH:
         return False
     rest = _open(~opened, 5)
     if not rest.any():
@@ -167,16 +167,10 @@ def _can_hold_border(opened: Mask, needed: float) -> bool:
     return bool(rest.size - np.maximum(last - first + 1, 0).sum() >= needed)
 
 
-def _count_edge(mask: Mask) -> int:
-    """Return the number of true pixels in the first and last rows and columns."""
-    return sum(int(np.count_nonzero(edge)) for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
-
-
 def _keep_outside_hull(same: Mask, opened: Mask) -> Mask:
     """Return the regions of a mask that touch the edge of the image and lie outside the convex hull of the rest."""
     regions, count = scipy.ndimage.label(opened)
-    edge = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
-    lengths = np.bincount(edge, minlength=count + 1)
+    lengths = np.bincount(get_edge(regions), minlength=count + 1)
     lengths[0] = 0
     candidates = lengths >= _MIN_LENGTH
     rest = _open(~candidates[regions], 5)  # without the specks of JPEG along the step

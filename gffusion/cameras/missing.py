@@ -87,8 +87,12 @@ def find_outside(missing: Mask) -> Mask:
                [0, 0, 0, 0]])
     """
     regions = scipy.ndimage.label(missing)[0]
-    sides = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
-    return missing & np.isin(regions, sides)
+    return missing & np.isin(regions, get_edge(regions))
+
+
+def get_edge(image: NDArray[Any]) -> NDArray[Any]:
+    """Return the first and last rows and columns of an image (H, W), one after another."""
+    return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
 
 
 def join_masks(first: Mask | None, second: Mask | None) -> Mask | None:
