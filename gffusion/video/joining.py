@@ -119,11 +119,10 @@ def _copy(
 ) -> None:
     with open_media(segments[0]) as first:
         start = next(packet.pts * packet.time_base for packet in first.demux(video=0) if packet.pts is not None)
+        video = target.add_stream_from_template(first.streams.video[0])
     with open_media(segments[-1]) as last:
         times = (packet.pts * packet.time_base for packet in last.demux(video=0) if packet.pts is not None)
         end = max(times) + last_duration
-    with open_media(segments[0]) as first:
-        video = target.add_stream_from_template(first.streams.video[0])
     sources: list[_Packets] = [_read_segments(segments, video, last_duration)]
     if visible is None:
         _mux(target, sources)
