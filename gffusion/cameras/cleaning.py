@@ -182,7 +182,7 @@ def remove_colors(values: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[
         display = (
             "a display (text, a cross-hair or a color bar) is burnt into the infrared image, and shows in the result"
         )
-        notes = (display + _GRAY_ENDS * (found.palette == GRAY),)
+        notes = (display + _GRAY_ENDS if found.palette == GRAY else display,)
     if found.palette == GRAY:
         return values, notes
     mapped = f"infrared colors mapped back to intensity by the palette {found.palette}; invert=True (--invert) if {_name(found.hot)} is cold"

@@ -57,9 +57,8 @@ def read_fused(
     with name_in_errors(str(file)):
         luma = to_luma8(image).numpy()
     levels = _note_levels(image, luma, brightest) or _note_clipping(luma, sources)
-    notes = (*decoded.notes, *_note_loss(file, decoded.format), *_note_opacity(decoded), *levels)
-    opposed = "its gray levels run against those of both sources, as if it was inverted"
-    return image, notes + (opposed,) * _is_opposed(luma, sources) + _note_relation(luma, sources)
+    relations = _note_opposition(luma, sources) + _note_relation(luma, sources)
+    return image, (*decoded.notes, *_note_loss(file, decoded.format), *_note_opacity(decoded), *levels, *relations)
 
 
 def _check_range(file: Path, image: NDArray[Any], brightest: int) -> None:
@@ -81,7 +80,7 @@ def _check_range(file: Path, image: NDArray[Any], brightest: int) -> None:
 def _note_loss(file: Path, image_format: str) -> tuple[str, ...]:
     """Return a note on a file whose compression changed the image."""
     is_lossy = image_format == "JPEG" or (image_format == "WEBP" and b"VP8 " in file.read_bytes())
-    return (f"saved with loss ({image_format}), which changes the metrics; save PNG",) * is_lossy
+    return (f"saved with loss ({image_format}), which changes the metrics; save PNG",) if is_lossy else ()
 
 
 def _note_opacity(decoded: DecodedImage) -> tuple[str, ...]:
@@ -90,7 +89,7 @@ def _note_opacity(decoded: DecodedImage) -> tuple[str, ...]:
         is_transparent = decoded.transparent is not None and bool(decoded.transparent.any())
     else:
         is_transparent = bool((channel != (np.iinfo(channel.dtype).max if channel.dtype.kind in "iu" else 1)).any())
-    return ("its transparency (alpha channel) is left out",) * is_transparent
+    return ("its transparency (alpha channel) is left out",) if is_transparent else ()
 
 
 def _note_levels(image: NDArray[Any], luma: NDArray[Any], brightest: int) -> tuple[str, ...]:
@@ -118,11 +117,12 @@ def _note_clipping(luma: NDArray[Any], sources: Sequence[NDArray[Any]]) -> tuple
     return ()
 
 
-def _is_opposed(luma: NDArray[Any], sources: Sequence[NDArray[Any]]) -> bool:
+def _note_opposition(luma: NDArray[Any], sources: Sequence[NDArray[Any]]) -> tuple[str, ...]:
     textured = [source for source in sources if np.ptp(source) > 0]
     if not textured or np.ptp(luma) == 0:
-        return False
-    return all(np.corrcoef(luma.ravel(), source.ravel())[0, 1] < _OPPOSED for source in textured)
+        return ()
+    is_opposed = all(np.corrcoef(luma.ravel(), source.ravel())[0, 1] < _OPPOSED for source in textured)
+    return ("its gray levels run against those of both sources, as if it was inverted",) if is_opposed else ()
 
 
 def _note_relation(luma: NDArray[Any], sources: Sequence[NDArray[Any]]) -> tuple[str, ...]:

@@ -100,8 +100,7 @@ def check_former_table(output: Path, methods: Sequence[str], protocol: str, pair
     if reason:
         both = ", or, to have all methods in one table, name these methods again; values that are measured are not measured again"
         raise ValueError(
-            f"{output} has a table {reason}, which the new one would replace: choose another output (--output)"
-            + both * bool(others)
+            f"{output} has a table {reason}, which the new one would replace: choose another output (--output){both if others else ''}"
         )
 
 

@@ -59,7 +59,7 @@ class Comparison:
         tests = f"Wilcoxon signed-rank tests, Holm-corrected for {count} tests, p >= {_LEVEL}"
         text = f"Not significantly different from {methods[self.reference]} ({tests}): {listed or 'no method'}."
         smallest = count * 2.0 ** (1 - self.images)  # if one method is better on all images
-        return text + " The images are too few to show any difference." * (smallest >= _LEVEL)
+        return f"{text} The images are too few to show any difference." if smallest >= _LEVEL else text
 
 
 def compare_methods(values: NDArray[np.float64], higher_is_better: Sequence[bool], reference: int) -> Comparison:

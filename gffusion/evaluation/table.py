@@ -306,7 +306,7 @@ class EvaluationTable:
         order, outranked = self.best_first, self.outranked
         rows = np.column_stack([self.means, list(self.mean_ranks.values())])
         spreads = np.column_stack([self.standard_deviations, np.full(len(rows), np.nan)])
-        deviations = " and standard deviations" * (self.std and len(self.images) > 1)
+        deviations = " and standard deviations" if self.std and len(self.images) > 1 else ""
         notes = [
             f"Means{deviations} over {format_count(len(self.images), 'image')}, protocol {self.protocol}, gffusion {__version__}."
         ]
