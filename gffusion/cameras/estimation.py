@@ -77,6 +77,7 @@ class RigEstimate:
         )
 
 
+@np.errstate(under="ignore")  # also in programs in which NumPy raises
 def estimate_rig(
     pairs: Sequence[PairArrays],
     transform: Transform = "similarity",

@@ -82,6 +82,7 @@ class Fit(NamedTuple):
     size: tuple[int, int]
 
 
+@np.errstate(under="ignore")  # also in programs in which NumPy raises
 def refine_rig(
     pairs: Sequence[EdgePair], matrix: NDArray[np.float64], transform: Transform, levels: Sequence[Level]
 ) -> Fit:

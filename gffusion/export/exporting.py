@@ -79,7 +79,8 @@ def export_model(
         OSError: If the file cannot be written.
         ImportError: If a package for ONNX files is missing.
     """
-    with _EXPORTING, warnings.catch_warnings(action="ignore"):  # those of torch's exporters are about themselves
+    # Warnings of torch's exporters are about themselves; they also draw random numbers.
+    with _EXPORTING, warnings.catch_warnings(action="ignore"), torch.random.fork_rng(devices=[]):
         check_model_object(model)
         check_processor_object(image_processor)
         output = Path(output)

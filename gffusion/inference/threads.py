@@ -34,11 +34,6 @@ def run_in_threads(functions: Iterable[Callable[[], Result]]) -> list[Result]:
     """
     _keep_freed_memory()
     functions = list(functions)
-    with _STARTING:
-        threads = torch.get_num_threads()
-        executor = _get_threads(threads, os.getpid()) if threads > 1 else None
-    if executor is None:
-        return [function() for function in functions]
     inference, grad = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
     autocast, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
 
@@ -46,8 +41,15 @@ def run_in_threads(functions: Iterable[Callable[[], Result]]) -> list[Result]:
         with torch.inference_mode(inference), torch.set_grad_enabled(grad), torch.autocast("cpu", dtype, autocast):
             return function()
 
-    contexts = [copy_context() for _ in functions]  # with the files that warnings name
-    return list(executor.map(lambda context, part: context.run(run, part), contexts, functions))
+    try:
+        with _STARTING:
+            threads = torch.get_num_threads()
+            executor = _get_threads(threads, os.getpid()) if threads > 1 else None
+        contexts = [copy_context() for _ in functions]  # with the files that warnings name
+        results = executor.map(lambda context, part: context.run(run, part), contexts, functions) if executor else None
+    except RuntimeError:  # Python ends the threads of executors with the main thread, also if other threads go on
+        results = None
+    return [function() for function in functions] if results is None else list(results)
 
 
 def run_alone(function: Callable[[], Result]) -> Result:

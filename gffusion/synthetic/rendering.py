@@ -47,6 +47,7 @@ class RenderedScene:
     boxes: tuple[Box, ...]
 
 
+@np.errstate(under="ignore")  # also in programs in which NumPy raises
 def render_scene(seed: int = 0, height: int = 480, width: int = 640) -> RenderedScene:
     """Render a street at night as seen by a visible and an infrared camera on one optical axis.
 

@@ -1,5 +1,6 @@
 """Fuse live frames: the newest pair is fused, and older ones that were not reached are dropped."""
 
+import atexit
 import threading
 import time as clock
 import weakref
@@ -31,6 +32,15 @@ logger = logging.get_logger(__name__)
 _PALETTE_PATIENCE = 5  # frames
 _COMPARED_FRAMES = 25  # at the start: cameras do not change places later
 _SLOW_PASSES = 2  # of a size: they load kernels, and capture a graph on a GPU
+
+_open_streams: "weakref.WeakSet[FusionStream]" = weakref.WeakSet()
+
+
+@atexit.register
+def _close_streams() -> None:
+    """Close streams before the interpreter ends: their threads would abort it within an operation of torch."""
+    for stream in list(_open_streams):
+        stream.close()
 
 
 @dataclass(frozen=True)
@@ -185,6 +195,7 @@ class FusionStream:
         arguments = self._inbox, weakref.ref(self)
         self._thread = threading.Thread(target=_work, args=arguments, name="FusionStream", daemon=True)
         self._thread.start()
+        _open_streams.add(self)
 
     def __enter__(self) -> "FusionStream":
         return self

@@ -161,3 +161,24 @@ def test_ctrl_c_while_threads_start_leaves_none_behind(
 ) -> None:
     done = fork_script(INTERRUPTED)
     assert done.stdout.split() == ["0", "2", "result"], done.stderr
+
+
+AFTER_THE_MAIN_THREAD = """
+import atexit, threading
+import torch
+from gffusion.inference.threads import run_in_threads
+torch.set_num_threads(2)
+run_in_threads([lambda: None])
+
+def work():
+    threading.main_thread().join()
+    print(*run_in_threads([lambda: 1, lambda: 2]), flush=True)
+
+atexit.register(lambda: print(*run_in_threads([lambda: 3, lambda: 4])))
+threading.Thread(target=work).start()
+"""
+
+
+def test_threads_go_on_after_the_main_thread(fork_script: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = fork_script(AFTER_THE_MAIN_THREAD)
+    assert (done.stdout.split(), done.stderr) == (["1", "2", "3", "4"], "")

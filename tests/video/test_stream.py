@@ -1,6 +1,7 @@
 """FusionStream: the newest pair wins, results are those of `predict`, and readers and writers are in many threads."""
 
 import gc
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -140,6 +141,24 @@ def test_an_unused_stream_ends(funet: GFFusionModel) -> None:
     gc.collect()
     thread.join(timeout=120)
     assert not thread.is_alive()
+
+
+LEFT_OPEN = """
+import atexit
+atexit.register(lambda: print(stream.statistics.fused, stream._thread.is_alive()))  # after the exit functions of gffusion
+import numpy as np
+from gffusion import create_model, load_image_processor
+from gffusion.video.stream import FusionStream
+stream = FusionStream(create_model("gffusion-funet"), load_image_processor("gffusion-funet"))
+stream.push(np.zeros((480, 640, 3), np.uint8), np.zeros((480, 640), np.uint8))
+"""
+
+
+def test_a_program_that_leaves_a_stream_open_ends_it(
+    fork_script: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    done = fork_script(LEFT_OPEN)  # a thread within torch would abort it
+    assert (done.returncode, done.stdout.split()) == (0, ["1", "False"]), done.stderr
 
 
 @pytest.mark.parametrize(
