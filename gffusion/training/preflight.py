@@ -285,7 +285,7 @@ def warn_about_untrained_parts(
     if not labeled:
         reason, unread = "The model has no segmenter", ""
         if model.config.use_segmenter:
-            reason = "The data has no label maps (`gffusion masks` makes them from boxes)"
+            reason = "The data has no label maps (`gffusion masks` makes them from boxes, your own without --layout)"
             unread = describe_unread(training.pairs, "labels") if isinstance(training, FusionDataset) else ""
         logger.warning("%s: training with the structural loss L_st alone%s.", reason, unread)
     elif arguments.head_start_epoch >= arguments.num_train_epochs:

@@ -19,6 +19,15 @@ def test_masks_name_the_folder_of_boxes(gffusion: Callable, tmp_path: Path) -> N
     assert f"{tmp_path / 'yolo'} is not read: rename the folder to boxes if it holds boxes" in outcome.err
 
 
+@pytest.mark.parametrize("layout", ["msrs", "m3fd", "tno"])
+def test_boxes_of_your_own_need_no_layout(gffusion: Callable, tmp_path: Path, layout: str) -> None:
+    write_scenes(tmp_path, count=1, height=48, width=64)
+    outcome = gffusion("masks", tmp_path, "--method", "threshold", "--layout", layout)
+    advice = f"{tmp_path / 'boxes'} is not read: leave --layout out if it holds boxes of your own\n"
+    assert outcome.exit_code == 2 and outcome.err.endswith(advice)
+    assert gffusion("masks", tmp_path, "--method", "threshold").exit_code == 0
+
+
 def test_masks_name_json_files_of_other_formats(gffusion: Callable, tmp_path: Path) -> None:
     write_scenes(tmp_path, count=1, height=48, width=64)
     shutil.rmtree(tmp_path / "boxes")

@@ -31,10 +31,13 @@ def describe_unread(pairs: Sequence[ImagePair], kind: str) -> str:
         return ""
     readers = {layout: read for layout in LAYOUTS if (read := _list_read(layout, folders, kind))}
     advice = f"rename the folder to {kind} if it holds {content}"
+    if "folders" in readers:  # the name fits
+        advice = f"leave `layout` (--layout) out if it holds {content}"
     if readers:
         folders = [folder for folder in folders if folder in set().union(*readers.values())]
-        choices = (f'layout="{layout}" (--layout {layout}) if this is {layout.upper()}' for layout in readers)
-        advice = f"give {', or '.join(choices)}, or {advice} of your own"
+        known = (layout for layout in readers if layout != "folders")
+        choices = [f'give layout="{layout}" (--layout {layout}) if this is {layout.upper()}' for layout in known]
+        advice = ", or ".join([*choices, f"{advice} of your own"])
     return f"; {' and '.join(map(str, folders))} {'is' if len(folders) == 1 else 'are'} not read: {advice}"
 
 
