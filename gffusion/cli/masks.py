@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,11 +19,12 @@ from .device import choose_device
 from .errors import exit_with_failures, user_errors
 from .fuse_reports import count_pairs
 from .library_logging import quiet_libraries
+from .masks_classes import check_classes, write_classes
 from .masks_sheet import SHEET_PAIRS, check_contact_sheet, is_labeled, write_contact_sheet
 from .messages import print_note, print_warning
 from .option_values import split_list
 from .options import DEVICES, OverwriteFilesOption, QuietOption
-from .outputs import check_new, check_not_inputs, check_parent, check_writable, new_output, write_output
+from .outputs import check_new, check_not_inputs, check_parent, check_writable, new_output
 from .printing import list_names, print_line
 
 if TYPE_CHECKING:
@@ -170,9 +171,8 @@ def masks(
         count = 0
         if todo:
             check_writable(output)
+            check_classes(output, names)
             mask_method = _load_method(method, encoder, revision, image_size, source, device)
-            if names is not None:
-                _check_classes(output.parent, names)
             failed, count, summary = _label(todo, output, mask_method, names, fallback, ignore_doubtful, ranges)
             skipped = f", skipped {len(pairs) - len(todo)} that existed" if len(todo) < len(pairs) else ""
             print_line(f"{summary}{skipped} -> {output}")
@@ -291,32 +291,6 @@ def _load_method(
     return PatchMasks(load_encoder(encoder, revision).to(device), image_size, source)
 
 
-def _check_classes(folder: Path, class_names: Sequence[str]) -> None:
-    """Raise ValueError if the file of class names exists with other names."""
-    # These imports take time that `gffusion --help` need not spend.
-    from gffusion.data.class_names import read_lines
-    from gffusion.data.file_names import normalize_class_name
-    from gffusion.data.pairs import CLASSES_FILE
-
-    file = folder / CLASSES_FILE
-    if file.exists() and [*map(normalize_class_name, read_lines(file))] != [*map(normalize_class_name, class_names)]:
-        raise ValueError(
-            f"{file} lists other classes than {', '.join(class_names)}: remove it, or choose another --output"
-        )
-
-
-def _write_classes(
-    results: Iterable["LabelResult"], folder: Path, class_names: Sequence[str] | None
-) -> Iterator["LabelResult"]:
-    """Write the class names with the first label map: without any, the next run can have other names."""
-    from gffusion.data.pairs import CLASSES_FILE  # saves start-up time
-
-    for result in results:
-        if class_names is not None and result.error is None and not (folder / CLASSES_FILE).exists():
-            write_output(folder / CLASSES_FILE, "".join(f"{name}\n" for name in class_names).encode())
-        yield result
-
-
 def _label(
     pairs: list["ImagePair"],
     output: Path,
@@ -335,7 +309,7 @@ def _label(
 
     started = time.perf_counter()
     results = write_labels(pairs, output, method, class_names, fallback, ignore_doubtful, ranges, is_checked=True)
-    results = _write_classes(results, output.parent, class_names)
+    results = write_classes(results, output, class_names)
     done = list(show_progress(results, total=len(pairs), unit="pair"))
     notes = [(result.pair.name, note) for result in done for note in result.notes]
     notes += note_narrow([(result.pair.name, *result.range_width) for result in done if result.range_width])

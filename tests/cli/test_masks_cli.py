@@ -235,6 +235,20 @@ class TestClasses:
         assert not (data / "labels").exists()
         assert gffusion("masks", data, "--method", "threshold", "--class-names", "Person,BICYCLE,car").exit_code == 0
 
+    @pytest.mark.parametrize("output", [(), ("-o", "maps")])
+    def test_of_other_maps_are_kept(self, gffusion: Callable, data: Path, output: tuple[str, ...]) -> None:
+        """The error names a folder for maps with other classes."""
+        command = ("masks", data, "--method", "threshold", "--overwrite")
+        assert gffusion(*command, *output).exit_code == 0
+        names = ("--class-names", "man,bike,van")
+        outcome = gffusion(*command, *output, *names)
+        advice = re.search(
+            r"lists other .*: person, bicycle, car, .* another folder, such as (\S+/labels), or", outcome.err
+        )
+        assert outcome.exit_code == 2 and advice is not None
+        assert gffusion(*command, "-o", advice[1], *names).exit_code == 0
+        assert Path(advice[1]).with_name("classes.txt").read_text() == "man\nbike\nvan\n"
+
     def test_are_not_written_without_a_map(self, gffusion: Callable, data: Path) -> None:
         (data / "classes.txt").unlink()
         for name in NAMES:
