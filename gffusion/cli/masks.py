@@ -201,7 +201,9 @@ def _check_options(data: Path, method: str, source: str, fallback: str, contact_
 def _refuse_options(options: Mapping[str, Any]) -> None:
     """Raise ValueError if options of another method are given."""
     if given := [name for name, value in options.items() if value]:
-        raise ValueError(f"{' and '.join(given)} can be used with --method pca only: leave it out")
+        *first, last = given
+        names = f"{', '.join(first)} and {last}" if first else last
+        raise ValueError(f"{names} can be used with --method pca only: leave {'them' if first else 'it'} out")
 
 
 def _find_pairs(

@@ -330,10 +330,10 @@ def test_split(gffusion: Callable, data: Path) -> None:
         ("data/visible", "needs a folder visible"),
         ("data --layout circle", "the layout 'circle' is unknown"),
         ("data --method magic", "--method must be one of pca, threshold, got 'magic'"),
-        ("data --method threshold --image-size 7 7", "--image-size can be used with --method pca only"),
+        ("data --method threshold --image-size 7 7", "--image-size can be used with --method pca only: leave it out"),
         (
             "data --method threshold --revision x --encoder no/such --device cpu",
-            "--encoder and --revision and --device can be used with --method pca only",
+            "--encoder, --revision and --device can be used with --method pca only: leave them out",
         ),
         ("data --source heat", "--source must be one of visible, infrared, both, got 'heat'"),
         ("data --fallback none", "--fallback must be one of ellipse, box, ignore, got 'none'"),
