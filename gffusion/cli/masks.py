@@ -233,6 +233,9 @@ def _find_pairs(
         )
     boxes = {pair.visible: pair.boxes for pair in pairs}
     check_has_objects(boxes.values())
+    boxed = replace(found.match, pairs=tuple(replace(pair, labels=None) for pair in pairs))  # label maps are made anew
+    if warning := replace(found, match=boxed).find_moved_names(given_names or ()):
+        print_warning(warning)
     notes = check_boxes(boxes, class_names, can_fail_alone=True), note_outlines(boxes.values())
     for note in filter(None, notes):
         print_note(note)

@@ -235,6 +235,29 @@ class TestClasses:
         assert not (data / "labels").exists()
         assert gffusion("masks", data, "--method", "threshold", "--class-names", "Person,BICYCLE,car").exit_code == 0
 
+    @pytest.mark.parametrize(
+        ("boxes", "names", "is_told"),
+        [
+            ("yolo", "car,bicycle,person", True),
+            ("yolo", "person,bicycle,van", False),
+            ("voc", "car,bicycle,person", False),
+        ],
+    )
+    def test_in_another_order_than_listed(
+        self, gffusion: Callable, data: Path, boxes: str, names: str, is_told: bool
+    ) -> None:
+        """Only numbers in YOLO files would become other classes."""
+        for name in NAMES if boxes == "voc" else ():
+            (data / "boxes" / f"{name}.txt").unlink()
+            write_voc(data / "boxes" / f"{name}.xml", "car")
+        assert (
+            gffusion("masks", data, "--method", "threshold").exit_code == 0
+        )  # these maps hold numbers, but are not used
+        outcome = gffusion("masks", data, "--method", "threshold", "--class-names", names, "-o", "other/labels")
+        assert outcome.exit_code == 0
+        text = f"names the classes person, bicycle, car, but --class-names gives {names.replace(',', ', ')}: "
+        assert (text in outcome.err) == is_told and ("warning: " in outcome.err) == is_told
+
     @pytest.mark.parametrize("output", [(), ("-o", "maps")])
     def test_of_other_maps_are_kept(self, gffusion: Callable, data: Path, output: tuple[str, ...]) -> None:
         """The error names a folder for maps with other classes."""

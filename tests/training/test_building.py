@@ -227,7 +227,7 @@ def test_options_that_contradict_each_other_or_the_data(
     assert "3 of 3 training images are given several times" in caplog.text
     for names, is_moved in (("car,bicycle,person", True), ("person,van,car", False), ("Person,bicycle,car", False)):
         build(*resized, "--class_names", names)
-        assert ("names the classes person, bicycle, car, but class_names" in caplog.text) == is_moved
+        assert ("names the classes person, bicycle, car, but `class_names`" in caplog.text) == is_moved
 
 
 def test_infrared_options_are_saved_and_overridden(train: Callable[..., Path]) -> None:

@@ -73,8 +73,8 @@ class FoundPairs:
         if not moved or not has_numbers:
             return None
         return (
-            f"{self.names_file or 'the dataset'} names the classes {', '.join(self.class_names or ())}, but class_names "
-            f"are {', '.join(class_names)}: labels and YOLO boxes hold numbers, so {moved[0]} would be another class than before. Keep "
+            f"{self.names_file or 'the dataset'} names the classes {', '.join(self.class_names or ())}, but `class_names` "
+            f"gives {', '.join(class_names)}: labels and YOLO boxes hold numbers, so {moved[0]} would be another class than before. Keep "
             "the order, unless it was wrong"
         )
 
