@@ -19,7 +19,7 @@ from .device import choose_device
 from .errors import exit_with_failures, user_errors
 from .fuse_reports import count_pairs
 from .library_logging import quiet_libraries
-from .masks_classes import check_classes, write_classes
+from .masks_classes import check_classes, find_classes_file, name_existing, note_unnamed, write_classes
 from .masks_sheet import SHEET_PAIRS, check_contact_sheet, is_labeled, write_contact_sheet
 from .messages import print_note, print_warning
 from .option_values import split_list
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gffusion.labeling.masks import MaskMethod
 
 _ENCODER = "facebook/dinov2-base"
+_NOT_COMPARED = "(method and options are not compared)"
 
 
 def masks(
@@ -155,6 +156,8 @@ def masks(
         output, match = output or found.labels or data / "labels", found.match
         _check_output(output, match)
         _check_order(names, found, layout, output)
+        if names is None:
+            note_unnamed(output, _find_names_file(data, found))
         stack.enter_context(new_output(output))
         label_maps = choose_label_files(pairs, output)
         pairs = [replace(pair, labels=file) for pair, file in zip(pairs, label_maps, strict=True)]
@@ -174,10 +177,14 @@ def masks(
             check_classes(output, names)
             mask_method = _load_method(method, encoder, revision, image_size, source, device)
             failed, count, summary = _label(todo, output, mask_method, names, fallback, ignore_doubtful, ranges)
-            skipped = f", skipped {len(pairs) - len(todo)} that existed" if len(todo) < len(pairs) else ""
+            skipped = (
+                f", skipped {len(pairs) - len(todo)} that existed {_NOT_COMPARED}" if len(todo) < len(pairs) else ""
+            )
             print_line(f"{summary}{skipped} -> {output}")
         else:
-            print_line(f"nothing to do: all {len(pairs)} label maps exist; --overwrite replaces them")
+            print_line(f"nothing to do: all {len(pairs)} label maps exist {_NOT_COMPARED}; --overwrite replaces them")
+            if names is not None:
+                name_existing(pairs, output, names, is_listed=class_names is not None or found.are_names_listed)
         if contact_sheet is not None:
             write_contact_sheet(pairs, names, contact_sheet, ranges, overwrite, max_pixels)
     if failed:
@@ -227,9 +234,8 @@ def _find_pairs(
     class_names = found.check_class_names() if given_names is None else check_typed_names(given_names, "--class-names")
     named = (pair.boxes for pair in pairs if isinstance(pair.boxes, Path) and has_class_names(pair.boxes))
     if class_names is None and (file := next(named, None)):
-        names_file = (found.labels or data / "labels").with_name("classes.txt")
         raise ValueError(
-            f"{file} contains class names: list all names in order in {names_file}, or pass --class-names A,B"
+            f"{file} contains class names: list all names in order in {_find_names_file(data, found)}, or pass --class-names A,B"
         )
     boxes = {pair.visible: pair.boxes for pair in pairs}
     check_has_objects(boxes.values())
@@ -240,6 +246,11 @@ def _find_pairs(
     for note in filter(None, notes):
         print_note(note)
     return pairs, class_names, found
+
+
+def _find_names_file(data: Path, found: "FoundPairs") -> Path:
+    """Return the file in which a person can list the classes of the boxes."""
+    return find_classes_file(found.labels or data / "labels")
 
 
 def _check_output(output: Path, match: "PairMatch") -> None:

@@ -133,11 +133,16 @@ def test_resumes(gffusion: Callable, data: Path) -> None:
     mine = data / "labels" / f"{NAMES[2]}.png"
     Image.new("L", (240, 160), 3).save(mine)
     outcome = gffusion(*command)
-    assert "labeled 1 pair in" in outcome.out and "skipped 2 that existed" in outcome.out
+    assert (
+        "labeled 1 pair in" in outcome.out
+        and "skipped 2 that existed (method and options are not compared)" in outcome.out
+    )
     assert (data / "labels" / f"{NAMES[1]}.png").read_bytes() == made
     assert (read(mine) == 3).all()
     outcome = gffusion(*command)
-    assert outcome.exit_code == 0 and outcome.out.startswith("nothing to do: all 3 label maps exist; ")
+    assert outcome.exit_code == 0 and outcome.out.startswith(
+        "nothing to do: all 3 label maps exist (method and options are not compared); "
+    )
     assert "labeled 3 pairs" in gffusion(*command, "--overwrite").out
     assert not (read(mine) == 3).all()
 
@@ -284,9 +289,54 @@ class TestClasses:
 
     def test_of_yolo_need_no_names(self, gffusion: Callable, data: Path) -> None:
         (data / "classes.txt").unlink()
-        assert gffusion("masks", data, "--method", "threshold").exit_code == 0
+        outcome = gffusion("masks", data, "--method", "threshold")
+        assert outcome.exit_code == 0
+        assert re.fullmatch(
+            f"note: .* have no names: .* --class-names A,B or in {data}/classes.txt, one .*\n", outcome.err
+        )
         assert not (data / "classes.txt").exists()
         assert {1, 3} < set(np.unique([read(data / "labels" / f"{name}.png") for name in NAMES]))
+
+    @pytest.mark.parametrize("is_typed", [True, False])
+    def test_are_written_beside_finished_maps(self, gffusion: Callable, data: Path, is_typed: bool) -> None:
+        """They do not change the maps."""
+        (data / "classes.txt").unlink()
+        command = ("masks", data, "--method", "threshold", "-o", "out/labels")
+        assert gffusion(*command).exit_code == 0
+        maps = [read(Path("out/labels") / f"{name}.png") for name in NAMES]
+        if not is_typed:
+            (data / "classes.txt").write_text("man\nbike\nvan\n")
+        outcome = gffusion(*command, "--fallback", "box", *(("--class-names", "man,bike,van") if is_typed else ()))
+        assert (outcome.exit_code, outcome.err) == (0, "")
+        assert outcome.out.startswith("nothing to do: ") and outcome.out.endswith("class names -> out/classes.txt\n")
+        assert Path("out/classes.txt").read_text() == "man\nbike\nvan\n"
+        np.testing.assert_array_equal([read(Path("out/labels") / f"{name}.png") for name in NAMES], maps)
+        outcome = gffusion(*command, "--class-names", "van,bike,man")
+        assert outcome.exit_code == 0 and "out/classes.txt lists other classes than van, bike, man" in outcome.err
+        assert Path("out/classes.txt").read_text() == "man\nbike\nvan\n"
+
+    @pytest.mark.parametrize(
+        ("boxes", "names", "reason"),
+        [
+            ("yolo", "man,bike", "holds 3, but there are 2 class names"),
+            ("voc", "van,car", "may be numbered by another order"),
+        ],
+    )
+    def test_that_do_not_fit_finished_maps(
+        self, gffusion: Callable, data: Path, boxes: str, names: str, reason: str
+    ) -> None:
+        (data / "classes.txt").unlink()
+        for name in NAMES if boxes == "voc" else ():
+            (data / "boxes" / f"{name}.txt").unlink()
+            write_voc(data / "boxes" / f"{name}.xml", "car")
+        command = ("masks", data, "--method", "threshold")
+        assert gffusion(*command, *(("--class-names", "car,van") if boxes == "voc" else ())).exit_code == 0
+        (data / "classes.txt").unlink(missing_ok=True)
+        outcome = gffusion(*command, "--class-names", names)
+        assert (
+            outcome.exit_code == 0 and f"{data}/classes.txt is not written: " in outcome.err and reason in outcome.err
+        )
+        assert not (data / "classes.txt").exists()
 
     def test_of_kaist_must_be_named(self, gffusion: Callable, data: Path) -> None:
         (data / "classes.txt").unlink()

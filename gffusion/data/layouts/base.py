@@ -45,6 +45,11 @@ class FoundPairs:
         """The pairs."""
         return self.match.pairs
 
+    @property
+    def are_names_listed(self) -> bool:
+        """Whether a person listed the class names; those of COCO files and of known datasets are not."""
+        return self.names_file is not None and self.names_file.suffix.lower() != ".json"
+
     def check_class_names(self) -> tuple[str, ...] | None:
         """Return the class names if they can be used.
 
@@ -55,9 +60,9 @@ class FoundPairs:
             return self.class_names
         source, of_labels = str(self.names_file), any(pair.labels is not None for pair in self.pairs)
         try:
-            if self.names_file.suffix.lower() == ".json":
-                return check_class_names(self.class_names, source)
-            return check_typed_names(self.class_names, source, of_labels)
+            if self.are_names_listed:
+                return check_typed_names(self.class_names, source, of_labels)
+            return check_class_names(self.class_names, source)
         except ValueError as error:
             raise ValueError(
                 f"{error}; or name the classes with class_names= (--class_names; masks --class-names)"
@@ -94,7 +99,7 @@ class FoundPairs:
 
     def find_assumed_numbers(self) -> str | None:
         """Return a note if the numbers in label maps are taken from a COCO file, which was perhaps not made with them, or `None`."""
-        if self.names_file is None or self.names_file.suffix.lower() != ".json":
+        if self.names_file is None or self.are_names_listed:
             return None
         classes = [f"{label} {name}" for label, name in enumerate(("background", *(self.class_names or ())))]
         return (
