@@ -50,6 +50,13 @@ class FoundPairs:
         """Whether a person listed the class names; those of COCO files and of known datasets are not."""
         return self.names_file is not None and self.names_file.suffix.lower() != ".json"
 
+    @property
+    def own_names_advice(self) -> str:
+        """What to do if label maps have other classes than the known dataset whose layout was given."""
+        folders = {normalize_name(pair.labels.parent.name) for pair in self.pairs if pair.labels is not None}
+        rename = "" if folders == {"labels"} else "rename the folder of label maps to labels and "
+        return f"name the classes with class_names= (--class_names), or {rename}leave the layout out"
+
     def check_class_names(self) -> tuple[str, ...] | None:
         """Return the class names if they can be used.
 
@@ -92,8 +99,7 @@ class FoundPairs:
             if [*map(normalize_class_name, names)] != [*map(normalize_class_name, self.class_names)]:
                 return (
                     f"{file} is not read: label maps have the classes of the dataset, {', '.join(self.class_names)}. If the data are your "
-                    "own, name the classes with class_names= (--class_names), or rename the folder of label maps to labels and leave the "
-                    "layout out"
+                    f"own, {self.own_names_advice}"
                 )
         return None
 
