@@ -150,6 +150,8 @@ def masks(
             _refuse_options(options_of_pca | {"--device": device != "auto"})
         options = mapping.parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
         InfraredOptions().override(**options)  # raises if they exclude the defaults
+        if source == "visible" and contact_sheet is None:
+            options = _leave_out_infrared(options)
         flags: dict[str, Any] = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
         read_options = reading.parse_reading(None, truncated, visible_range, align, **flags)
         pairs, names, found = _find_pairs(data, layout, split, split_list(class_names))
@@ -208,9 +210,22 @@ def _check_options(data: Path, method: str, source: str, fallback: str, contact_
 def _refuse_options(options: Mapping[str, Any]) -> None:
     """Raise ValueError if options of another method are given."""
     if given := [name for name, value in options.items() if value]:
-        *first, last = given
-        names = f"{', '.join(first)} and {last}" if first else last
-        raise ValueError(f"{names} can be used with --method pca only: leave {'them' if first else 'it'} out")
+        raise ValueError(
+            f"{_join(given)} can be used with --method pca only: leave {'them' if len(given) > 1 else 'it'} out"
+        )
+
+
+def _leave_out_infrared(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options that map infrared values of any kind, which nothing shows, and tell which ones are not used."""
+    if given:
+        names = [f"--{'no-' * (value is False)}{name.replace('_', '-')}" for name, value in given.items()]
+        print_note(f"{_join(names)} change{'s' * (len(names) == 1)} only the --contact-sheet with --source visible")
+    return {"infrared_range": "percentile"}
+
+
+def _join(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _find_pairs(

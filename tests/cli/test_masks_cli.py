@@ -81,6 +81,32 @@ def test_options_of_label_maps(gffusion: Callable, data: Path) -> None:
     assert not any((read(data / "labels" / f"{name}.png") == 255).any() for name in NAMES)
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((), None),
+        (("--infrared-range", "300,400"), "--infrared-range changes"),
+        (("--agc", "clahe", "--no-invert", "--smooth-range", "0"), "--no-invert, --agc and --smooth-range change"),
+    ],
+)
+def test_visible_images_alone_need_no_infrared_range(
+    gffusion: Callable, data: Path, options: tuple[str, ...], told: str | None
+) -> None:
+    """Label maps are the same, also beside infrared values that the default range does not map."""
+    command = ("masks", data, "--method", "threshold", "--source", "visible")
+    assert gffusion(*command, "-o", "before/labels").exit_code == 0
+    for name in NAMES:
+        file = data / "infrared" / f"{name}.png"
+        Image.fromarray(read(file) + np.float32(20)).save(file.with_suffix(".tif"))
+        file.unlink()
+    outcome = gffusion(*command, *options, "-o", "after/labels")
+    note = f"note: {told} only the --contact-sheet with --source visible\n" if told else ""
+    assert (outcome.exit_code, outcome.err) == (0, note)
+    for name in NAMES:
+        before, after = (read(Path(folder, "labels", f"{name}.png")) for folder in ("before", "after"))
+        np.testing.assert_array_equal(after, before)
+
+
 @pytest.mark.parametrize("kind", ["kaist", "iscrowd", "ignore"])
 def test_uncertain_boxes_are_not_background(gffusion: Callable, data: Path, kind: str) -> None:
     (data / "classes.txt").unlink()
