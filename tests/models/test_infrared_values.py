@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.ndimage import zoom
 from skimage.exposure import equalize_adapthist, equalize_hist
 
 from gffusion.models.gffusion.image_arrays import to_array
@@ -26,6 +27,7 @@ COLOR = RNG.integers(0, 256, (40, 48, 3), np.uint8)
 SCENE = np.concatenate([np.full((20, 48), 0.3), np.linspace(0.35, 0.5, 20 * 48).reshape(20, 48)])
 SCENE[5:10, 5:10] = 0.95
 SCENE += RNG.normal(0, 0.004, SCENE.shape)
+LARGE = zoom(SCENE, 4, order=1)
 WHITE_HOT: dict[str, Array] = {
     "uint8": GRAY,
     "uint16": 29000 + 12 * GRAY.astype(np.uint16),
@@ -116,6 +118,37 @@ class TestMissingPixels:
             map_values(GRAY, missing=np.ones((40, 48), bool))
 
 
+class TestSteadiness:
+    """Far from a change, values stay."""
+
+    COUNTS = 7000 + 1000 * LARGE
+    IMAGES: dict[str, tuple[Array, tuple[float, float]]] = {  # with a range
+        "uint8": (np.uint8(20 + 150 * LARGE), (0, 255)),
+        "uint16": (COUNTS.astype(np.uint16), (6000, 12000)),
+        "float32": (np.float32(COUNTS / 20000), (0.3, 0.6)),
+    }
+
+    @pytest.mark.parametrize("kind", IMAGES)
+    @pytest.mark.parametrize("infrared_range", ["type", "percentile", "fixed"])
+    @pytest.mark.parametrize("agc", ["linear", "plateau", "clahe"])
+    @pytest.mark.parametrize("dead", ["hot", "cold", "within"])
+    def test_with_a_dead_pixel(self, kind: str, infrared_range: Any, agc: Any, dead: str) -> None:
+        image, limits = self.IMAGES[kind]
+        damaged = image.copy()
+        damaged[100, 30] = {"hot": min(highest(image), 20000), "cold": 0, "within": limits[1]}[dead]
+        given = limits if infrared_range == "fixed" else infrared_range
+        change = np.abs(map_values(damaged, given, agc=agc) - map_values(image, given, agc=agc))[0, :, 120:]
+        assert 255 * change.max() < {"linear": 0.5, "plateau": 20, "clahe": 2.6}[agc]
+
+    @pytest.mark.parametrize("kind", IMAGES)
+    def test_of_clahe_while_an_object_enters_a_fixed_range(self, kind: str) -> None:
+        image, limits = self.IMAGES[kind]
+        entered = image.copy()
+        entered[60:140, 10:40] = limits[1]
+        values, after = (map_values(frame, limits, agc="clahe")[0] for frame in (image, entered))
+        assert np.abs(after - values)[:, 120:].max() < 2.6 / 255 and np.abs(after - values)[:, :60].max() > 0.1
+
+
 class TestPlateau:
     def test_without_a_limit_it_is_histogram_equalization(self) -> None:
         expected = equalize_hist(SCENE, nbins=4096)
@@ -156,8 +189,27 @@ class TestPlateau:
 
 class TestClahe:
     def test_is_that_of_scikit_image(self) -> None:
-        expected = equalize_adapthist(np.interp(SCENE, np.percentile(SCENE, [0.1, 99.9]), [0, 1]))
-        np.testing.assert_allclose(map_values(SCENE, "percentile", agc="clahe")[0], expected, atol=1e-3)
+        expected = equalize_adapthist(np.interp(LARGE, np.percentile(LARGE, [0.1, 99.9]), [0, 1]))
+        for infrared_range in ("percentile", "type"):
+            np.testing.assert_allclose(map_values(LARGE, infrared_range, agc="clahe")[0], expected, atol=0.02)
+
+    def test_the_range_of_an_image_of_8_bits_is_kept(self) -> None:
+        image = (100 + 100 * SCENE).astype(np.uint8)
+        values = map_values(image, "type", agc="clahe")[0]
+        np.testing.assert_array_equal(values, map_values(image, [0, 255], agc="clahe")[0])
+        assert values.min() > 0.2 and values.max() < 0.95
+
+    @pytest.mark.parametrize("infrared_range", ["type", "percentile"])
+    def test_raw_counts_use_all_levels_and_a_small_hot_object_is_white(self, infrared_range: Any) -> None:
+        counts = (7000 + 400 * SCENE).astype(np.uint16)
+        counts[35:37, 40] = 7800  # 0.1 % of the image
+        values = map_values(counts, infrared_range, agc="clahe")[0]
+        assert values[35:37, 40].min() > 0.99 and values[:30].min() < 0.01
+
+    def test_flat_counts_keep_their_level(self) -> None:
+        counts = np.full((40, 48), 30000, np.uint16)
+        counts[7, 7] = 30001
+        np.testing.assert_allclose(map_values(counts, "type", agc="clahe"), 30000 / 65535, atol=0.1)
 
     @pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 2), (15, 15), (16, 16), (33, 65)])
     def test_small_images(self, size: tuple[int, int]) -> None:

@@ -28,6 +28,7 @@ LOOKS_FLAT = (
 MOST = 0.5
 _HISTOGRAM_BINS = 512
 _PARTS = 8  # in which CLAHE divides each side
+_CLAHE_BINS = 253  # of the default 256, scikit-image leaves the last three empty, so that white depends on the others
 _MASK = ", or give `predict` or the image processor a mask of them: missing=[np.isnan(infrared)]."
 
 
@@ -110,6 +111,8 @@ def to_infrared_values(
     valid = slice(None) if missing is None else ~missing
     if options.infrared_range in ("auto", "type"):  # arrays show no file: their type decides
         values = _scale_infrared_by_type(array, valid, options)
+        if options.agc == "clahe" and array.dtype != np.uint8:  # which may fill any part of the range of its type
+            values = _stretch(values, missing)
     else:
         values = _scale_to_range(array, valid, options)
     if options.agc == "plateau":
@@ -172,6 +175,8 @@ def equalize_plateau(
 def equalize_clahe(values: NDArray[np.float32], missing: Mask | None = None) -> NDArray[np.float32]:
     """Equalize the histograms of parts of values in [0, 1], (H, W), with scikit-image's `equalize_adapthist`.
 
+    Black and white are 0 and 1, not the extremes of the image, so that one pixel cannot change all others.
+
     Raises:
         ImportError: If scikit-image is not installed.
     """
@@ -186,8 +191,12 @@ def equalize_clahe(values: NDArray[np.float32], missing: Mask | None = None) -> 
     if np.ptp(values) == 0:
         return values
     # By default, the parts of tiny images are single pixels, which all become white.
-    size = values.shape if max(values.shape) < 2 * _PARTS else None
-    return equalize_adapthist(values.astype(np.float64), size).astype(np.float32)
+    is_tiny = max(values.shape) < 2 * _PARTS
+    size = values.shape if is_tiny else tuple(max(side // _PARTS, 1) for side in values.shape)
+    # equalize_adapthist stretches its input and its result by their extremes: a black and a white pixel below fix them.
+    padded = np.pad(values.astype(np.float64), ((0, 2), (0, 0)), "edge")
+    padded[-2, 0], padded[-1, 0] = 0, 1
+    return equalize_adapthist(padded, size, nbins=_CLAHE_BINS)[:-2].astype(np.float32)
 
 
 def _bound_missing(array: NDArray[Any], missing: Mask) -> NDArray[Any]:
@@ -226,6 +235,11 @@ def _scale_infrared_by_type(array: NDArray[Any], valid: Any, options: InfraredOp
     if array.dtype == np.uint16 and not is_chosen and _is_flat(values[valid]):
         logger.warning_once(LOOKS_FLAT)
     return values
+
+
+def _stretch(values: NDArray[np.float32], missing: Mask | None) -> NDArray[np.float32]:
+    low, high = measure_limits(values, missing)
+    return values if low == high else np.clip((values - low) / (high - low), 0, 1)
 
 
 def is_nearly_constant(array: NDArray[Any], missing: Mask | None = None) -> bool:
