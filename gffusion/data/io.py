@@ -294,7 +294,7 @@ def _encode(image: NDArray[Any], image_format: str, thermal: NDArray[Any] | None
         content = _encode_tiff(image, thermal)
         return add_tags(content, parts.tags) if parts.tags else content
     if image_format == "PNG":
-        return encode_png(image, parts.exif, parts.xmp, parts.icc)
+        return encode_png(image, parts.exif, parts.xmp, parts.icc, parts.color_chunks)
     options = {
         "exif": EXIF_HEADER + parts.exif if parts.exif else b"",
         "xmp": parts.xmp or b"",

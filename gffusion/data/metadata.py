@@ -5,6 +5,7 @@ import re
 import struct
 import zlib
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import NamedTuple
 from xml.etree import ElementTree
 
@@ -34,6 +35,8 @@ _DESCRIPTIVE = {
     *(33432, 33723, EXIF, GPS, 50708, 50735, 50827),
     *range(40091, 40096),
 }
+# Chunks of PNG files that say what the colors mean, and their length.
+_COLOR_CHUNKS = {b"cICP": 4, b"sRGB": 1, b"gAMA": 4, b"cHRM": 32}
 _MAX_SEGMENT = 65533  # bytes in a segment of a JPEG file
 _MAX_XML = 1 << 20  # bytes of GDAL's metadata, of which each can become an object
 # Descriptions that programs write to interpret the pages of their own files.
@@ -51,6 +54,7 @@ class ImageMetadata:
         icc: ICC color profile.
         georeference: GeoTIFF tags.
         orientation: EXIF orientation of the stored pixels.
+        color_chunks: Chunks of a PNG file that say what its colors mean, such as `gAMA`.
     """
 
     exif: bytes | None = None
@@ -59,9 +63,10 @@ class ImageMetadata:
     icc: bytes | None = None
     georeference: Directory | None = None
     orientation: int = 1
+    color_chunks: tuple[tuple[bytes, bytes], ...] = ()
 
     def __bool__(self) -> bool:
-        return any((self.exif, self.tags, self.xmp, self.icc, self.georeference))
+        return any((self.exif, self.tags, self.xmp, self.icc, self.georeference, self.color_chunks))
 
     def move(
         self, is_visible_frame: bool = True, window: tuple[int, int, int, int] | None = None
@@ -163,7 +168,8 @@ def read_metadata(content: bytes) -> ImageMetadata:
         exif, xmp, icc = _read_webp(content)
     else:
         return ImageMetadata()
-    return _interpret(exif.removeprefix(EXIF_HEADER) or None, xmp or None, icc or None)
+    metadata = _interpret(exif.removeprefix(EXIF_HEADER) or None, xmp or None, icc or None)
+    return replace(metadata, color_chunks=_read_color_chunks(content))
 
 
 def _interpret(exif: bytes | None, xmp: bytes | None, icc: bytes | None) -> ImageMetadata:
@@ -214,6 +220,14 @@ def _read_png(content: bytes) -> tuple[bytes, bytes, bytes]:
                 bytes.fromhex(digits.decode("ascii", "ignore")) if re.fullmatch(rb"[0-9a-fA-F]+", digits) else b""
             )
     return exif, xmp, icc
+
+
+def _read_color_chunks(content: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    if not content.startswith(PNG_SIGNATURE):
+        return ()
+    chunks = takewhile(lambda chunk: chunk[0] != b"IDAT", iterate_png_chunks(content))
+    found = {kind: data for kind, data in chunks if len(data) == _COLOR_CHUNKS.get(kind)}
+    return tuple((kind, data) for kind, data in found.items() if (kind, data) != (b"gAMA", bytes(4)))
 
 
 def _inflate(data: bytes) -> bytes:
@@ -341,6 +355,7 @@ class MetadataParts(NamedTuple):
     xmp: bytes | None
     icc: bytes | None
     tags: Directory
+    color_chunks: tuple[tuple[bytes, bytes], ...]
     lost: tuple[str, ...]
 
 
@@ -356,7 +371,7 @@ def choose_parts(image_format: str, metadata: ImageMetadata, size: tuple[int, in
     exif, xmp, icc, lost = metadata.write_exif(size), metadata.write_xmp(size), metadata.icc, []
     if image_format == "BMP":
         parts = {"EXIF": exif, "XMP": xmp, "the color profile": icc, "the georeference": metadata.georeference}
-        return MetadataParts(None, None, None, {}, tuple(name for name, part in parts.items() if part))
+        return MetadataParts(None, None, None, {}, (), tuple(name for name, part in parts.items() if part))
     if icc is not None and icc[16:20] != (b"RGB " if has_color else b"GRAY"):
         icc, lost = None, ["the color profile, which describes other colors,"]
     if image_format == "TIFF":
@@ -365,7 +380,7 @@ def choose_parts(image_format: str, metadata: ImageMetadata, size: tuple[int, in
         tags |= {_ICC_TAG: Tag(7, len(icc), icc)} if icc is not None else {}
         if metadata.has_maker_note:
             lost.append("the maker's notes in EXIF")
-        return MetadataParts(None, None, None, tags, tuple(lost))
+        return MetadataParts(None, None, None, tags, (), tuple(lost))
     if metadata.georeference:
         lost.append("the georeference")
     if image_format == "JPEG":
@@ -373,4 +388,5 @@ def choose_parts(image_format: str, metadata: ImageMetadata, size: tuple[int, in
             exif, lost = None, [*lost, "EXIF of more than 64 kB"]
         if xmp is not None and len(xmp) + len(XMP_HEADER) > _MAX_SEGMENT:
             xmp, lost = None, [*lost, "XMP of more than 64 kB"]
-    return MetadataParts(exif, xmp, icc, {}, tuple(lost))
+    chunks = metadata.color_chunks if image_format == "PNG" and icc is None else ()
+    return MetadataParts(exif, xmp, icc, {}, chunks, tuple(lost))

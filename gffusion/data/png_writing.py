@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,11 @@ _MAX_CHUNK = 1 << 20  # bytes; some versions of libpng warn about longer ones
 
 
 def encode_png(
-    image: NDArray[Any], exif: bytes | None = None, xmp: bytes | None = None, icc: bytes | None = None
+    image: NDArray[Any],
+    exif: bytes | None = None,
+    xmp: bytes | None = None,
+    icc: bytes | None = None,
+    color_chunks: Sequence[tuple[bytes, bytes]] = (),
 ) -> bytes:
     """Encode an image and its metadata, several times as fast as libpng.
 
@@ -32,6 +36,7 @@ def encode_png(
         exif: EXIF without its header.
         xmp: XMP as UTF-8.
         icc: Color profile.
+        color_chunks: Types and data of chunks that say what the colors mean, such as `gAMA`.
 
     Examples:
         >>> encode_png(np.zeros((2, 3), np.uint8)).startswith(PNG_SIGNATURE)
@@ -40,6 +45,7 @@ def encode_png(
     height, width = image.shape[:2]
     color = _COLOR if image.ndim == 3 else _GRAY
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8 * image.itemsize, color, 0, 0, 0))]
+    chunks += color_chunks
     chunks += [(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc, 9))] if icc is not None else []
     chunks += [(b"eXIf", exif)] if exif is not None else []
     chunks += [(b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + xmp)] if xmp is not None else []

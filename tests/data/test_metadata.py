@@ -12,6 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, PngImagePlugin
 
+from gffusion.cameras.png_chunks import iterate_png_chunks
 from gffusion.data import read_image, write_image
 from gffusion.data.io import write_with_metadata
 from gffusion.data.metadata import ImageMetadata, read_metadata
@@ -308,3 +309,29 @@ class TestDamage:
         exif[8 + 2 + 2 * 12 + 8] = 8  # the EXIF directory is the first one
         tags = read_metadata(save_source("jpg", exif=bytes(exif))).tags
         assert tags is not None and tags.keys() == {271, 274, 34665, 34853}
+
+
+@pytest.mark.parametrize("target", FORMATS)
+def test_gamma_and_primaries_of_png_files(tmp_path: Path, target: str) -> None:
+    primaries = struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)  # Display P3
+    chunks = {b"gAMA": struct.pack(">I", 100_000), b"cHRM": primaries, b"sRGB": b"\0", b"cICP": bytes([12, 13, 0, 1])}
+    more = PngImagePlugin.PngInfo()
+    for kind, data in (*chunks.items(), (b"tIME", bytes(7))):
+        more.add(kind, data)
+    path, lost = write(tmp_path, target, read_metadata(save_source("png", more={"pnginfo": more})))
+    assert not lost
+    if target == "png":
+        with Image.open(path) as image:
+            assert (image.info["gamma"], image.info["srgb"], image.info["chromaticity"][2]) == (1, 0, 0.68)
+        assert dict(iterate_png_chunks(path.read_bytes())).items() >= chunks.items()
+        assert b"tIME" not in path.read_bytes()
+        profiled = read_metadata(save_source("png", more={"pnginfo": more}, icc=PROFILE))
+        path, _ = write(tmp_path, target, profiled)
+        assert read_metadata(path.read_bytes()) == ImageMetadata(icc=PROFILE)
+
+
+@pytest.mark.parametrize("data", [b"", bytes(4), bytes(5)])
+def test_damaged_gamma_is_left_out(data: bytes) -> None:
+    more = PngImagePlugin.PngInfo()
+    more.add(b"gAMA", data)
+    assert not read_metadata(save_source("png", more={"pnginfo": more}))
