@@ -260,8 +260,8 @@ def _check_labels(pairs: "Sequence[ImagePair]", output: Path, segment: bool) -> 
         )
     if resolved.parent in parents and is_named(resolved.name, Words(LABELS_WORDS)):
         raise ValueError(
-            f"{output} is named as the folder of the label maps or boxes of the dataset, not of fused images: choose another "
-            "--output"
+            f"a folder named {resolved.name} beside the images is read as their label maps or boxes by gffusion train and "
+            "evaluate: give --output another name, such as fused"
         )
 
 

@@ -101,8 +101,11 @@ class TestBadInput:
             ("visible infrared -o visible --overwrite", "visible is a folder of the images to fuse"),
             ("visible/scene.png infrared/scene.png -o infrared/Scene.jpg", "same stem as infrared/scene.png"),
             ("visible/scene.png infrared/scene.png -o visible --suffix jpg", "same stem as visible/scene.png"),
-            ("visible infrared -o masks", "masks is named as the folder of the label maps"),
-            ("visible/scene.png infrared/scene.png -o labels/scene.png", "labels is named as the folder of the label"),
+            (
+                "visible infrared -o masks",
+                "a folder named masks beside .* read as their label maps .*--output another name, such as fused",
+            ),
+            ("visible/scene.png infrared/scene.png -o labels/scene.png", "a folder named labels beside the images"),
             ("visible infrared -o . --segment --overwrite", "labels is the folder for the label maps of the dataset"),
             (
                 "visible raw/thermal -o . --segment --overwrite",
