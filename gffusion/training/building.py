@@ -20,6 +20,7 @@ from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOpti
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.new_parts import NEW_PART_FIELDS
 from gffusion.models.gffusion.processes import is_main_process
+from gffusion.models.gffusion.weight_checks import MisfitError
 from gffusion.utils.progress import hidden_progress
 from gffusion.zoo import create_model, list_models, load_image_processor, locate
 from gffusion.zoo.digest import hash_file
@@ -57,6 +58,10 @@ def _load(recipe: Recipe) -> tuple[GFFusionModel, FusionDataset, FusionDataset |
     data, start = recipe.data, recipe.model.model_name_or_path
     for note in recipe.notes if is_main_process() else ():  # before a repository is created
         logger.warning("%s", note)
+    if recipe.model == ModelArguments():
+        raise ValueError(
+            "It is not said what to train: give a recipe (--config finetune), or the weights to start from (`model_name_or_path`)."
+        )
     _check_size_options(recipe)
     set_seed(recipe.training.seed)  # for the new weights
     options: dict[str, Any] = {
@@ -236,7 +241,17 @@ def _load_model(
             overrides[f"{name}_config"] = read_encoder_config(name, source, revision=revision)
     may_have_new_parts = bool(NEW_PART_FIELDS & overrides.keys())
     options = {"dtype": torch.float32, **overrides}  # half precision would lose small steps
-    model = create_model(start, ignore_mismatched_sizes=may_have_new_parts, **options).train()
+    try:
+        model = create_model(start, ignore_mismatched_sizes=may_have_new_parts, **options).train()
+    except OSError as error:
+        changed = _list_changed_layers(before, arguments.model_config or {})
+        if not changed or not isinstance(error.__cause__, MisfitError):
+            raise
+        raise ValueError(
+            f"The weights of {start} belong to a model with other layers than `model_config` describes ({changed}): to fine-tune "
+            "them, leave these fields out, or take the recipe finetune (--config finetune); to train a new model, leave "
+            "`model_name_or_path` out."
+        ) from error
     if model.config.use_segmenter and names_other_classes(before.to_dict(), {"id2label": model.config.id2label}):
         model.ssnet.classifier.reset_parameters()  # its rows belong to other classes, even if their number is the same
         if before.use_segmenter and not arguments.head_path and is_main_process():
@@ -247,18 +262,19 @@ def _load_model(
     return model
 
 
-def build_transform(arguments: DataArguments) -> transforms.Compose:
-    """Chain the transforms whose strength is not 0.
+def _list_changed_layers(config: GFFusionConfig, changes: dict[str, Any]) -> str:
+    """Return the fields of a configuration that are changed, without those that loaded weights need not fit."""
+    return ", ".join(
+        f"{name} {value}, not {getattr(config, name)}"
+        for name, value in changes.items()
+        if name not in NEW_PART_FIELDS
+        and not name.endswith(("_weight", "_weights"))
+        and value != getattr(config, name, value)
+    )
 
-    Raises:
-        ValueError: If a value is out of range.
-    """
-    if len(arguments.scale) != 2 or (arguments.image_size is not None and len(arguments.image_size) != 2):
-        raise ValueError("`scale` takes a low and a high factor, `image_size` a height and a width.")
-    if arguments.scale != [1.0, 1.0] and (arguments.image_size is not None or not arguments.crop_size):
-        raise ValueError(
-            "`scale` applies only to random crops: set it to 1 1 with `image_size`, or if `crop_size` is 0."
-        )
+
+def build_transform(arguments: DataArguments) -> transforms.Compose:
+    """Chain the transforms whose strength is not 0."""
     chain: list[transforms.Transform] = []
     if arguments.image_size is not None:
         chain.append(transforms.Resize((arguments.image_size[0], arguments.image_size[1])))

@@ -52,6 +52,7 @@ class OptionParser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, argument_default=argparse.SUPPRESS, formatter_class=form, **options)
         self.names: set[str] = set()
         self._typed: dict[str, str] = {}
+        self.in_file: frozenset[str] = frozenset()  # names that messages leave as they are
         for title, kind in kinds.items():
             group, descriptions = self.add_argument_group(title), describe_arguments(kind)
             for field in dataclasses.fields(kind):
@@ -78,8 +79,13 @@ class OptionParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the message without the usage, and exit with status 2."""
-        message = re.sub(r"`(\w+)`", lambda match: self._typed.get(match[1], match[0]), message)
+        message = re.sub(r"`(\w+)`", self._spell, message)
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+    def _spell(self, match: re.Match[str]) -> str:
+        name = match[1]
+        is_option = name in self.names and name not in self.in_file
+        return self._typed.get(name, f"--{name}" if is_option else match[0])
 
 
 def find_options(words: Iterable[str]) -> dict[str, str]:

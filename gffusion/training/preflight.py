@@ -290,8 +290,8 @@ def warn_about_untrained_parts(
         logger.warning("%s: training with the structural loss L_st alone%s.", reason, unread)
     elif arguments.head_start_epoch >= arguments.num_train_epochs:
         logger.warning(
-            "head_start_epoch (q) is %d and num_train_epochs is %d: rates and lambda stay constant, and the head is not trained. "
-            "Lower head_start_epoch to train it.",
+            "`head_start_epoch` (q) is %d and `num_train_epochs` is %d: rates and lambda stay constant, and the head is not trained. "
+            "Lower `head_start_epoch` to train it.",
             arguments.head_start_epoch,
             arguments.num_train_epochs,
         )
@@ -301,8 +301,8 @@ def warn_about_warmup(arguments: FusionTrainingArguments, total_steps: int) -> N
     """Warn if the run ends before the rates reach their values."""
     if arguments.warmup_steps >= total_steps:
         logger.warning(
-            "warmup_steps is %d and the run has %d step%s: the rates never reach `learning_rate` and `head_learning_rate`. "
-            "Lower warmup_steps, or train longer.",
+            "`warmup_steps` is %d and the run has %d step%s: the rates never reach `learning_rate` and `head_learning_rate`. "
+            "Lower `warmup_steps`, or train longer.",
             arguments.warmup_steps,
             total_steps,
             "s" * (total_steps != 1),

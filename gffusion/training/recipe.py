@@ -4,8 +4,9 @@ Nothing here imports torch, so that wrong options are reported at once.
 """
 
 import json
+import math
 import os
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,13 @@ from typing import Any
 import yaml
 
 from gffusion._version import __version__
-from gffusion.utils.cores import count_cores
 from gffusion.utils.regular_files import decode_text, read_regular
 from gffusion.utils.yaml_text import load_yaml
 
 from .arguments import FusionTrainingArguments
 from .options import OptionParser, convert, make
-from .strict_options import strict_options
+from .recipe_notes import find_consequences, find_unused, limit_workers
+from .strict_options import at_least, between, limited, strict_options
 
 _MAX_BYTES, _MAX_VALUES = 1 << 20, 10_000
 
@@ -109,6 +110,9 @@ class DataArguments:
         night: Probability of a dark, noisy visible image.
         glare: Probability of blinding lamps in the visible image.
         cache_in_memory: Keep the decoded images in memory.
+
+    Raises:
+        ValueError: If a value has the wrong type or is out of range, or options exclude each other, also on later assignment.
     """
 
     train_data: list[str] = field(default_factory=list)
@@ -128,17 +132,29 @@ class DataArguments:
     visible_range: list[str] | None = None
     max_pixels: int = 100_000_000
     truncated: str = "refuse"
-    crop_size: int = 128
+    crop_size: int = at_least(0, default=128)
     image_size: list[int] | None = None
     scale: list[float | int] = field(default_factory=lambda: [1.0, 1.0])
-    flip: float | int = 0.5
-    visible_photometric: float | int = 0.0
-    thermal_gain: float | int = 0.0
-    misalignment: float | int = 0.0
-    thermal_artifacts: float | int = 0.0
-    night: float | int = 0.0
-    glare: float | int = 0.0
+    flip: float | int = between(0, 1, default=0.5)
+    visible_photometric: float | int = limited(lambda value: 0 <= value < 1, "must lie in [0, 1)", default=0.0)
+    thermal_gain: float | int = between(0, 1, default=0.0)
+    misalignment: float | int = at_least(0, default=0.0)
+    thermal_artifacts: float | int = between(0, 1, default=0.0)
+    night: float | int = between(0, 1, default=0.0)
+    glare: float | int = between(0, 1, default=0.0)
     cache_in_memory: bool = False
+
+    def validate_sizes(self) -> None:
+        """Raise ValueError if factors or sizes are wrong, or if there are factors but no crops."""
+        scale, size = self.scale, self.image_size
+        if len(scale) != 2 or not 0 < scale[0] <= scale[1] < math.inf:
+            raise ValueError(f"`scale` must be a low and a high factor above 0, such as 0.7 and 1.1, got {scale}.")
+        if size is not None and (len(size) != 2 or min(size) < 1):
+            raise ValueError(f"`image_size` must be a height and a width in pixels, got {size}.")
+        if scale != [1, 1] and (size is not None or not self.crop_size):
+            raise ValueError(
+                "`scale` applies only to random crops: set it to 1 1 with `image_size`, or if `crop_size` is 0."
+            )
 
 
 RECIPE_START = "# All options of a run of gffusion"
@@ -182,17 +198,25 @@ class Recipe:
         parser = OptionParser(_KINDS, prog=program, description=_DESCRIPTION)
         text = f"Recipe: the path of a YAML file with options as below, or the name of a bundled one: {', '.join(list_recipes())}."
         parser.add_argument("--config", metavar="RECIPE", help=text)
+        if (
+            words
+            and not words[0].startswith("-")
+            and (words[0] in list_recipes() or words[0].endswith((".yaml", ".yml")))
+        ):
+            parser.error(f"unknown option {words[0]}, did you mean --config {words[0]}?")
         given = parser.parse_words(words)
         try:
             path = given.pop("config", None)
             recipe = read_recipe(path) if path else {}
+            parser.in_file = frozenset(recipe if path and Path(path).is_file() else ())
             for name in recipe.keys() - parser.names:
                 raise ValueError(f"{find_recipe(path)} has an unknown option {name}{parser.suggest(name)}")
             options = _merge(recipe, given)
             model, data, training = (make(kind, options) for kind in _KINDS.values())
             name = _name_recipe(path) if path else ""
-            notes = () if "dataloader_num_workers" in given else _limit_workers(training)
-            notes += tuple(_find_consequences(training, given.keys(), name))
+            notes = () if "dataloader_num_workers" in given else limit_workers(training)
+            notes += tuple(find_consequences(training, given.keys(), name))
+            notes += () if data.eval_data else tuple(find_unused(training, given.keys()))
             return cls(model, data, training, frozenset(given), notes, name)
         except (OSError, ValueError) as error:
             parser.error(str(error))
@@ -233,38 +257,6 @@ def _format(first_line: str, options: dict[str, Any]) -> str:
 def _name_recipe(path: str) -> str:
     """Return the name of a bundled recipe, or that of a file without its folder, which says nothing on another machine."""
     return Path(path).name if Path(path).is_file() else path
-
-
-def _limit_workers(training: FusionTrainingArguments) -> tuple[str, ...]:
-    """Lower the number of workers to that of the usable cores, and return a note if it was larger."""
-    wanted, cores = training.dataloader_num_workers, count_cores()
-    if wanted <= cores:
-        return ()
-    training.dataloader_num_workers = cores
-    return (
-        f"`dataloader_num_workers` of the recipe is {wanted}, but this machine has {cores} usable cores: {cores} are used. "
-        "To start more, give the option on the command line.",
-    )
-
-
-def _find_consequences(training: FusionTrainingArguments, typed: Set[str], name: str) -> Iterator[str]:
-    """Yield notes on what a recipe, which others can have written, deletes or publishes, unless the command line says so."""
-    folder = training.output_dir
-    if (
-        training.overwrite_output_dir
-        and "overwrite_output_dir" not in typed
-        and os.path.isdir(folder)
-        and os.listdir(folder)
-    ):
-        yield (
-            f"`overwrite_output_dir` of the recipe {name} deletes the run in {folder}. To keep it, give another `output_dir` on the "
-            "command line."
-        )
-    if training.push_to_hub and "hub_model_id" not in typed:
-        yield (
-            f"`hub_model_id` of the recipe {name} publishes the model as {training.hub_model_id} after the training. To only train, give "
-            "--push_to_hub false."
-        )
 
 
 def list_options() -> list[str]:

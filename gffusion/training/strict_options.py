@@ -61,20 +61,22 @@ def strict_options(kind: type[Kind]) -> type[Kind]:
 
 def at_least(minimum: float, **options: Any) -> Any:
     """Return a field of [`strict_options`] whose values must be at least `minimum`, with options of `dataclasses.field`."""
-    return _limited(lambda value: value >= minimum, f"must be at least {minimum}", **options)
+    return limited(lambda value: value >= minimum, f"must be at least {minimum}", **options)
 
 
 def between(minimum: int, maximum: int, **options: Any) -> Any:
     """Return a field of [`strict_options`] whose values must lie between two limits, with options of `dataclasses.field`."""
-    return _limited(lambda value: minimum <= value <= maximum, f"must lie between {minimum} and {maximum}", **options)
+    return limited(lambda value: minimum <= value <= maximum, f"must lie between {minimum} and {maximum}", **options)
 
 
 def fraction(**options: Any) -> Any:
     """Return a field of [`strict_options`] whose values must lie in (0, 1], with options of `dataclasses.field`."""
-    return _limited(lambda value: 0 < value <= 1, "must lie in (0, 1]", **options)
+    return limited(lambda value: 0 < value <= 1, "must lie in (0, 1]", **options)
 
 
-def _limited(is_allowed: Callable[[Any], bool], limits: str, **options: Any) -> Any:
+def limited(is_allowed: Callable[[Any], bool], limits: str, **options: Any) -> Any:
+    """Return a field of [`strict_options`] whose values a function allows, with what it allows for messages."""
+
     def validate(value: Any) -> None:
         if not is_allowed(value):  # also rejects NaN
             raise ValueError(limits)

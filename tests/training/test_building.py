@@ -26,9 +26,9 @@ from gffusion.cameras import Rig
 from gffusion.conversion import convert_ade20k_head
 from gffusion.data import FusionDataset
 from gffusion.models.gffusion.infrared_options import InfraredOptions
-from gffusion.training.building import build_model, build_trainer
+from gffusion.training.building import build_model, build_trainer, build_transform
 from gffusion.training.given_data import warn_about_shared_pairs
-from gffusion.training.recipe import ModelArguments, Recipe, list_recipes, read_recipe
+from gffusion.training.recipe import DataArguments, ModelArguments, Recipe, list_recipes, read_recipe
 from gffusion.zoo.digest import digest_weights
 
 SMALL = {"stem_channels": 4, "feature_channels": 8, "decoder_channels": [8, 4]}
@@ -332,15 +332,36 @@ def test_wrong_classes(config: dict[str, Any], report: str) -> None:
         build_model(ModelArguments(model_config=SMALL | config), ["sheep"])
 
 
+def test_recipe_that_describes_another_model_than_the_given_weights(tiny_model: Callable, tmp_path: Path) -> None:
+    tiny_model().save_pretrained(tmp_path / "start")
+    config = SMALL | {"stem_channels": 6, "gradient_weight": 7.0}
+    with pytest.raises(ValueError, match=r"`model_config` describes \(stem_channels 6, not 4\).* \(--config finetune"):
+        build_model(ModelArguments(model_name_or_path=str(tmp_path / "start"), model_config=config))
+
+
+def test_nothing_says_what_to_train(scenes: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a recipe \(--config finetune\), or .*`model_name_or_path`"):
+        build_trainer(Recipe.parse(["--train_data", str(scenes), "--output_dir", str(tmp_path / "run")]))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"flip": 1, "night": 1, "glare": 1, "thermal_artifacts": 1, "thermal_gain": 1, "misalignment": 1e6},
+        {"visible_photometric": 0.999, "crop_size": 1, "scale": [0.001, 1000]},
+        {"image_size": [1, 1], "crop_size": 0},
+    ],
+)
+def test_transforms_take_all_values_that_options_allow(options: dict[str, Any]) -> None:
+    build_transform(DataArguments(train_data=["a"], **options))
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["--image_size", 48, 64, "--crop_size", 0], "scale"),
-        (["--crop_size", 0], "scale"),
         (["--infrared_range", 7000], "infrared_range"),
         (["--infrared_range", "folder", "--smooth_range", 5], "smooth_range"),
         (["--plateau_limit", 5], "plateau_limit"),
-        (["--scale", 1], "scale"),
     ],
 )
 def test_options_that_exclude_each_other(

@@ -317,11 +317,11 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("option", "values", "message"),
         [
-            ("warmup_steps", (3, 4, 1000), "warmup_steps is {} and the run has 4 steps: the rates never reach"),
+            ("warmup_steps", (3, 4, 1000), "`warmup_steps` is {} and the run has 4 steps: the rates never reach"),
             (
                 "head_start_epoch",
                 (1, 2, 9),
-                "(q) is {} and num_train_epochs is 2: rates and lambda stay constant, and the head is not trained",
+                "(q) is {} and `num_train_epochs` is 2: rates and lambda stay constant, and the head is not trained",
             ),
         ],
     )

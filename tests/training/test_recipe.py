@@ -94,7 +94,7 @@ class TestParse:
     def test_workers_of_a_recipe_are_at_most_the_usable_cores(
         self, monkeypatch: pytest.MonkeyPatch, words: list[str], number: int
     ) -> None:
-        monkeypatch.setattr("gffusion.training.recipe.count_cores", lambda: 3)
+        monkeypatch.setattr("gffusion.training.recipe_notes.count_cores", lambda: 3)
         recipe = Recipe.parse(["--config", "ablations/hybrid", "--train_data", "a", *words])
         assert recipe.training.dataloader_num_workers == number
         assert ["is 4, but this machine has 3 usable cores" in note for note in recipe.notes] == [True] * (not words)
@@ -131,6 +131,28 @@ class TestParse:
             ("--seed 4294967296", "--seed must lie between 0 and 4294967295, got 4294967296."),
             ("--segmentation_weight_end inf", "--segmentation_weight_end must be finite, got inf."),
             ("--learning_rate 2", "--learning_rate must lie in (0, 1], got 2.0."),
+            ("--flip 2", "--flip must lie between 0 and 1, got 2.0."),
+            ("--night 0.5 --glare 1.5", "--glare must lie between 0 and 1, got 1.5."),
+            ("--visible-photometric 1", "--visible-photometric must lie in [0, 1), got 1.0."),
+            ("--misalignment=-1", "--misalignment must be at least 0, got -1.0."),
+            ("--crop_size -1", "--crop_size must be at least 0, got -1."),
+            ("--scale 2 1", "--scale must be a low and a high factor above 0, such as 0.7 and 1.1, got [2.0, 1.0]."),
+            ("--scale 1", "--scale must be a low and a high factor above 0, such as 0.7 and 1.1, got [1.0]."),
+            (
+                "--scale 1,2 --crop_size 0",
+                "--scale applies only to random crops: set it to 1 1 with --image_size, or if --crop_size is 0.",
+            ),
+            (
+                "--scale 1,2 --image-size 48,64",
+                "--scale applies only to random crops: set it to 1 1 with --image-size, or if --crop_size is 0.",
+            ),
+            ("--image_size 48", "--image_size must be a height and a width in pixels, got [48]."),
+            ("--image_size 0,48", "--image_size must be a height and a width in pixels, got [0, 48]."),
+            ("--push_to_hub", "--push_to_hub needs a repository: set --hub_model_id."),
+            (
+                "--eval-split test",
+                "--eval-split needs --eval_data, which can be the same folder as --train_data.",
+            ),
             ("--image_size 48,x", "--image_size must be list[int] | None, got [48, 'x']."),
             (
                 "--train_data a --train-data b",
@@ -148,6 +170,27 @@ class TestParse:
     )
     def test_wrong_options(self, capsys: pytest.CaptureFixture[str], words: str, report: str) -> None:
         assert report_of(["--output_dir", "run", *words.split(" ")], capsys) == report
+
+    @pytest.mark.parametrize("name", ["finetune", "./mine.yaml"])
+    def test_recipe_without_its_option(self, capsys: pytest.CaptureFixture[str], name: str) -> None:
+        report = report_of([name, "--train_data", "a"], capsys)
+        assert report == f"unknown option {name}, did you mean --config {name}?"
+
+    @pytest.mark.parametrize(
+        ("words", "unused"),
+        [
+            ("", ""),
+            ("--eval_strategy no --eval_on_start false --num_eval_images 0", ""),
+            ("--eval_metrics EN --eval_steps 3", "`eval_steps`, `eval_metrics` are"),
+            ("--eval_on_start --eval_strategy no", "`eval_on_start` is"),
+            ("--eval_metrics EN --eval_data b --eval_split test", ""),
+        ],
+    )
+    def test_typed_options_of_an_evaluation_that_a_run_does_not_have(self, words: str, unused: str) -> None:
+        """Those of recipes are for runs with evaluation data as well."""
+        notes = Recipe.parse(["--config", "finetune", "--train_data", "a", *words.split()]).notes
+        texts = [f"without `eval_data`, there are no evaluations, and {unused} not used."] if unused else []
+        assert [note for note in notes if "cores" not in note] == texts
 
     def test_deeply_nested_json(self, capsys: pytest.CaptureFixture[str]) -> None:
         words = ["--output_dir", "run", "--model_config", "[" * 200_000]
@@ -174,7 +217,8 @@ class TestParse:
             ("output_dir: run\nnum_train_epochs: 2.5\n", "`num_train_epochs` must be int, got 2.5"),
             ("output_dir: run\nseed: true\n", "`seed` must be int, got True"),
             ("output_dir: run\nnmu_epochs: 3\n", "unknown option nmu_epochs, did you mean num_train_epochs?"),
-            ("seed: 2\n", "`output_dir` is missing"),
+            ("seed: 2\n", "--output_dir is missing"),
+            ("output_dir: run\nglare: 2\n", "`glare` must lie between 0 and 1, got 2"),
             ("base: recipe.yaml\n", "its own `base`"),
             ("base: nowhere.yaml\n", "the name of a bundled one (ablations/cascading, "),
             ("base: 3\n", "got 3"),
