@@ -60,8 +60,8 @@ class RigEstimate:
         """Raise ValueError if no position was found."""
         if self.problem:
             raise ValueError(
-                f"no position of the infrared image was found: {self.problem}. Give pairs with edges that both cameras see; "
-                'align="resize" (--align resize) of other commands is for cameras with the same field of view'
+                f"no position of the infrared image was found: {self.problem}. Give pairs with edges that both cameras see. "
+                'Cameras with the same field of view need none: `gffusion fuse` and others take align="resize" (--align resize)'
             )
 
     def describe(self) -> str:

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import typer
@@ -32,10 +32,13 @@ _options: dict[str, str] = {}
 _printed: list[tuple[str, str]] = []  # kinds and texts
 
 
-def use_options(parameters: Iterable[Any]) -> None:
+def use_options(parameters: Sequence[Any]) -> None:
     """Set the options of the command that runs, as parameters of typer."""
     options = {parameter.name: max(parameter.opts, key=len) for parameter in parameters}
     name_options({name: option for name, option in options.items() if option.startswith("--")})
+    _options.update(
+        {f"{parameter.name}=False": parameter.secondary_opts[0] for parameter in parameters if parameter.secondary_opts}
+    )
     _options.update({other: _options[name] for other, name in _OTHER_NAMES.items() if name in _options})
 
 
@@ -68,6 +71,8 @@ def _spell(match: re.Match[str]) -> str:
     value = match[2] or match[4] or ("LOW,HIGH" if match[5] else "")
     if name not in _options:
         return match[0]
+    if value == "False":
+        return _options.get(f"{name}=False", f"{_options[name]} false")
     return f"{_options[name]} {value}" if value and value != "True" else _options[name]
 
 

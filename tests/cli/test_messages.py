@@ -66,13 +66,18 @@ def test_options_are_named_once(message: str) -> None:
         ("pass max_pixels=12 (--max-pixels 12)", "pass --max-pixels 12"),
         ("with `infrared_luma=True`, or max_pixels=12", "with --infrared-luma, or max_pixels=12"),
         ('infrared_range="folder" is measured: pass infrared_range=[low, high]', None),
+        ("leave `invert` out, or pass `invert=False`", "leave --invert out, or pass --no-invert"),
         ("`labels` and `visible_values` differ", "--labels and `visible_values` differ"),
         ("give `class_names` (--class-names), `label_map` (--label-map)", "give --class-names, --label-map"),
     ],
 )
 def test_translations(message: str, translated: str | None) -> None:
-    names = ("infrared_range", "infrared_luma", "labels")
-    use_options([SimpleNamespace(name=name, opts=[f"--{name.replace('_', '-')}"]) for name in names])
+    names = ("infrared_range", "infrared_luma", "labels", "invert")
+    options = [(name, f"--{name.replace('_', '-')}") for name in names]
+    negations = {"invert": ["--no-invert"]}
+    use_options(
+        [SimpleNamespace(name=name, opts=[word], secondary_opts=negations.get(name, [])) for name, word in options]
+    )
     try:
         expected = "--infrared-range folder is measured: pass --infrared-range LOW,HIGH"
         assert translate(message) == (translated or expected)
@@ -81,8 +86,10 @@ def test_translations(message: str, translated: str | None) -> None:
 
 
 def test_options_of_trainings_have_underscores() -> None:
-    name_options({"infrared_range": "--infrared_range", "crop_size": "--crop-size"})  # the second as it was typed
+    options = {"infrared_range": "--infrared_range", "crop_size": "--crop-size", "invert": "--invert"}
+    name_options(options)  # the second as it was typed
     try:
+        assert translate("pass `invert=False`") == "pass --invert false"
         text = 'Set infrared_range="percentile" (--infrared-range percentile), or `crop_size`, or --no-invert.'
         assert translate(text) == "Set --infrared_range percentile, or --crop-size, or --no-invert."
     finally:

@@ -32,7 +32,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"smooth_range": 5}, "--smooth-range.*--infrared-range percentile.*instead of 'auto'"),
     ({"infrared_range": "folder", "smooth_range": 5}, "--smooth-range.*instead of 'folder'"),
     ({"infrared_range": [1, 2], "smooth_range": 5}, r"--smooth-range.*instead of \[1, 2\]"),
-    ({"infrared_range": [255, 0], "invert": True}, r"255,0 inverts already: give 0,255 .*--no-invert"),
+    ({"infrared_range": [255, 0], "invert": True}, r"255,0 inverts already: give 0,255 .*`invert=False`"),
 ]
 
 

@@ -71,9 +71,7 @@ class FoundPairs:
                 return check_typed_names(self.class_names, source, of_labels)
             return check_class_names(self.class_names, source)
         except ValueError as error:
-            raise ValueError(
-                f"{error}; or name the classes with class_names= (--class_names; masks --class-names)"
-            ) from None
+            raise ValueError(f"{error}; or name the classes with `class_names`") from None
 
     def find_moved_names(self, class_names: Sequence[str]) -> str | None:
         """Return a note if `class_names` give another number to a known class, and files hold numbers, or `None`."""

@@ -67,7 +67,7 @@ class FolderPairs(PairSource):
         self.class_names = None if given is None else check_typed_names(given, source, self.has_labels)
         for root, part in zip(roots, found, strict=True) if self.class_names else ():
             if note := part.find_moved_names(self.class_names or ()):
-                logger.warning("%s: %s", root, note)
+                logger.warning("%s", note if str(Path(root)) in note else f"{root}: {note}")
         if class_names is None and (self.has_labels or self.has_boxes):
             named = [
                 (root, part) for root, part in zip(roots, found, strict=True) if self.has_boxes or _is_labeled(part)
@@ -76,7 +76,7 @@ class FolderPairs(PairSource):
             for root, part in named:
                 notes = part.find_assumed_numbers(), part.find_other_names(Path(root)), find_numbers_of_boxes(part)
                 for note in filter(None, notes if _is_labeled(part) else ()):
-                    logger.warning("%s: %s", root, note)
+                    logger.warning("%s", note if str(Path(root)) in note else f"{root}: {note}")
         boxes = {pair.visible: pair.boxes for pair in self.pairs if self.has_boxes}
         if note := check_boxes(boxes, self.class_names):
             logger.warning("%s: %s", ", ".join(map(str, roots)), note)

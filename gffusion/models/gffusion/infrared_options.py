@@ -70,8 +70,8 @@ class InfraredOptions:
         if self.limits is not None and self.invert and self._is_reversed:
             low, high = self.limits
             raise ValueError(
-                f"`infrared_range` {high:g},{low:g} inverts already: give {low:g},{high:g} with `invert` (--invert), or leave "
-                "`invert` out (--no-invert)."
+                f"`infrared_range` {high:g},{low:g} inverts already: give {low:g},{high:g} with `invert`, or pass "
+                "`invert=False`."
             )
         if self.plateau_limit is not None and self.agc != "plateau":
             raise ValueError(
@@ -80,7 +80,7 @@ class InfraredOptions:
         if self.smooth_range and self.infrared_range != "percentile":
             raise ValueError(
                 '`smooth_range` (--smooth-range) follows the percentiles of the frames: give infrared_range="percentile" '
-                f"(--infrared-range percentile) instead of {self.infrared_range!r}, or leave it out (--smooth-range 0)."
+                f"(--infrared-range percentile) instead of {self.infrared_range!r}, or pass `smooth_range=0`."
             )
 
     @property
