@@ -1,8 +1,10 @@
 """Headerless frames of infrared cameras, by their shape and type."""
 
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,6 +101,31 @@ class RawFrame:
             )
         values = np.frombuffer(content, self.dtype, offset=self.header).reshape(self.height, self.width)
         return values.astype(self.dtype.newbyteorder("="))
+
+
+@contextmanager
+def explained_sides(
+    frame: RawFrame | None, visible: NDArray[Any], infrared: NDArray[Any], names: tuple[str, str]
+) -> Iterator[None]:
+    """Turn errors about a portrait and a landscape image into one about the format, if the infrared image is a raw frame.
+
+    Args:
+        frame: Format of raw frames, if there is one.
+        visible: (H, W) or (H, W, 3).
+        infrared: (h, w).
+        names: Paths or names of the images.
+    """
+    try:
+        yield
+    except ValueError as error:
+        (height, width, *_), (rows, columns, *_) = visible.shape, infrared.shape
+        is_rotated = (width - height) * (columns - rows) < 0  # portrait and landscape
+        if frame is None or not is_rotated or Path(names[1]).suffix.lower() not in RAW_SUFFIXES:
+            raise
+        raise ValueError(
+            f"{names[1]} has {rows} rows and {columns} columns, but {names[0]} has {height} and {width}: check raw_frame "
+            f"(--raw-frame), in which the height is first: {columns}x{rows}. If the camera is turned by 90 degrees, make a rig with gffusion align --infrared-turn 90 or 270"
+        ) from error
 
 
 def _find_type(dtype: Any) -> np.dtype[Any] | None:

@@ -28,7 +28,7 @@ from .headers import header_shows_one, may_lack_values
 from .infrared_frames import find_transparent, to_frame
 from .io import read_bytes, read_size
 from .modalities import Modalities, split_both, split_modalities
-from .raw_frames import RAW_SUFFIXES, RawFrame
+from .raw_frames import RAW_SUFFIXES, RawFrame, explained_sides
 from .visible_range import VisibleFrame, VisibleRange, check_visible_range, map_visible
 
 _PNG_SIGNATURE = b"\x89PNG"
@@ -367,17 +367,17 @@ def complete_pair(
     Raises:
         ValueError: If the images cannot be aligned.
     """
-    uses_tags = frame.rig is not None and options.align == "none"
-    aligned, notes = align_images(
-        visible,
-        frame.values,
-        frame.missing,
-        align="auto" if uses_tags else options.align,
-        reference=options.reference,
-        crop=options.crop,
-        tags=frame.rig,
-        names=names,
-    )
+    with explained_sides(options.raw_frame if isinstance(options.align, str) else None, visible, frame.values, names):
+        aligned, notes = align_images(
+            visible,
+            frame.values,
+            frame.missing,
+            align="auto" if frame.rig is not None and options.align == "none" else options.align,
+            reference=options.reference,
+            crop=options.crop,
+            tags=frame.rig,
+            names=names,
+        )
     return PairImages(
         aligned.visible,
         _fill(aligned.infrared, aligned.missing, names[1]),

@@ -321,6 +321,23 @@ class TestValues:
         with pytest.raises(ValueError, match=r"49152 bytes, but a frame of 96 rows and 128 columns .*uint16 has 24576"):
             read_pair(visible, path, ReadOptions(raw_frame=RawFrame.parse("96x128,uint16")))
 
+    @pytest.mark.parametrize("align", ["none", "resize"])
+    def test_swapped_sides_of_raw_frames(self, tmp_path: Path, align: Any) -> None:
+        """Not an image that is rotated, unless it is no raw frame or the visible image is upright, too."""
+        visible = write(tmp_path / "v.png", encode(VISIBLE, "PNG"))
+        options = ReadOptions(raw_frame=RawFrame.parse("128x96,>u2"), align=align)
+        path = write(tmp_path / "i.raw", COUNTS.tobytes())
+        with pytest.raises(ValueError, match=r"i\.raw has 128 rows .* check raw_frame .*: 96x128\. If the camera"):
+            read_pair(visible, path, options)
+        with pytest.raises(ValueError, match=r"rotated by 90 degrees[:;] rotate it"):
+            read_pair(visible, write(tmp_path / "i.png", encode(COUNTS.T, "PNG")), options)
+        upright = write(tmp_path / "upright.png", encode(VISIBLE[:, :64], "PNG"))
+        if align == "none":
+            with pytest.raises(ValueError, match=r"Pass align="):
+                read_pair(upright, path, options)
+        else:
+            read_pair(upright, path, options)
+
     @pytest.mark.parametrize(
         "text", ["", "96,128", "96x128", "0x4,uint8", "96x128,uint13", "96x128,complex64", "4x4,u2,-1"]
     )
