@@ -92,18 +92,24 @@ def find_inputs(
     mappings = {"fused": fused, "predicted_labels": predicted_labels}
     given = [(f"{argument}[{name!r}]", path) for argument, paths in mappings.items() for name, path in paths.items()]
     _check_paths([("labels", labels), ("output", output), *given])
-    methods = [*fused, *map(name_model, models), *baselines]
+    for model in models:
+        check_no_baseline(model)
+    methods = [*fused, *map(name_model, models)]
+    _check_other_names(methods, baselines)
+    methods += baselines
     check_methods(methods, predicted_labels)
     _check_compare(compare, methods)
     if predicted_labels and labels is None:
-        raise ValueError("Predicted label maps are given without label maps to compare them with.")
+        raise ValueError(
+            "Predicted label maps (`predicted_labels`, --predicted-labels) are given without label maps to compare them with: give "
+            "`labels` (--labels)."
+        )
     if output is not None and Path(output).is_file():
         raise NotADirectoryError(f"{output} is a file, but a folder is needed to write to")
     for model in models:
-        check_no_baseline(model)
         check_file(model) if is_onnx(model) else locate(model)
     match = match_images(visible, infrared, labels, [output, *fused.values(), *predicted_labels.values()], read_options)
-    check_different_files(match.pairs, options=read_options)
+    _check_files(match, visible, infrared, read_options)
     check_label_files((pair.labels for pair in match.pairs if pair.labels), read_options.max_pixels)
     pairs = dict.fromkeys(pair.name for pair in match.pairs)
     if isinstance(sheet, int) and sheet < 1:
@@ -121,6 +127,20 @@ def find_inputs(
     )
 
 
+def _check_files(match: PairMatch, visible: StrPath, infrared: StrPath | None, options: ReadOptions) -> None:
+    """Raise ValueError if the two images of all pairs are the same."""
+    try:
+        check_different_files(match.pairs, options=options)
+    except ValueError as error:
+        is_given_twice = all(pair.visible == pair.infrared for pair in match.pairs)
+        if infrared is not None or not is_given_twice or not Path(visible).is_dir():
+            raise
+        raise ValueError(
+            f"give the infrared images, too (`infrared`, --infrared): {match.pairs[0].visible} does not hold both images, and no two "
+            f"files of {os.fspath(visible)} have names such as 1_vis.png and 1_ir.png"
+        ) from error
+
+
 def _check_options(
     baselines: Sequence[str],
     labels: StrPath | None,
@@ -131,7 +151,9 @@ def _check_options(
     """Raise ValueError if a baseline is unknown, or options need label maps or cannot be used with them."""
     for name in baselines:
         if name not in BASELINE_NAMES:
-            raise ValueError(f"There is no baseline {name!r}. Allowed are {', '.join(BASELINE_NAMES)}.")
+            raise ValueError(
+                f"There is no baseline {name!r}. Allowed are {', '.join(BASELINE_NAMES)}; on the command line also all or none, alone."
+            )
     for option, value in (("`label_map` (--label-map)", label_map), ("`class_names` (--class-names)", class_names)):
         if labels is None and value:
             raise ValueError(f"{option} needs label maps (`labels`, --labels).")
@@ -140,6 +162,16 @@ def _check_options(
             "`crop` and `reference` (--crop and --reference infrared) cannot be used with label maps, which lie in the frame of "
             "the visible image: leave them out, or evaluate without `labels` (--labels)"
         )
+
+
+def _check_other_names(methods: Sequence[str], baselines: Sequence[str]) -> None:
+    """Raise ValueError if a method has the name of a baseline of the evaluation."""
+    for name in methods:
+        if name in baselines:
+            raise ValueError(
+                f"{name!r} is the name of a baseline: choose another one for images or a model of your own, or leave the baselines "
+                "out (`baselines=[]`, --no-baselines)."
+            )
 
 
 def _check_compare(name: str | None, methods: Sequence[str]) -> None:

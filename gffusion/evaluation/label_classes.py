@@ -53,8 +53,8 @@ def _choose_class_names(
     of_models = {method.class_names for method in methods if method.class_names}
     if not of_models and not predicted_labels:
         raise ValueError(
-            "None of the models has a segmenter: give predicted label maps, or a model that segments all images "
-            "(`segment_with`, --segment-with), or leave the labels out."
+            "There is no model with a segmenter: give predicted label maps (`predicted_labels`, --predicted-labels), or a model that "
+            "segments all images (`segment_with`, --segment-with), or leave `labels` (--labels) out."
         )
     lists = _find_class_lists(labels)
     source = "the model" if class_names is None else "`class_names` (--class-names)"

@@ -294,6 +294,7 @@ def test_masks_of_0_and_255_are_refused_with_advice(evaluate: Callable, here: Pa
     [
         (["--fused", "mine"], "--fused takes NAME=DIR, such as"),
         (["--fused", "mine=mine", "--fused", "mine=labels"], "--fused names 'mine' twice"),
+        (["--fused", "average=mine"], "'average' is the name of a baseline: choose another one"),
         (["--fused", "labels=mine"], "The name 'labels' of a method is that of another image"),
         (
             [
@@ -316,12 +317,13 @@ def test_masks_of_0_and_255_are_refused_with_advice(evaluate: Callable, here: Pa
         (["--metrics", "q_abf"], "has no fusion metric 'q_abf'. Did you mean Qabf?"),
         (["--sheet", "rendered_0001 rendered_0009"], "no pair 'rendered_0009'"),
         (["--device", "warp"], "--device warp:"),
-        (["--labels", "labels"], "None of the models has a segmenter"),
+        (["--labels", "labels"], "There is no model with a segmenter: give predicted label maps"),
         (
             ["--labels", "labels", "--predicted-labels", "labels"],
             "--predicted-labels labels: give the name of one of 0 methods",
         ),
         (["--segment-with", "gffusion-tiny"], "--segment-with needs label maps to compare with: give --labels."),
+        (["--predicted-labels", "average=labels"], "are given without label maps to compare them with: give --labels"),
         (["--labels", "labels", "--segment-with", "a.onnx"], "--segment-with a.onnx: an .onnx file segments only"),
         (["--labels", "labels", "--segment-with", "gffusion-live"], "gffusion-live: The model has no segmenter"),
         (["--no-baselines"], "nothing to evaluate"),

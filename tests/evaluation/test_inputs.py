@@ -205,6 +205,10 @@ def test_missing_folders(pairs: Path) -> None:
     for visible, infrared in (("nope", None), ("nope", "infrared"), ("visible", "nope")):
         with pytest.raises(FileNotFoundError, match=r"the folder \S*nope does not exist"):
             evaluate(pairs / visible, None if infrared is None else pairs / infrared)
+    with pytest.raises(ValueError, match=r"give the infrared images, too \(`infrared`, --infrared\): .*visible"):
+        evaluate(pairs / "visible")
+    with pytest.raises(ValueError, match=r"are the same file, .*, which holds one image: give two files"):
+        evaluate(pairs / "visible", pairs / "visible")
 
 
 def test_notes_on_the_match_are_told(pairs: Path) -> None:

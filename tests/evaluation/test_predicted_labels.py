@@ -109,7 +109,7 @@ def test_all_is_measured_again_with_another_option(
         ({"class_names": [*"xyzy"]}, r"`class_names` \(--class-names\) names 'y' twice"),
         ({"class_names": ["x", "y", "mIoU"]}, "names 'mIoU' as a class"),
         ({"predicted_labels": {"blunt": "."}}, "given for 'blunt', but the methods are sharp, flat"),
-        ({"predicted_labels": {}}, "None of the models has a segmenter"),
+        ({"predicted_labels": {}}, "There is no model with a segmenter: give predicted label maps"),
         ({"labels": None, "class_names": None}, "without label maps to compare them with"),
     ],
 )

@@ -191,10 +191,14 @@ class TestModels:
 
     def test_name_of_a_baseline_is_no_model(self, pairs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(OSError, match="maximum is a baseline of `gffusion evaluate`"):
-            run(pairs, models=["maximum"])
+            run(pairs, models=["maximum"], baselines=["maximum"])
         monkeypatch.chdir(pairs.parent)
         shutil.copytree(folder, "maximum")
         assert run(pairs, models=["maximum"]).methods == ("sharp", "flat", "maximum")
+        with pytest.raises(
+            ValueError, match=r"'maximum' is the name of a baseline: .* \(`baselines=\[\]`, --no-baselines"
+        ):
+            run(pairs, models=["maximum"], baselines=["average", "maximum"])
 
     def test_there_is_no_such_model(self, pairs: Path) -> None:
         with pytest.raises(OSError, match="Unknown model 'gffusion-nothing'"):
@@ -450,7 +454,7 @@ class TestOutput:
         ({"metrics": ["mIoU"]}, "no fusion metric 'mIoU'"),
         ({"metrics": ["SSIM"], "protocol": "tang2022"}, "'tang2022' has no fusion metric 'SSIM'"),
         ({"protocol": "tang"}, "Unknown protocol 'tang'. Allowed are standard, tang2022"),
-        ({"baselines": ["median"]}, "no baseline 'median'. Allowed are average"),
+        ({"baselines": ["median"]}, "no baseline 'median'. Allowed are average, .*all or none"),
         ({"baselines": ["average", "average"]}, "Two methods have the name 'average': give each method once"),
         ({"fused": {}}, "nothing to evaluate"),
         ({"workers": 0}, "`workers` must be at least 1, got 0"),
