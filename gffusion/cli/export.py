@@ -14,7 +14,7 @@ from .errors import user_errors
 from .fuse_plans import check_pairs, find_match
 from .library_logging import quiet_libraries
 from .messages import print_note
-from .models import locate_model
+from .models import check_segmenter, locate_model
 from .options import JsonOption, OverwriteFileOption
 from .outputs import check_writable, new_output
 from .printing import print_json, print_line
@@ -97,22 +97,25 @@ def export(
         flags: dict[str, Any] = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
         read_options = reading.parse_reading(raw_frame, truncated, visible_range, align, **flags)
         folder = locate_model(model)
+        if segment:
+            check_segmenter(model, folder)
         mapping.check_saved_options(folder, infrared_options)
         pairs = _read_pairs(visible, infrared, output, read_options)
         license = _find_license(model, folder)
         quiet_libraries()
         import torch
 
-        from gffusion.export.exporting import export_model
+        from gffusion.export.exporting import check_model, export_model
         from gffusion.export.metadata import name_saved_options
         from gffusion.zoo import create_model, load_image_processor
 
-        print_line(
-            f"exporting {model}: this takes half a minute, and minutes with --segment or on a busy machine", err=True
-        )
         options = {} if segment else {"use_segmenter": False}
         image_processor = load_image_processor(model, **infrared_options)
         loaded = create_model(model, dtype=torch.float32, **options)  # --dtype is that of the file
+        check_model(loaded, model, segment, dtype)
+        print_line(
+            f"exporting {model}: this takes half a minute, and minutes with --segment or on a busy machine", err=True
+        )
         parity = export_model(
             loaded,
             image_processor,

@@ -1,7 +1,5 @@
 """Options of `gffusion fuse` that images and videos share, and the model that they name."""
 
-import contextlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +10,7 @@ from .device import choose_device, choose_dtype
 from .infrared_options import check_saved_options
 from .library_logging import quiet_libraries
 from .light_imports import import_transformers, paused_collection, skip_meta_values
-from .models import locate_model
+from .models import NO_SEGMENTER, check_segmenter, locate_model
 from .printing import print_line
 
 if TYPE_CHECKING:
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
 
 BACKENDS = ("auto", "torch", "onnx")
 DTYPES = ("float32", "bfloat16", "float16")
-
-_NO_SEGMENTER = "the model {} has no segmenter: omit --segment or choose a model with a segmenter"
 
 
 class FuseSettings(NamedTuple):
@@ -51,13 +47,8 @@ class FuseSettings(NamedTuple):
             return
         folder = locate_model(self.model)
         check_saved_options(folder, self.infrared_options)
-        config = Path(folder, "config.json")
-        if self.segment and config.is_file():
-            settings: Any = {}
-            with contextlib.suppress(ValueError, RecursionError):  # a damaged one is reported when the model is loaded
-                settings = json.loads(config.read_bytes())
-            if isinstance(settings, dict) and settings.get("use_segmenter") is False:
-                raise ValueError(_NO_SEGMENTER.format(self.model))
+        if self.segment:
+            check_segmenter(self.model, folder)
 
     def load(self) -> tuple["GFFusionModel", "GFFusionImageProcessor"]:
         """Return the model on its device, and its image processor."""
@@ -75,7 +66,7 @@ class FuseSettings(NamedTuple):
             with skip_meta_values():
                 model = create_model(name, dtype=dtype, **parts)
         if segment and not model.config.use_segmenter:  # a model of the Hub
-            raise ValueError(_NO_SEGMENTER.format(name))
+            raise ValueError(NO_SEGMENTER.format(name))
         return model.to(device), load_image_processor(name, **options)
 
 
@@ -88,7 +79,9 @@ def _load_onnx(
     quiet_libraries()
     model = OnnxModel(path, device)
     if segment and not model.has_labels:
-        raise ValueError(f"{path} computes no label maps: export it with --segment, or omit --segment")
+        raise ValueError(
+            f"{path} computes no label maps: export a model that has a segmenter with --segment, or omit --segment"
+        )
     facts = f"{path}: {model.metadata['gffusion.model']}, {model.metadata['gffusion.dtype']}, on {model.provider}"
     print_line(facts, err=as_json)
     return model, model.load_image_processor(**options)

@@ -1,7 +1,10 @@
 """`gffusion models`: the listed models."""
 
+import contextlib
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from gffusion.zoo.registry import ModelEntry
 
 _COLUMNS = ("name", "status", "license", "training data", "recipe")
+NO_SEGMENTER = "the model {} has no segmenter: omit --segment or choose a model with a segmenter"
 _MIN_TABLE_WIDTH = 74  # narrower tables break words and cut names
 
 
@@ -82,6 +86,16 @@ def locate_model(name: str) -> str:
 
         check_no_baseline(name)
         raise
+
+
+def check_segmenter(name: str, folder: str) -> None:
+    """Raise ValueError if the configuration in the folder of a model shows that it has no segmenter; does not import torch."""
+    config, settings = Path(folder, "config.json"), None
+    if config.is_file():
+        with contextlib.suppress(ValueError, RecursionError):  # a damaged one is reported when the model is loaded
+            settings = json.loads(config.read_bytes())
+    if isinstance(settings, dict) and settings.get("use_segmenter") is False:
+        raise ValueError(NO_SEGMENTER.format(name))
 
 
 def _print_table(entries: "Sequence[ModelEntry]", console: "Console") -> None:

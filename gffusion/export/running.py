@@ -117,7 +117,9 @@ class OnnxModel(nn.Module):
         if labels is not None or return_loss or semantic_tokens is not None:
             raise ValueError("An ONNX file takes no labels and no tokens: use the model that it was exported from.")
         if segment and not self.has_labels:
-            raise ValueError(f"{self.path} computes no label maps: export it with --segment, or omit --segment")
+            raise ValueError(
+                f"{self.path} computes no label maps: export a model that has a segmenter with --segment, or omit --segment"
+            )
         inputs = {"visible": visible_values, "infrared": infrared_values}
         arrays = {name: np.ascontiguousarray(values.float().numpy()) for name, values in inputs.items()}
         try:

@@ -351,6 +351,7 @@ def test_refused(words: str, message: str, run: Callable[..., Any], tmp_path: Pa
     code, text = run(words)
     assert code == 2
     assert re.search(message, text), text
+    assert "exporting" not in text
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     assert (tmp_path / "old.onnx").read_bytes() == b"old"
 
