@@ -19,6 +19,7 @@ from gffusion.utils.notes import name_first, name_in_errors
 from gffusion.utils.progress import show_progress
 
 from .decoded_image import ImageReadError
+from .indices import find_index
 from .infrared_notes import note_infrared
 from .infrared_range import MEASURING, check_counts, describe_range
 from .label_colors import LabelColors
@@ -237,7 +238,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
             ...     FusionDataset(root).select([2, 0]).names
             ('rendered_0002', 'rendered_0000')
         """
-        chosen, indices = copy.copy(self), [range(len(self))[int(index)] for index in indices]
+        chosen, indices = copy.copy(self), [find_index(int(index), len(self)) for index in indices]
         chosen._source, chosen._epoch = SelectedPairs(self._source, indices), _make_epoch()
         chosen._decoded = [self._decoded[index] for index in indices] if self._decoded else None
         chosen._ranges = [self._ranges[index] for index in indices] if self._ranges else None
@@ -318,12 +319,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
             ValueError: If the images of the pair differ in size, float values are outside [0, 1] and no range is given,
                 a box file is malformed, or `transform` does not return a sample.
         """
-        if not hasattr(index, "__index__"):
-            raise TypeError(
-                f"The index must be a whole number, got {type(index).__name__}: `[dataset[i] for i in range(2)]` reads several "
-                "items, and `dataset.select(range(2))` is a dataset of them."
-            )
-        index = range(len(self))[index]
+        index = find_index(index, len(self))
         sample = self._to_sample(index, self._read(index))
         if self.transform is not None:
             rng = np.random.default_rng((self._seed, int(self._epoch), index))

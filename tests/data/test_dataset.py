@@ -124,8 +124,9 @@ class TestItems:
     def test_indices_are_those_of_a_list(self, tmp_path: Path) -> None:
         dataset = FusionDataset(make_pairs(tmp_path), RANDOM)
         assert torch.equal(dataset[-1]["visible_values"], dataset[3]["visible_values"])
-        with pytest.raises(IndexError):
-            dataset[4]
+        for index in (4, -5):
+            with pytest.raises(IndexError, match=rf"There is no pair {index}: the dataset has 4 pairs"):
+                dataset[index]
         assert len(list(dataset)) == 4
 
     @pytest.mark.parametrize("index", [slice(2), [0, 1], "scene0", 1.0, None])

@@ -1,0 +1,26 @@
+"""Indices of the items of a dataset."""
+
+from typing import Any
+
+
+def find_index(index: Any, count: int) -> int:
+    """Return the number of an item from the start; a negative index counts from the end.
+
+    Raises:
+        IndexError: If there is no such item.
+        TypeError: If the index is no whole number, such as a slice.
+
+    Examples:
+        >>> find_index(-1, 4)
+        3
+    """
+    if not hasattr(index, "__index__"):
+        raise TypeError(
+            f"The index must be a whole number, got {type(index).__name__}: `[dataset[i] for i in range(2)]` reads several "
+            "items, and `dataset.select(range(2))` is a dataset of them."
+        )
+    if not -count <= index < count:
+        raise IndexError(
+            f"There is no pair {index}: the dataset has {count} pair{'s' * (count != 1)}, the first of which is 0."
+        )
+    return range(count)[index]
