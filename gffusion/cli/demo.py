@@ -73,9 +73,9 @@ def demo(
         from gffusion.demo.serving import check_address, check_gradio, serve  # saves start-up time
         from gffusion.demo.settings import DemoSettings, choose_models
 
-        check_gradio()
-        check_address(host, port)
         models = choose_models(tuple(model or ()), bundled_only)
+        check_address(host, port)
+        check_gradio()
         quiet_libraries()
         place = choose_device(device)
         dtype = str(choose_dtype(None, place)).removeprefix("torch.")

@@ -125,10 +125,11 @@ def _print_outcome(
         print_line(f"note: {note}{count_pairs(count, names, len(jobs) - skipped) if len(jobs) > 1 else ''}", err=True)
     if failures and len(jobs) == 1:
         raise OSError(failures[0][1])
-    print_line(
-        f"fused {format_count(done, 'pair')} in {seconds:.1f} s{_rate(done, seconds)}"
-        f"{f', skipped {skipped} that existed' if skipped else ''} -> {settings.output}"
-    )
+    if done or skipped or not failures:
+        print_line(
+            f"fused {format_count(done, 'pair')} in {seconds:.1f} s{_rate(done, seconds)}"
+            f"{f', skipped {skipped} that existed' if skipped else ''} -> {settings.output}"
+        )
     if outcome.not_tried:
         advice = "" if settings.overwrite else "; the same command fuses what is missing when the cause below is gone"
         print_line(

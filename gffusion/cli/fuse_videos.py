@@ -100,7 +100,7 @@ def has_video(visible: Path, infrared: Path | None, output: Path, options: Mappi
         given = [name for name, value in options.items() if value is not None]
         if given:
             raise ValueError(
-                f"{' and '.join(given)} is for two videos, such as gffusion fuse visible.mp4 infrared.mp4 -o fused.mp4, or folders of "
+                f"{' and '.join(given)} {'is' if len(given) == 1 else 'are'} for two videos, such as gffusion fuse visible.mp4 infrared.mp4 -o fused.mp4, or folders of "
                 "frames with a video as output"
             )
         return False

@@ -275,10 +275,14 @@ def _draw_images(images: Mapping[str, Any], output: Path, **options: Any) -> byt
 
 def _draw_weights(name: str, output: Path) -> bytes:
     from gffusion.inference.features import get_layer_weights  # imports torch
+    from gffusion.utils.notes import name_in_errors
     from gffusion.visualization.features import draw_layer_weights
     from gffusion.zoo import create_model
 
-    return _render(draw_layer_weights(get_layer_weights(create_model(name))), output)
+    model = create_model(name)
+    with name_in_errors(name):
+        weights = get_layer_weights(model)
+    return _render(draw_layer_weights(weights), output)
 
 
 def _draw_training(runs: Sequence[Path], output: Path) -> bytes:

@@ -98,10 +98,12 @@ def _note_levels(image: NDArray[Any], luma: NDArray[Any], brightest: int) -> tup
     if brightest < max(_BRIGHT, 2 * largest):
         return ()
     if largest <= 1:
-        return ("it is black, but its sources are not, as if it was saved in a wrong range",)
+        return ("the fused image is black, but its sources are not, as if it was saved in a wrong range",)
     if image.dtype == np.uint16 and (values := int(image.max())) < _LARGEST_OF_14_BITS:
         bits = values.bit_length()
-        return (f"it has 16 bits but uses {bits}: multiply its values by {2 ** (16 - bits)} if they have {bits} bits",)
+        return (
+            f"the fused image has 16 bits but uses {bits}: multiply its values by {2 ** (16 - bits)} if they have {bits} bits",
+        )
     return ()
 
 
@@ -131,7 +133,7 @@ def _note_relation(luma: NDArray[Any], sources: Sequence[NDArray[Any]]) -> tuple
     if not np.array_equal(visible, infrared) and np.ptp(visible) > 0 and np.ptp(infrared) > 0:
         for kind, source in (("visible", visible), ("infrared", infrared)):
             if np.array_equal(luma, source):
-                return (f"it is the {kind} image",)
+                return (f"the fused image is the {kind} one",)
     details, *others = (_cut_details(image) for image in (luma, *sources))
     if min(image.std() for image in (details, *others)) < _FEW_DETAILS:
         return ()

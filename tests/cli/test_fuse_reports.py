@@ -392,6 +392,7 @@ def test_a_full_disk_ends_the_run(gffusion: Callable, monkeypatch: pytest.Monkey
     outcome = gffusion(*table)
     assert outcome.exit_code == 2 and "stopped, because the other pairs would fail, too: " in outcome.err
     assert "more not tried; the same command fuses what is missing when the cause below is gone" in outcome.err
+    assert outcome.out == ""  # nothing was fused
     assert ".png: the disk is full" in outcome.err and "Errno" not in outcome.err
 
 

@@ -315,6 +315,10 @@ def test_outputs_that_are_no_files_are_refused_first(
         ("fuse pictures pictures -o fused --semantic-every 5", "--semantic-every is for two videos"),
         ("fuse visible.png infrared.png -o fused.png --time-offset 1", "--time-offset is for two videos"),
         ("fuse visible.png infrared.png -o fused.png --no-audio", "--no-audio is for two videos"),
+        (
+            "fuse pictures pictures -o f --visible-fps 3 --infrared-fps 3",
+            "--visible-fps and --infrared-fps are for two",
+        ),
     ],
 )
 def test_refused(gffusion: Callable, clips: Path, command: str, named: str) -> None:

@@ -39,7 +39,7 @@ def test_methods_side_by_side(gffusion: Callable, pair: Path, monkeypatch: pytes
         "show", "fused", "visible.png", "infrared.png", *models, "--fused", "A=mine", "--fused", "B=other",
         "--zoom", "8,4,16,12", "-o", f"figure{suffix}",
     )  # fmt: skip
-    notes = [f"note: {name}: it is the infrared image" for name in ("A", "B")]
+    notes = [f"note: {name}: the fused image is the infrared one" for name in ("A", "B")]
     assert (outcome.exit_code, outcome.err.splitlines()) == (0, notes)
     [images] = shown
     assert list(images) == ["visible", "infrared", *models[1::2], "A", "B"]
@@ -172,6 +172,7 @@ def test_damaged_log(gffusion: Callable, tmp_path: Path, line: str) -> None:
         (["tokens", "visible.png", "infrared.png", "-o", "x.png", "-m", "gffusion-live"], "has no encoders"),
         (["gates", "visible.png", "infrared.png", "-o", "x.png", "-m", "gffusion-live"], "injects no features"),
         (["labels", "visible.png", "infrared.png", "-o", "x.png", "-m", "gffusion-live"], "has no segmenter"),
+        (["weights", "-o", "x.png", "-m", "gffusion-live"], "gffusion-live: the model has no weights of layers"),
         (["labels", "visible.png", "infrared.png", "-o", "x.svg", "-m", "a", "-m", "b"], "show labels one, got a, b"),
         (["tokens", "visible.png", "infrared.png", "-o", "x.svg", "--fused", "A=mine"], "--fused is for show fused"),
         (["fused", "visible.png", "infrared.png", "-o", "x.svg", "--fused", "mine"], "--fused takes NAME=DIR"),

@@ -57,10 +57,10 @@ def test_wrong_range_or_size_is_left_out(pairs: Path, spoil: Spoil, message: str
 @pytest.mark.parametrize(
     ("spoil", "suffix", "note"),
     [
-        (np.zeros_like, "png", "it is black, but its sources are not"),
-        (lambda image: (image / 255 / 255).astype(np.float32), "tif", "it is black, but its sources are not"),
-        (lambda image: image.astype(np.uint16) * 16, "tif", "it has 16 bits but uses 12: multiply its values by 16"),
-        (lambda image: image.astype(np.uint16) * 64, "tif", "it has 16 bits but uses 14: multiply its values by 4"),
+        (np.zeros_like, "png", "the fused image is black, but its sources are not"),
+        (lambda image: (image / 255 / 255).astype(np.float32), "tif", "is black, but its sources are not"),
+        (lambda image: image.astype(np.uint16) * 16, "tif", "image has 16 bits but uses 12: multiply its values by 16"),
+        (lambda image: image.astype(np.uint16) * 64, "tif", "image has 16 bits but uses 14: multiply its values by 4"),
         (
             lambda image: np.maximum(3 * image.astype(int) - 400, 0).astype(np.uint8),
             "png",
@@ -91,7 +91,7 @@ def test_copies_of_a_source_have_a_note(pairs: Path, kind: str) -> None:
     for name in NAMES[1:3]:
         image = Image.open(pairs / kind / f"{name}.png").convert("L")
         image.save(pairs / "flat" / f"{name}.png")
-    assert run(pairs, metrics=["EN"]).notes == {"flat": {f"it is the {kind} image": NAMES[1:3]}}
+    assert run(pairs, metrics=["EN"]).notes == {"flat": {f"the fused image is the {kind} one": NAMES[1:3]}}
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_images_left_out_keep_their_notes(pairs: Path, tmp_path: Path) -> None:
         assert table.skipped["b"].endswith(next(iter(table.notes["flat"])))
         assert table.failed == {"sharp": ("c",), "flat": ("b",)}
         [(note, images)] = table.notes["flat"].items()
-        assert note.startswith("it is black, but its sources are not") and images == ("b",)
+        assert note.startswith("the fused image is black, but its sources are not") and images == ("b",)
         for text in (table.to_markdown(), str(table)):
             assert "1 image (b) left out because of flat, for all methods." in text
             assert f"Check flat, 1 image (b): {note}." in text
@@ -252,7 +252,7 @@ def test_black_borders_and_white_skies_of_sources(tmp_path: Path) -> None:
         framed = source.copy()
         framed[:40] = level
         Image.fromarray(framed).save(tmp_path / "x.png")
-        assert read_fused(tmp_path / "x.png", [framed, source])[1] == ("it is the visible image",)
+        assert read_fused(tmp_path / "x.png", [framed, source])[1] == ("the fused image is the visible one",)
         [note] = read_fused(tmp_path / "x.png", [source, source + 1])[1]
         assert f"have the gray level {level}, unlike" in note
 

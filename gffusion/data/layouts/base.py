@@ -55,7 +55,7 @@ class FoundPairs:
         """What to do if label maps have other classes than the known dataset whose layout was given."""
         folders = {normalize_name(pair.labels.parent.name) for pair in self.pairs if pair.labels is not None}
         rename = "" if folders == {"labels"} else "rename the folder of label maps to labels and "
-        return f"name the classes with class_names= (--class_names), or {rename}leave the layout out"
+        return f"name the classes with `class_names`, or {rename}leave the layout out"
 
     def check_class_names(self) -> tuple[str, ...] | None:
         """Return the class names if they can be used.
