@@ -75,9 +75,7 @@ class TestFolders:
         write(tmp_path / "boxes" / "all.json", text + '[{"id": 5, "name": "car"}, {"id": 3, "name": "_background_"}]}')
         assert FusionDataset(tmp_path).class_names == ("car",)
         write(tmp_path / "boxes" / "all.json", text + '[{"id": 5, "name": "Background"}, {"id": 3, "name": "car"}]}')
-        with pytest.raises(
-            ValueError, match=r"all\.json lists .*: remove 'Background'; .* class_names= .*masks --class-names"
-        ):
+        with pytest.raises(ValueError, match=r"all\.json lists .*: remove 'Background'; .* `class_names`"):
             FusionDataset(tmp_path)
         write(tmp_path / "classes.txt", "car")
         assert find_pairs(tmp_path).class_names == ("car",)
@@ -130,7 +128,7 @@ class TestFolders:
         if message or folder == "boxes":
             message = message or f"remove '{lines.splitlines()[0]}'"
             make_images(tmp_path / "labels", names=("a.png",), channels=1)
-            with pytest.raises(ValueError, match=rf"classes\.txt .*{message}.*class_names="):
+            with pytest.raises(ValueError, match=rf"classes\.txt .*{message}.*`class_names`"):
                 FusionDataset(tmp_path)
             assert FusionDataset(tmp_path, class_names=["b", "c"]).class_names == ("b", "c")
         else:
