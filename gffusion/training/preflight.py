@@ -1,6 +1,5 @@
 """Checks before the first step."""
 
-import dataclasses
 import logging
 import os
 from collections.abc import Sequence
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
 from torch.utils.data import Dataset
 
@@ -32,6 +30,7 @@ from .given_data import warn_about_infrared
 from .label_checks import check_class_names, check_labels
 from .processes import is_alone
 from .sampling import count_mixed, describe_sizes
+from .trackers import check_trackers
 
 logger = logging.getLogger(__name__)
 
@@ -52,14 +51,7 @@ def check_names(arguments: FusionTrainingArguments, labeled: bool) -> None:
             f"`metric_for_best_model` must be a loss or metric of the evaluation ({', '.join(sorted(allowed))}), "
             f"got {arguments.metric_for_best_model!r}."
         )
-    available = [str(name) for name in get_available_trackers()]
-    for name in arguments.report_to:
-        if name not in LOGGER_TYPE_TO_CLASS:
-            known = ", ".join(map(str, LOGGER_TYPE_TO_CLASS))
-            raise ValueError(f"`report_to` does not know {name!r}. Allowed are {known}.")
-        if name not in available:
-            package = '"gffusion[tensorboard]"' if name == "tensorboard" else name
-            raise ValueError(f"The tracker {name!r} of `report_to` is not installed: pip install {package}")
+    check_trackers(arguments.report_to)
 
 
 def check_data(
@@ -354,12 +346,6 @@ def has_own_parameters(model: GFFusionModel) -> bool:
     plain = without_wrappers(model)
     known = build_on_meta(GFFusionModel, plain.config).state_dict()
     return any(value.requires_grad and name not in known for name, value in plain.named_parameters())
-
-
-def simplify_options(arguments: FusionTrainingArguments) -> dict[str, int | float | str]:
-    """Return the options of a training as trackers take them."""
-    options = dataclasses.asdict(arguments).items()
-    return {name: value if isinstance(value, int | float | str) else str(value) for name, value in options}
 
 
 def check_gradients() -> None:

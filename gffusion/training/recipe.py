@@ -160,8 +160,8 @@ class DataArguments:
 RECIPE_START = "# All options of a run of gffusion"
 """Beginning of the files that [`Recipe.to_yaml`] makes."""
 
-# They place, continue, replace or publish one run, and are not part of its recipe.
-_OF_ONE_RUN = {"output_dir", "overwrite_output_dir", "resume_from_checkpoint", "push_to_hub", "hub_model_id"}
+OF_ONE_RUN = {"output_dir", "overwrite_output_dir", "resume_from_checkpoint", "push_to_hub", "hub_model_id"}
+"""Options that place, continue, replace or publish one run, and are not part of its recipe."""
 
 _KINDS = {"model": ModelArguments, "data": DataArguments, "training": FusionTrainingArguments}
 
@@ -250,7 +250,7 @@ def update_yaml(text: str, training: FusionTrainingArguments) -> str:
 
 
 def _format(first_line: str, options: dict[str, Any]) -> str:
-    given = {name: value for name, value in options.items() if value is not None and name not in _OF_ONE_RUN}
+    given = {name: value for name, value in options.items() if value is not None and name not in OF_ONE_RUN}
     return f"{first_line}\n{yaml.safe_dump(given, sort_keys=False, allow_unicode=True)}"
 
 

@@ -39,8 +39,9 @@ from .sampling import StepSampler, collate, keep_random_state
 from .schedules import head_learning_rate, learning_rate, segmentation_weight, warmup_factor
 from .step import TrainingStep
 from .token_cache import TokenCache, check_items
+from .trackers import Trackers
 from .unknown_options import refuse_unknown
-from .validation import draw_pairs, evaluate, log_image, warn_if_worse
+from .validation import draw_pairs, evaluate, warn_if_worse
 
 CALIBRATION_BATCHES = 16
 
@@ -137,7 +138,7 @@ class FusionTrainer:
             collate_fn=partial(collate, config=model.config if self.labeled else None),
         )
         self.checkpoints = Checkpoints(self.output_dir / CHECKPOINTS, self.accelerator, model)
-        self.progress = Progress()
+        self.trackers, self.progress = Trackers(self.accelerator), Progress()
         self._pending_losses: list[Tensor] = []  # of the steps since the last flush
 
     @lost_peers()
@@ -162,7 +163,7 @@ class FusionTrainer:
             resume_from_checkpoint = self.args.resume_from_checkpoint
         with raised_together():
             lock = self.folder.lock() if self.accelerator.is_main_process else nullcontext()
-        with lock:
+        with lock, self.trackers:
             self._prepare(resume_from_checkpoint)
             hidden = self.args.disable_tqdm or not self.accelerator.is_main_process
             bar = show_progress(total=self.total_steps, initial=self.progress.step, unit="step", hidden=hidden)
@@ -221,9 +222,10 @@ class FusionTrainer:
         self._pending_losses.clear()  # of a step that Ctrl-C interrupted, like its gradients
         self._step.optimizer.zero_grad()
         with raised_together():
+            if self.progress.step < self.total_steps:
+                self.trackers.start(self.args, self.folder.recipe, self.model.config, self.train_dataset)
             if self.accelerator.is_main_process:
                 self.folder.prepare(self.checkpoints, self.progress.step, self.total_steps, self.args)
-            self.accelerator.init_trackers("gffusion", config=preflight.simplify_options(self.args))
         if not self.progress.step:
             if self.args.batch_normalization == "calibrated":
                 self.sampler.start_at(0, 0)
@@ -236,7 +238,7 @@ class FusionTrainer:
         if self._validation_dataset is None or not self.args.eval_on_start:
             return
         scores = self.evaluate()
-        self.accelerator.log(scores, step=0)
+        self.trackers.log(scores, step=0)
         if self.accelerator.is_main_process:
             with self.checkpoints.explain_disk_errors("write the log of step 0"):
                 self.folder.append_log({"epoch": -1, "step": 0, **scores})
@@ -314,7 +316,7 @@ class FusionTrainer:
             record |= self.progress.end_epoch(self.steps_per_epoch) | settings
         if evaluates:
             record |= self.evaluate()
-            self.accelerator.log({name: record[name] for name in record if name.startswith("eval_")}, step=step)
+            self.trackers.log({name: record[name] for name in record if name.startswith("eval_")}, step=step)
             self._draw_images()
             self._step.train()
         if record:
@@ -341,7 +343,7 @@ class FusionTrainer:
         self._pending_losses = []
         raise_on_non_finite(losses[:, 0], self.model, self.progress.step, self.steps_per_epoch, self.checkpoints.newest)
         means = self.progress.add_losses(self._step.loss_names, losses.tolist())
-        self.accelerator.log(means | settings, step=self.progress.step)
+        self.trackers.log(means | settings, step=self.progress.step)
         names, values = {"loss": "loss", "loss_segmentation": "L_ss", "segmentation_weight": "lambda"}, means | settings
         bar.set_postfix({text: f"{values[name]:.4g}" for name, text in names.items() if name in values})
 
@@ -375,12 +377,10 @@ class FusionTrainer:
         with self.checkpoints.explain_disk_errors(f"write the images of step {self.progress.step}"):
             (self.output_dir / IMAGES).mkdir(exist_ok=True)
             write_image(self.output_dir / IMAGES / f"step-{self.progress.step:08d}.png", image)
-        log_image(self.accelerator.trackers, image, self.progress.step)
+        self.trackers.log_image(image, self.progress.step)
 
     def _finish(self) -> None:
         """Write the model cards, and publish the weights."""
-        for tracker in self.accelerator.trackers:  # `end_training` would also end the process group
-            tracker.finish()
         self._step.unwrap()
         if self.accelerator.is_main_process:
             steps, log = self.folder.mark_weights(True, self.total_steps), self.folder.read_log()

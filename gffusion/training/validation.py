@@ -105,14 +105,6 @@ def draw_pairs(model: GFFusionModel, items: Sequence[dict[str, Any]], device: to
     return np.asarray(stack([_draw_pair(model, item, device) for item in items]))
 
 
-def log_image(trackers: Sequence[Any], image: NDArray[np.uint8], step: int) -> None:
-    """Give the trackers that take images one of (height, width, 3)."""
-    for tracker in trackers:
-        if hasattr(tracker, "log_images"):
-            layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}  # others have no other
-            tracker.log_images({"evaluation pairs": image[None]}, step=step, **layout)
-
-
 def warn_if_worse(log: Sequence[Mapping[str, Any]], metric: str, best: float | None) -> None:
     """Warn if the initial weights were evaluated, and had a better score than the best ones after them."""
     before = next((record.get(f"eval_{metric}") for record in log if record["step"] == 0), None)

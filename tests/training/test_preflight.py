@@ -361,7 +361,7 @@ class TestOptions:
     def test_tracker_that_is_not_installed(
         self, make: Make, monkeypatch: pytest.MonkeyPatch, name: str, package: str
     ) -> None:
-        monkeypatch.setattr("gffusion.training.preflight.get_available_trackers", lambda: [])
+        monkeypatch.setattr("gffusion.training.trackers.get_available_trackers", lambda: [])
         with pytest.raises(ValueError, match=re.escape(f"pip install {package}") + "$"):
             make(report_to=[name])
 
