@@ -58,7 +58,7 @@ class FusionTrainingArguments:
         num_eval_images: Evaluation pairs drawn in `images/` before the first step and at each evaluation.
         save_steps: Steps between two checkpoints, in addition to one per epoch; 0 saves per epoch only.
         logging_steps: Steps between two updates of the progress bar and the trackers, which also check for non-finite losses.
-        report_to: Trackers in addition to `log.jsonl`: "tensorboard", "trackio", "wandb" or others of Accelerate.
+        report_to: Trackers in addition to `log.jsonl`: "tensorboard", "trackio", "wandb" or others of Accelerate; "none" is none.
         push_to_hub: Upload the best weights at the end. The repository is created before the first step.
         hub_model_id: Repository of the upload, "name" or "organization/name".
         dataloader_num_workers: Processes that load data; 0 loads in the main process. Those of a recipe are lowered to the
@@ -103,7 +103,7 @@ class FusionTrainingArguments:
     num_eval_images: int = at_least(0, default=4)
     save_steps: int = at_least(0, default=0)
     logging_steps: int = at_least(1, default=10)
-    report_to: list[str] = field(default_factory=list)
+    report_to: list[str] | str = field(default_factory=list)
     push_to_hub: bool = False
     hub_model_id: str | None = None
     dataloader_num_workers: int = at_least(0, default=0)
@@ -116,6 +116,12 @@ class FusionTrainingArguments:
         if self.fp16:
             return "fp16"
         return "bf16" if self.bf16 else "no"
+
+    @property
+    def trackers(self) -> list[str]:
+        """Names of the trackers in `report_to`, without "none"."""
+        names = [self.report_to] if isinstance(self.report_to, str) else self.report_to
+        return [name for name in names if name != "none"]
 
     def validate_start(self) -> None:
         """Raise ValueError if a run is both to be deleted and to be continued."""

@@ -51,7 +51,7 @@ def check_names(arguments: FusionTrainingArguments, labeled: bool) -> None:
             f"`metric_for_best_model` must be a loss or metric of the evaluation ({', '.join(sorted(allowed))}), "
             f"got {arguments.metric_for_best_model!r}."
         )
-    check_trackers(arguments.report_to)
+    check_trackers(arguments.trackers)
 
 
 def check_data(
@@ -326,7 +326,7 @@ def start_accelerator(arguments: FusionTrainingArguments, output_dir: Path, mode
             # Otherwise, the variable would divide the gradients again.
             gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
             dynamo_backend="no",  # accelerators of a process share their state, so compile explicitly instead
-            log_with=arguments.report_to or None,  # type: ignore[arg-type]
+            log_with=arguments.trackers or None,  # type: ignore[arg-type]
             project_dir=str(output_dir / "trackers"),
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=has_own_parameters(model))],
         )

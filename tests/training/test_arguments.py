@@ -95,3 +95,17 @@ def test_paths_are_stored_as_text() -> None:
 )
 def test_limits_are_allowed(name: str, value: float) -> None:
     assert getattr(FusionTrainingArguments("run", **{name: value}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("report_to", "names"),
+    [
+        ([], []),
+        ("none", []),
+        (["none"], []),
+        ("tensorboard", ["tensorboard"]),
+        (["wandb", "trackio"], ["wandb", "trackio"]),
+    ],
+)
+def test_trackers_as_transformers_takes_them(report_to: list[str] | str, names: list[str]) -> None:
+    assert FusionTrainingArguments("run", report_to=report_to).trackers == names

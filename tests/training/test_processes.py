@@ -265,6 +265,30 @@ refuse(f"seen{rank}", 4, per_device_train_batch_size=2)
     assert not list((tmp_path / "seen0").glob(".probe-*"))
 
 
+def test_tracker_that_fails(fork_two: Callable[[str], list[list[str]]], tmp_path: Path) -> None:
+    """Only the first process has it: both train on, or both refuse."""
+    script = """
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
+class Broken(GeneralTracker):
+    name, requires_logging_directory, tracker, starts = "broken", False, None, True
+    def __init__(self, project):
+        super().__init__()
+    def start(self):
+        if not Broken.starts:
+            raise OSError("no server")
+    def log(self, values, step=None, **_):
+        raise OSError("503")
+LOGGER_TYPE_TO_CLASS["broken"] = Broken
+train("run", 4, per_device_train_batch_size=2, report_to=["broken"])
+Broken.starts = False
+refuse("refused", 4, per_device_train_batch_size=2, report_to=["broken"])
+"""
+    message = "The tracker 'broken' of `report_to` cannot start: no server."
+    first, second = ([line for line in lines if "Error: " in line] for lines in fork_two(script))
+    assert (first, second) == ([f"ValueError: {message}"], [f"PeerError: {message} (process 0)"])
+    assert (tmp_path / "run" / "log.jsonl").exists() and not (tmp_path / "refused" / "log.jsonl").exists()
+
+
 def test_full_disk_of_the_first_process(fork_two: Callable[[str], list[list[str]]]) -> None:
     """It is raised in both when the first one cannot write the file by which the other one knows the folder."""
     script = """
