@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers.utils import logging as transformers_logging
 
 from gffusion import FusionTrainer, GFFusionImageProcessor, GFFusionModel
 from gffusion.training.recipe import RECIPE_START
@@ -55,6 +56,19 @@ class TestWeights:
         RunFolder(run).write_weights("last", tiny_model(paradigm="cascading"), GFFusionImageProcessor(), {"step": 1})
         assert [file.name for file in target.iterdir()] == ["notes.txt"]
         assert (run / "last" / "model.safetensors").is_file() and not (run / "last").is_symlink()
+
+    @pytest.mark.filterwarnings("ignore:Cannot enable progress bars")  # of the Hub client
+    @pytest.mark.parametrize("shown", [True, False])
+    def test_no_bar_of_transformers(
+        self, tiny_model: Callable, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, shown: bool
+    ) -> None:
+        """It would break the bar of the training. Bars of other work are shown as before."""
+        monkeypatch.setattr(transformers_logging, "_tqdm_active", shown)
+        model = tiny_model(paradigm="cascading")
+        capsys.readouterr()
+        RunFolder(tmp_path).write_weights("last", model, GFFusionImageProcessor(), {"step": 1})
+        assert capsys.readouterr().err == ""
+        assert transformers_logging.is_progress_bar_enabled() is shown
 
     def test_written_in_the_place_of_older_ones_beside_what_stays(self, tiny_model: Callable, tmp_path: Path) -> None:
         folder, processor = RunFolder(tmp_path), GFFusionImageProcessor(infrared_range="percentile")
