@@ -18,6 +18,12 @@ def make(sides, width=20, value=255, channels=3, dtype=np.uint8):
     return image[..., 0] if channels == 1 else image
 
 
+def blacken_corners(image):
+    """Return an image with black corners of one pixel, which are no bars."""
+    image[:: len(image) - 1, :: image.shape[1] - 1] = 0
+    return image
+
+
 ALL, ROWS, COLUMNS = ("top", "bottom", "left", "right"), ("top", "bottom"), ("left", "right")
 
 
@@ -43,6 +49,8 @@ def test_in_both_images(sides, value, is_jpeg):
         (make(ALL, value=(255, 0, 0)), make(ALL, channels=1)),
         (make(("top",), value=0), make(("top",), value=0, channels=1)),
         (make(("top", "left"), value=0), make(("top", "left"), value=0, channels=1)),
+        (blacken_corners(make(("top",), value=0)), blacken_corners(make(("top",), value=0, channels=1))),
+        (blacken_corners(make(("left",), value=0)), blacken_corners(make(("left",), value=0, channels=1))),
         (make(ALL, 5), make(ALL, 5, channels=1)),
         (make(ALL, 20, 0), make(ALL, 50, 0, channels=1)),  # a border in a dark image
         (np.zeros((120, 160, 3), np.uint8), make(ROWS, value=0, channels=1)),

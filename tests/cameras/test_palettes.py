@@ -118,7 +118,9 @@ def test_recover_under_an_on_screen_display(intensity, name, quality):
 def test_recover_beside_black_borders(intensity):
     image = color(intensity, "jet")
     image[:, :60] = 0
-    assert recognize_palette(to_jpeg(image, 80)).palette == "jet"
+    for sample in (image, to_jpeg(image, 80)):
+        found = recognize_palette(sample)
+        assert found is not None and (found.palette, found.has_overlay) == ("jet", False)
 
 
 @pytest.mark.parametrize("tint", [(1, 1, 1), (1, 0.98, 0.95), (0.97, 1, 0.99)])
@@ -152,6 +154,8 @@ def test_refuse_photographs_and_unknown_palettes(intensity):
     assert recognize_palette(waves.astype(np.uint8)[intensity]) is None
     visible = render_scene(5, 240, 320).visible
     assert recognize_palette(visible) is None
+    for name in ("twilight", "twilight_shifted"):  # one circle of colors, whose start is not known
+        assert recognize_palette(color(intensity, name)) is None
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (2, 2)])

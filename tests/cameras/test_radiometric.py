@@ -258,6 +258,7 @@ class TestOtherMakers:
             (hikmicro_jpeg(COUNTS)[:-10000], "HIKMICRO"),
             (parrot_jpeg(COUNTS[:60, :80]).replace(b"PARROT\0II", b"PARROT\0XX"), "Parrot"),
             (parrot_jpeg(COUNTS[:60, :80]).replace(WIDTH_80, WIDTH_10_MILLION), "damaged: they have 600000000 values"),
+            (parrot_jpeg(COUNTS[:60, :80].astype(np.uint8)), "not 16-bit gray: uint8"),
             (screen_jpeg(make="Testo", model="885") + bytes(20000), "radiometric JPEG of Testo 885.*not public"),
             (screen_jpeg(make="Guide", model="D400") + bytes(20000), "Guide"),
         ],

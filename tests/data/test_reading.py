@@ -212,6 +212,8 @@ class TestRadiometric:
         counts = np.array(str(error.value).split("--infrared-range ")[1].rstrip(")").split(","), int)
         np.testing.assert_allclose(pair.temperature.to_celsius(counts), limits, atol=0.1)
         pair.adapt(InfraredOptions(counts.tolist()))
+        for others in ((0, 65535), (70000, 80000)):  # of both units, and of none
+            pair.adapt(InfraredOptions(others))
 
     def test_extracted_visible_image(self, tmp_path: Path) -> None:
         """`exiftool -b -EmbeddedImage` gives the visible image, for which the tags hold."""

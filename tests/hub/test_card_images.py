@@ -8,8 +8,12 @@ import pytest
 from gffusion.hub.card_images import find_mentioned_images, find_shown_images
 
 
-@pytest.mark.parametrize("card", ["<img src=c.jpg>", '<img alt="x" SRC = "./c.jpg">', "![a](<c.jpg>)", "see c.jpg"])
-def test_shown_images_are_found_in_the_folder(card: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("card", "is_shown"),
+    [("<img src=c.jpg>", True), ('<IMG alt="x" SRC = "./c.jpg">', True), ("![a](<c.jpg>)", True), ("see c.jpg", False)],
+)
+def test_shown_images_are_found_in_the_folder(card: str, is_shown: bool, tmp_path: Path) -> None:
+    assert find_shown_images(card) == ["c.jpg"] * is_shown
     assert find_mentioned_images(card, tmp_path) == []
     (tmp_path / "c.jpg").touch()
     assert find_mentioned_images(card, tmp_path) == ["c.jpg"]

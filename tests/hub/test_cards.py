@@ -22,6 +22,7 @@ from transformers import PreTrainedConfig
 import gffusion
 from gffusion import FusionTrainingArguments, GFFusionConfig, GFFusionImageProcessor
 from gffusion.hub import Evaluation, FusionCard, TrainingData, non_default_settings, versions
+from gffusion.hub.card_options import list_other_options
 from gffusion.synthetic.rendering import render_scene
 from gffusion.zoo import list_models
 
@@ -204,6 +205,7 @@ class TestText:
         sources = [f"{name}_{part}" for name in ("clip", "dinov2") for part in ("config", "name_or_path", "revision")]
         assert options.keys() == own - {*sources, "backbone_weights"}
         default = make(GFFusionConfig()).render()
+        assert list_other_options(GFFusionConfig()) == ""
         for name, (value, words) in options.items():
             card = make(GFFusionConfig(**{name: value})).render()
             assert words in card and words not in default, name
@@ -217,6 +219,7 @@ class TestText:
         assert len(weights) >= 5 and all(re.search(rf" {value:g}(,| |$)", row) for value in weights.values())
         assert row.endswith("classes 1, 5.25, 2, 1, 1, 1, 1") and "(two_scale)" in row
         assert "| gradient (beta) 10, intensity 0, segmentation (lambda) 0.2 |" in make(GFFusionConfig()).render()
+        assert "| gradient (beta) 10, intensity 0 |" in make(GFFusionConfig(use_segmenter=False)).render()
 
     def test_limits(self) -> None:
         limits = section(make(limits=["Noise is passed on."]), "Limitations")

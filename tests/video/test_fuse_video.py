@@ -51,6 +51,22 @@ def test_frames_times_and_audio_are_kept(tmp_path: Path, fuse: Callable, name: s
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted([name, "infrared.mp4", "visible.mp4"])
 
 
+def test_audio_of_a_clock_that_starts_anywhere_stays_in_time(tmp_path: Path, fuse: Callable) -> None:
+    """Transport streams are shown from their first time stamp on; sound and images are moved by the same time."""
+    visible, infrared = write_pair(tmp_path, 10, audio_seconds=0.5)
+    broadcast = tmp_path / "broadcast.ts"
+    with av.open(str(visible)) as source, av.open(str(broadcast), "w") as target:
+        copies = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.pts, packet.dts = (stamp + round(5 / packet.time_base) for stamp in (packet.pts, packet.dts))
+                packet.stream = copies[packet.stream_index]
+                target.mux(packet)
+    path, _ = fuse(broadcast, infrared)
+    delays = [read_audio(file)[0][0] - read_frames(file)[1][0] for file in (visible, path)]
+    assert abs(delays[1] - delays[0]) < Fraction(1, 1000)
+
+
 def test_audio_that_the_container_cannot_hold_is_refused_before_fusing(tmp_path: Path, fuse: Callable) -> None:
     visible, infrared = write_pair(tmp_path, 4, audio_seconds=1)
     with pytest.raises(
@@ -199,6 +215,26 @@ def test_raw_counts(tmp_path: Path, fuse: Callable, codec: str, pixels: str, suf
     assert [hot for _, hot in read_columns(path)] == [marker_column(index) for index in range(4)]
 
 
+@pytest.mark.parametrize(("transfer", "hdr"), [(16, ["PQ"]), (18, ["HLG"]), (1, [])])  # by ITU-T H.273
+def test_bits_and_brightness_that_are_lost_are_noted(
+    tmp_path: Path, fuse: Callable, transfer: int, hdr: list[str]
+) -> None:
+    def prepare(stream: av.VideoStream) -> None:
+        stream.codec_context.color_trc = transfer
+
+    visible, infrared = (
+        write_video(
+            tmp_path / f"{name}.mkv", map(render, range(2)), codec="ffv1", pixels="yuv420p10le", prepare=prepare
+        )
+        for name, render in (("visible", visible_frame), ("infrared", infrared_frame))
+    )
+    assert fuse(visible, infrared)[1].notes == [
+        "the visible video has 10 bits, which are reduced to 8",
+        *(f"the visible video is HDR ({name}): its values are taken without tone mapping" for name in hdr),
+        "the infrared video has 10 bits but no gray format: they are reduced to 8",
+    ]
+
+
 def test_alignment_and_crop(tmp_path: Path, fuse: Callable) -> None:
     """An infrared video of half the size, at an offset, by the file of a rig. Sizes hold for the video, not for a time."""
     for count in (12, 4):
@@ -327,6 +363,10 @@ def test_sound_and_still_images_are_refused(tmp_path: Path, fuse: Callable) -> N
     (tmp_path / "still.png").rename(tmp_path / "still.mp4")
     with pytest.raises(ValueError, match=r"still\.mp4 is a still image"):
         fuse(visible, tmp_path / "still.mp4")
+    first, *others = (Image.fromarray(visible_frame(index)) for index in range(3))
+    first.save(tmp_path / "moving.gif", save_all=True, append_images=others)
+    with pytest.raises(ValueError, match=r"moving\.gif is a still image or an animation"):
+        fuse(visible, tmp_path / "moving.gif")
 
 
 def test_metadata(tmp_path: Path, fuse: Callable) -> None:
