@@ -115,12 +115,12 @@ def test_recover_under_an_on_screen_display(intensity, name, quality):
     assert found is not None and (found.palette, found.has_overlay) == (name, True)
 
 
-def test_recover_beside_black_borders(intensity):
+@pytest.mark.parametrize(("width", "quality"), [(2, None), (60, None), (60, 80)])
+def test_recover_beside_black_borders(intensity, width, quality):
     image = color(intensity, "jet")
-    image[:, :60] = 0
-    for sample in (image, to_jpeg(image, 80)):
-        found = recognize_palette(sample)
-        assert found is not None and (found.palette, found.has_overlay) == ("jet", False)
+    image[:, :width] = 0
+    found = recognize_palette(image if quality is None else to_jpeg(image, quality))
+    assert found is not None and (found.palette, found.has_overlay) == ("jet", False)
 
 
 @pytest.mark.parametrize("tint", [(1, 1, 1), (1, 0.98, 0.95), (0.97, 1, 0.99)])

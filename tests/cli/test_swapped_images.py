@@ -51,6 +51,8 @@ def test_videos(gffusion: Callable, cwd: Path) -> None:
     assert (outcome.exit_code, outcome.err.count("\n")) == (2, 1)
     assert "infrared.mp4 has images in gray or false colors, and visible.mp4 has photographs" in outcome.err
     assert sorted(path.name for path in cwd.iterdir()) == ["infrared.mp4", "visible.mp4"]
+    words = "fuse", "infrared.mp4", "visible.mp4", "-o", "fused.mp4", "-m", "gffusion-funet", "--infrared-luma"
+    assert gffusion(*words).exit_code == 0
 
 
 @pytest.mark.parametrize("command", ["align {0} {1} -o rig.json --accept-uncertain", "fuse {0} {1} -o out --dry-run"])

@@ -113,7 +113,13 @@ def test_links_of_a_model(gffusion: Callable, folder: Path, tmp_path: Path, kind
 
 
 @pytest.mark.parametrize(
-    "kind", ["file of another repository", "folder without the mark of the client", "link in the store"]
+    "kind",
+    [
+        "file of another repository",
+        "file of another name in the store",
+        "folder without the mark of the client",
+        "link in the store",
+    ],
 )
 def test_links_of_the_cache_to_other_files(gffusion: Callable, folder: Path, tmp_path: Path, kind: str) -> None:
     snapshot = cache(folder)
@@ -122,9 +128,11 @@ def test_links_of_the_cache_to_other_files(gffusion: Callable, folder: Path, tmp
     assert gffusion("push", snapshot, "lab/net", "--dry-run").exit_code == 0
     if kind == "folder without the mark of the client":
         (tmp_path / "blobs" / ".huggingface-shared-blobs").unlink()
+    elif kind == "file of another name in the store":
+        shared = shared.rename(shared.with_name(f"{shared.name[:2]}-notes"))
     else:
         move(shared.parent, shared.name, tmp_path / "models--lab--other" / "blobs" / shared.name)
-    if kind == "file of another repository":
+    if kind.startswith("file"):
         blob.unlink()
         blob.symlink_to(shared.resolve())
     outcome = gffusion("push", snapshot, "lab/net", "--dry-run")

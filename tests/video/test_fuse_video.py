@@ -23,8 +23,10 @@ from video_files import (
     write_video,
 )
 
-from gffusion.cameras import Rig
+from gffusion.cameras import InfraredFrame, Rig
 from gffusion.data import ReadOptions
+from gffusion.video.probing import find_common_border
+from gffusion.video.reading import VideoFile, to_infrared
 
 
 def same(count: int, start: int = 0) -> list[tuple[int, int]]:
@@ -63,6 +65,7 @@ def test_audio_of_a_clock_that_starts_anywhere_stays_in_time(tmp_path: Path, fus
                 packet.stream = copies[packet.stream_index]
                 target.mux(packet)
     path, _ = fuse(broadcast, infrared)
+    assert VideoFile(broadcast).start == read_frames(path)[1][0]
     delays = [read_audio(file)[0][0] - read_frames(file)[1][0] for file in (visible, path)]
     assert abs(delays[1] - delays[0]) < Fraction(1, 1000)
 
@@ -80,15 +83,20 @@ def test_audio_that_the_container_cannot_hold_is_refused_before_fusing(tmp_path:
         assert not container.streams.audio and "vp9" in container.streams.video[0].name
 
 
-def test_colors_are_those_of_the_visible_video(tmp_path: Path, fuse: Callable) -> None:
-    """Red, green and blue survive decoding, fusion of the luma, and encoding."""
-    image = np.zeros((64, 96, 3), np.uint8)
+@pytest.mark.parametrize(("height", "matrix"), [(64, 6), (720, 1)])  # BT.601, and BT.709 by ITU-T H.273
+def test_colors_are_those_of_the_visible_video(tmp_path: Path, fuse: Callable, height: int, matrix: int) -> None:
+    """Red, green and blue survive decoding, fusion of the luma, and encoding; also in players that ignore the tags."""
+    image = np.zeros((height, 96, 3), np.uint8)
     for channel in range(3):
         image[:, 32 * channel : 32 * channel + 32] = 60
         image[:, 32 * channel : 32 * channel + 32, channel] = 180
-    visible = write_video(tmp_path / "visible.mp4", [image] * 3)
-    infrared = write_video(tmp_path / "infrared.mp4", [np.tile(np.arange(96, dtype=np.uint8) * 2, (64, 1))] * 3)
-    fused = read_frames(fuse(visible, infrared)[0])[0][1].astype(int)
+    visible = write_video(tmp_path / "visible.mkv", [image] * 3, codec="ffv1", pixels="bgr0")
+    infrared = write_video(tmp_path / "infrared.mp4", [np.tile(np.arange(96, dtype=np.uint8) * 2, (height, 1))] * 3)
+    path, _ = fuse(visible, infrared)
+    with av.open(str(path)) as container:
+        codec = container.streams.video[0].codec_context
+        assert (codec.colorspace, codec.color_range) == (matrix, 1)  # limited range
+    fused = read_frames(path)[0][1].astype(int)
     for channel in range(3):
         patch = fused[16:48, 32 * channel + 10 : 32 * channel + 22].mean(axis=(0, 1))
         others = np.delete(patch, channel)
@@ -182,6 +190,8 @@ def test_odd_sizes(tmp_path: Path, fuse: Callable, height: int, width: int) -> N
     path, _ = fuse(visible, infrared)
     fused = read_frames(path)[0]
     assert fused[0].shape == (height + height % 2, width + width % 2, 3)
+    assert np.abs(fused[0][height:].astype(int) - fused[0][height - 1]).max(initial=0) < 32
+    assert np.abs(fused[0][:, width:].astype(int) - fused[0][:, width - 1 : width]).max(initial=0) < 32
     assert [find_markers(image[:height, :width]) for image in fused] == [
         (marker_column(index, width),) * 2 for index in range(4)
     ]
@@ -204,14 +214,13 @@ def test_rotated_phone_videos_are_upright(tmp_path: Path, fuse: Callable, rotati
 )
 def test_raw_counts(tmp_path: Path, fuse: Callable, codec: str, pixels: str, suffix: str) -> None:
     """Counts of 12 to 16 bits are not rounded: a range of few counts shows the marker."""
-    from gffusion.video.reading import VideoFile, to_infrared
-
     counts = [(3000 + (infrared_frame(index).astype(np.uint16) >> 3)) for index in range(4)]
     infrared = write_video(tmp_path / f"infrared.{suffix}", counts, codec=codec, pixels=pixels)
     stored = [to_infrared(item.frame) for item in VideoFile(infrared).read()]
     assert all(np.array_equal(first, second) for first, second in zip(stored, counts, strict=True))
     visible = write_video(tmp_path / "visible.mp4", map(visible_frame, range(4)))
-    path, _ = fuse(visible, infrared, infrared_options={"infrared_range": [3000, 3032]})
+    path, report = fuse(visible, infrared, infrared_options={"infrared_range": [3000, 3032]})
+    assert report.notes == []
     assert [hot for _, hot in read_columns(path)] == [marker_column(index) for index in range(4)]
 
 
@@ -265,6 +274,17 @@ def test_borders_come_from_all_frames(tmp_path: Path, fuse: Callable) -> None:
     assert all(abs(image[:, 2:10].mean() - 120) < 6 for index, image in enumerate(images) if index != 5)
     path, report = fuse(visible, infrared, "kept.mp4", read_options=ReadOptions(keep_borders=True))
     assert not re_find(report.notes, "border")
+
+
+def test_a_border_is_that_of_all_frames() -> None:
+    """Dark content of some frames is no border, and counts have none."""
+    frames = [np.random.default_rng(index).integers(90, 160, (48, 64)).astype(np.uint8) for index in range(3)]
+    for frame, width in zip(frames, (16, 20, 24), strict=True):
+        frame[:, :width] = 0
+    found = find_common_border([InfraredFrame(frame) for frame in frames])
+    assert found is not None and found[:, :16].all() and not found[:, 20:].any()  # with a rim
+    others = InfraredFrame(np.roll(frames[0], 32, axis=1)), InfraredFrame(frames[0], is_raw=True)
+    assert [find_common_border([InfraredFrame(frames[0]), other]) for other in others] == [None, None]
 
 
 def test_false_colors(tmp_path: Path, fuse: Callable) -> None:

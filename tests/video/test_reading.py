@@ -138,6 +138,7 @@ def test_damaged_first_packets_move_no_frame(codec: str, damaged: tuple[int, ...
     ("clock", "seconds"),
     [
         ("00:00:00.500000000", 0.5),
+        ("01:01:02.500000000", 1),  # longer than the file
         ("00:00:0000000001/0", 1),
         ("00:00:1e-400000000", 1),
         ("-1:00:02.000000000", 1),

@@ -73,11 +73,12 @@ def test_common_range_is_that_of_measured_values(tmp_path: Path, fuse: Callable,
     assert abs(low - expected[0]) <= 2 and abs(high - expected[1]) <= 2
 
 
-def test_counts_of_12_bits_have_the_range_of_their_format(tmp_path: Path, fuse: Callable) -> None:
+@pytest.mark.parametrize("option", ["auto", "type"])
+def test_counts_of_12_bits_have_the_range_of_their_format(tmp_path: Path, fuse: Callable, option: str) -> None:
     files = write(tmp_path, [1000 + 8 * make_levels(index).astype(np.uint16) for index in range(3)], "gray12le")
     found, expected = (
         fuse(*files, f"{name}.mp4", infrared_options={"infrared_range": infrared_range})[0]
-        for name, infrared_range in (("found", "auto"), ("expected", [0, 4095]))
+        for name, infrared_range in (("found", option), ("expected", [0, 4095]))
     )
     assert found.read_bytes() == expected.read_bytes()
 
