@@ -11,7 +11,6 @@ import pytest
 from numpy.typing import NDArray
 from video_files import infrared_frame, visible_frame, write_video
 
-from gffusion.cameras import InfraredFrame
 from gffusion.cameras.palettes import load_palettes
 from gffusion.data import ReadOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
@@ -86,15 +85,6 @@ def test_visible_range(funet: GFFusionModel) -> None:
     images = fuser.prepare(frame * 16, infrared_frame(0)).images
     np.testing.assert_array_equal(images.visible, frame * 257)
     assert not any("too dark" in note for note in images.notes)
-
-
-def test_smoothed_ranges_are_those_of_measured_values(funet: GFFusionModel) -> None:
-    processor = load_image_processor("gffusion-funet", infrared_range="percentile", smooth_range=5)
-    values, missing = 3000 + 4 * RAMP.astype(np.uint16), np.zeros(SIZE, bool)
-    values[:40], missing[:40] = 0, True
-    fuser = FrameFuser(funet, processor, ReadOptions(keep_borders=True))
-    ((low, high),) = fuser.prepare(visible_frame(0, *SIZE), InfraredFrame(values, missing)).limits
-    assert 3000 <= low < high <= 3000 + 4 * 255
 
 
 def test_sizes_that_change_are_noted(funet: GFFusionModel) -> None:

@@ -40,13 +40,13 @@ def test_colors_without_a_matrix_are_those_of_players(height: int, written: str,
 
 @pytest.mark.parametrize(("suffix", "audio"), [(".mkv", 0), (".mkv", 1), (".mp4", 0), (".nut", 0)])
 def test_a_clock_that_starts_late_is_no_missing_end(suffix: str, audio: int, tmp_path: Path) -> None:
-    """The pair lasts a second from second 30 on, and pairs are found until its end; audio starts at 0."""
-    times = [30 + Fraction(index, RATE) for index in range(RATE)]
+    """The pair lasts a second from second 3700 on, and pairs are found until its end; audio starts at 0."""
+    times = [3700 + Fraction(index, RATE) for index in range(RATE)]
     base = Fraction(1, 1000) if suffix == ".mkv" else Fraction(1, 12800)
     path = tmp_path / f"late{suffix}"
     write_video(path, map(visible_frame, range(RATE)), times, time_base=base, audio_seconds=audio)
     file = VideoFile(path)
-    assert file.start == 30 and abs(file.seconds - 1) <= Fraction(1, RATE)
+    assert file.start == 3700 and abs(file.seconds - 1) <= Fraction(1, RATE)
     pair = VideoPair(file, VideoFile(path))
     assert len(list(pair.read())) == RATE
     assert describe_counts(pair.counts, pair) == []
@@ -138,7 +138,6 @@ def test_damaged_first_packets_move_no_frame(codec: str, damaged: tuple[int, ...
     ("clock", "seconds"),
     [
         ("00:00:00.500000000", 0.5),
-        ("01:01:02.500000000", 1),  # longer than the file
         ("00:00:0000000001/0", 1),
         ("00:00:1e-400000000", 1),
         ("-1:00:02.000000000", 1),

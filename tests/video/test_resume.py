@@ -52,15 +52,15 @@ def test_resumed_result_equals_that_of_one_run(tmp_path: Path, fuse: Callable) -
     gains = np.linspace(0.3, 1, count)  # so that frames differ by 40 levels if the range is lost
     write_video(infrared, ((infrared_frame(index) * gain).astype(np.uint8) for index, gain in enumerate(gains)))
     expected, _ = fuse(visible, infrared, "once/fused.mp4", infrared_options=SMOOTH)
-    for end in (SEGMENT_FRAMES - 10, SEGMENT_FRAMES + 10):
+    for end in (SEGMENT_FRAMES - 10, SEGMENT_FRAMES + 10, 2 * SEGMENT_FRAMES + 2):
         with pytest.raises(Stop):
             fuse(visible, infrared, infrared_options=SMOOTH, progress=stop_after(end))
         assert not (tmp_path / "fused.mp4").exists()
     assert (tmp_path / ".fused.mp4.parts").stat().st_mode & 0o077 == 0  # others cannot put links there
     seen: list[int] = []
     path, report = fuse(visible, infrared, infrared_options=SMOOTH, progress=lambda done, total: seen.append(done))
-    assert (report.frames, report.resumed) == (count, SEGMENT_FRAMES)
-    assert seen[0] == SEGMENT_FRAMES + 1
+    assert (report.frames, report.resumed) == (count, 2 * SEGMENT_FRAMES)
+    assert seen[0] == 2 * SEGMENT_FRAMES + 1
     assert_equal_videos(path, expected, atol=0)  # tells which frames differ
     assert path.read_bytes() == expected.read_bytes()
     names = sorted(file.name for file in tmp_path.iterdir())
