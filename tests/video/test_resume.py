@@ -126,6 +126,16 @@ def test_frozen_frames_are_noted_over_an_interruption(tmp_path: Path, fuse: Call
         assert (report.resumed, report.notes) == (segments * SEGMENT_FRAMES, expected)
 
 
+def test_each_segment_has_its_own_tokens(
+    tmp_path: Path, fuse: Callable, tiny_model: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a run which is continued after a segment gives the same frames."""
+    monkeypatch.setattr("gffusion.video.fusing.SEGMENT_FRAMES", 4)
+    model = tiny_model(paradigm="hybrid", use_segmenter=False).eval()
+    report = fuse(*write_pair(tmp_path, 10), model=model, semantic_every=100)[1]
+    assert (report.frames, report.refreshed) == (10, 3)
+
+
 def keep_segments(monkeypatch: pytest.MonkeyPatch, run: Callable[[], Any]) -> None:
     """Stop a run before its segments of 4 frames are joined."""
 
