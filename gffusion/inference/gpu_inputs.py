@@ -18,7 +18,7 @@ from .processors import is_plain_processor
 def prepare_bytes(
     image_processor: GFFusionImageProcessor,
     images: Sequence[tuple[NDArray[Any], NDArray[Any]]],
-    infrared_options: Sequence[InfraredOptions] | None,
+    infrared_options: Sequence[InfraredOptions],
     device: torch.device,
 ) -> dict[str, Tensor] | None:
     """Return the tensors that the processor gives, or `None` if images or options need more than a division by 255.
@@ -26,12 +26,11 @@ def prepare_bytes(
     Args:
         image_processor: The processor.
         images: Arrays (H, W, 3) and (H, W) without missing values.
-        infrared_options: Options of every pair, instead of those of the processor.
+        infrared_options: Options of every pair.
         device: Where the tensors are made.
     """
-    options = infrared_options or [image_processor.infrared_options]
     height, width = images[0][1].shape[:2]
-    if image_processor.size_divisor != 1 or min(height, width) < MIN_SIZE or not all(map(_is_plain, options)):
+    if image_processor.size_divisor != 1 or min(height, width) < MIN_SIZE or not all(map(_is_plain, infrared_options)):
         return None
     if not is_plain_processor(image_processor):
         return None

@@ -1,6 +1,6 @@
 """The images of pairs, in the forms that `predict` takes, as arrays."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from gffusion.models.gffusion.array_checks import check_mask
 from gffusion.models.gffusion.image_arrays import refuse_lists_of_one_modality, to_array
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.image_sizes import ALIGN_FIRST, check_same_size
-from gffusion.models.gffusion.infrared_options import InfraredOptions
+from gffusion.models.gffusion.infrared_options import InfraredOptions, check_options
 from gffusion.utils.notes import find_new_kinds
 
 logger = logging.get_logger(__name__)
@@ -48,14 +48,19 @@ def _is_pair(item: Any) -> bool:
 
 
 def adapt_options(
-    infrared_options: Sequence[InfraredOptions] | None,
+    infrared_options: Iterable[InfraredOptions] | None,
     image_processor: GFFusionImageProcessor,
     pairs: Sequence[tuple[Any, Any] | PairImages],
-) -> Sequence[InfraredOptions] | None:
-    """Return the options of pairs, by default those of the processor, with the ranges of radiometric files."""
-    if not any(isinstance(pair, PairImages) for pair in pairs):
-        return infrared_options
-    given = infrared_options or [image_processor.infrared_options] * len(pairs)
+) -> list[InfraredOptions]:
+    """Return the options of every pair, by default those of the processor, with the ranges of radiometric files.
+
+    Raises:
+        ValueError: If there is not one [`InfraredOptions`] for every pair.
+    """
+    given: Any = list(infrared_options) if isinstance(infrared_options, Iterator) else infrared_options
+    if given is None:
+        given = [image_processor.infrared_options] * len(pairs)
+    check_options(given, len(pairs))
     return [
         pair.adapt(option) if isinstance(pair, PairImages) else option
         for option, pair in zip(given, pairs, strict=True)

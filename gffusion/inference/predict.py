@@ -20,7 +20,7 @@ from gffusion.models.gffusion.finet import merge_modalities
 from gffusion.models.gffusion.image_arrays import Image
 from gffusion.models.gffusion.image_ops import rgb_to_luma, to_uint8
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
-from gffusion.models.gffusion.infrared_options import InfraredOptions, check_options
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.input_checks import check_inputs
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput, ProjectedSemantics
 from gffusion.zoo.checks import check_model_object, check_processor_object, is_exported
@@ -121,13 +121,11 @@ def predict(
         (48, 64, 3)
     """
     pairs = list_pairs(pairs)
-    if isinstance(infrared_options, Iterator):
-        infrared_options = list(infrared_options)
     for name, flag in {"segment": segment, "row_bands": row_bands or False, "infrared_luma": infrared_luma}.items():
         check_flag(f"`{name}`", flag)
-    _check_arguments(model, pairs, row_bands, infrared_options)
+    _check_arguments(model, pairs, row_bands)
     check_processor_object(image_processor)
-    infrared_options = adapt_options(infrared_options, image_processor, pairs)
+    options = adapt_options(infrared_options, image_processor, pairs)
     images, masks = to_arrays(pairs, missing, infrared_luma)
     run = run_alone if model.device.type == "cpu" else operator.call  # small operations, which threads would wait for
     graphs = False
@@ -138,13 +136,13 @@ def predict(
         divided = cast(GFFusionModel, model)  # exported files are not
         form = find_large_form(divided, image_processor, images[0][0].shape)
         if form is not None:
-            return _predict_large(divided, form, image_processor, images, infrared_options, masks)
+            return _predict_large(divided, form, image_processor, images, options, masks)
     inputs: Any = None
     if graphs and all(mask is None for mask in masks):
-        inputs = prepare_bytes(image_processor, images, infrared_options, model.device)
+        inputs = prepare_bytes(image_processor, images, options, model.device)
     if inputs is None:
-        options: dict[str, Any] = {"infrared_options": infrared_options, "missing": masks, "infrared_luma": True}
-        inputs = run(lambda: image_processor(images, **options, return_tensors="pt")).to(model.device)
+        given: dict[str, Any] = {"infrared_options": options, "missing": masks, "infrared_luma": True}
+        inputs = run(lambda: image_processor(images, **given, return_tensors="pt")).to(model.device)
     has_holes = segment and _segments_fused(model) and any(mask is not None for mask in masks)
     segments_now = segment and not has_holes
     outputs = run_model(model, **inputs, segment=segments_now, row_bands=row_bands, encode=encode, graphs=graphs)
@@ -171,12 +169,7 @@ def crop_labels(classes: Tensor, sizes: Sequence[tuple[int, ...]]) -> list[NDArr
     return [part[:height, :width] for part, (height, width) in zip(labels, sizes, strict=True)]
 
 
-def _check_arguments(
-    model: FusionModel,
-    pairs: Sequence[tuple[Any, ...]],
-    row_bands: bool | None,
-    infrared_options: Sequence[InfraredOptions] | None,
-) -> None:
+def _check_arguments(model: FusionModel, pairs: Sequence[tuple[Any, ...]], row_bands: bool | None) -> None:
     check_model_object(model, can_be_exported=True)
     if model.training:
         raise ValueError(
@@ -184,8 +177,6 @@ def _check_arguments(
         )
     if not pairs:
         raise ValueError("`pairs` is empty: give at least one pair of images.")
-    if infrared_options is not None:
-        check_options(infrared_options, len(pairs))
     if row_bands:
         _check_row_bands(model)
 
@@ -213,11 +204,10 @@ def _predict_large(
     form: CpuFuNet,
     image_processor: GFFusionImageProcessor,
     images: Sequence[tuple[NDArray[Any], NDArray[Any]]],
-    infrared_options: Sequence[InfraredOptions] | None,
+    options: Sequence[InfraredOptions],
     masks: Sequence[NDArray[np.bool_] | None],
 ) -> list[Prediction]:
     """Fuse pairs one after the other, with little memory."""
-    options = infrared_options or [image_processor.infrared_options] * len(images)
     predictions = []
     for (visible, infrared), option, mask in zip(images, options, masks, strict=True):
         fused = fuse_large(model, form, image_processor, visible, infrared, option, mask)

@@ -11,7 +11,7 @@ from gffusion.data.reading import PairImages
 from gffusion.models.gffusion.image_arrays import Image, to_array
 from gffusion.models.gffusion.image_ops import replace_luma
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
-from gffusion.models.gffusion.infrared_options import InfraredOptions, check_options
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.infrared_values import to_visible_values
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
 from gffusion.zoo.checks import check_model_object, check_processor_object
@@ -66,18 +66,16 @@ def segment_fused(
     check_segmenter(model)
     check_processor_object(image_processor)
     pairs, fused = list_pairs(pairs), _list_images(fused)
-    if infrared_options is not None:
-        check_options(infrared_options, len(pairs))
     if not pairs or len(fused) != len(pairs):
         raise ValueError(f"Give one fused image for each pair, got {len(fused)} for {len(pairs)} pairs.")
-    infrared_options = adapt_options(infrared_options, image_processor, pairs)
+    options = adapt_options(infrared_options, image_processor, pairs)
     images, masks = to_arrays(pairs, missing=None, infrared_luma=False)
     colored = [
         (_to_color(to_array(image, "fused"), visible), infrared)
         for image, (visible, infrared) in zip(fused, images, strict=True)
     ]
     inputs: Any = image_processor(
-        colored, infrared_options=infrared_options, missing=masks, infrared_luma=True, return_tensors="pt"
+        colored, infrared_options=options, missing=masks, infrared_luma=True, return_tensors="pt"
     ).to(model.device)
     values = model.to_source(inputs["visible_values"])
     outputs = GFFusionOutput(fused_values=values, logits=predict_logits(model, values, inputs["visible_values"]))

@@ -120,7 +120,7 @@ def test_bytes_are_prepared_on_the_gpu(tiny_model: TinyModel, monkeypatch: pytes
     pair = rng.integers(0, 256, (40, 50, 3), np.uint8), rng.integers(0, 256, (40, 50), np.uint8)
     model, processor = tiny_model().eval().cuda(), GFFusionImageProcessor()
     fast = [predict(model, processor, [pair])[0].fused for _ in range(3)]
-    prepared = prepare_bytes(processor, [pair], None, model.device)
+    prepared = prepare_bytes(processor, [pair], [processor.infrared_options], model.device)
     for name, expected in processor([pair], return_tensors="pt").items():
         assert torch.equal(prepared[name].cpu(), expected)
     monkeypatch.setattr("gffusion.inference.predict.prepare_bytes", lambda *values: None)

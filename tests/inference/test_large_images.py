@@ -12,6 +12,7 @@ from gffusion.inference import large_images
 from gffusion.inference.gpu_inputs import prepare_bytes
 from gffusion.inference.large_images import find_large_form
 from gffusion.inference.predict import predict
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 
 TinyModel = Callable[..., GFFusionModel]
 
@@ -91,5 +92,5 @@ def test_a_processor_of_ones_own(tiny_model: TinyModel, monkeypatch: Any, kind: 
         monkeypatch.setattr(large_images, "LARGE_PIXELS", size)
         images.append(predict(model, kind(), [make_pair()])[0].fused)
     assert np.array_equal(*images)
-    assert prepare_bytes(kind(), [make_pair()], None, torch.device("cpu")) is None
-    assert prepare_bytes(GFFusionImageProcessor(), [make_pair()], None, torch.device("cpu")) is not None
+    assert prepare_bytes(kind(), [make_pair()], [InfraredOptions()], torch.device("cpu")) is None
+    assert prepare_bytes(GFFusionImageProcessor(), [make_pair()], [InfraredOptions()], torch.device("cpu")) is not None

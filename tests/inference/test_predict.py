@@ -341,7 +341,7 @@ class TestPreparedBytes:
     @pytest.mark.parametrize("batch", [1, 3])
     def test_equal_those_of_the_processor(self, batch: int) -> None:
         processor, pairs = GFFusionImageProcessor(), [self.images] * batch
-        found = prepare_bytes(processor, pairs, None, torch.device("cpu"))
+        found = prepare_bytes(processor, pairs, [processor.infrared_options], torch.device("cpu"))
         assert found is not None
         for name, expected in processor(pairs, return_tensors="pt").items():
             assert torch.equal(found[name], expected) and found[name].is_contiguous()
@@ -363,5 +363,5 @@ class TestPreparedBytes:
         ],
     )
     def test_others_are_left_to_the_processor(self, visible: Any, infrared: Any, options: dict[str, Any]) -> None:
-        pairs = [self.images, (visible, infrared)]
-        assert prepare_bytes(GFFusionImageProcessor(**options), pairs, None, torch.device("cpu")) is None
+        pairs, processor = [self.images, (visible, infrared)], GFFusionImageProcessor(**options)
+        assert prepare_bytes(processor, pairs, [processor.infrared_options], torch.device("cpu")) is None
