@@ -14,7 +14,7 @@ from gffusion.data.given_images import decode_given
 from gffusion.data.infrared_frames import find_transparent, to_frame
 from gffusion.data.reading import PairImages
 from gffusion.data.visible_range import find_unused_range
-from gffusion.models.gffusion.array_checks import check_mask
+from gffusion.models.gffusion.array_checks import check_mask, list_masks
 from gffusion.models.gffusion.image_arrays import refuse_lists_of_one_modality, to_array
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.image_sizes import ALIGN_FIRST, check_same_size
@@ -78,11 +78,11 @@ def to_arrays(
         _read_infrared(pair[1], visible.shape[:2], infrared_luma)
         for pair, visible in zip(pairs, visible_images, strict=True)
     ]
-    masks = (
-        [pair.missing if isinstance(pair, PairImages) else None for pair in pairs] if missing is None else list(missing)
-    )
-    masks = [_to_mask(mask) for mask in masks]
-    _check_masks(masks, [visible.shape[:2] for visible in visible_images])
+    if missing is None:
+        missing = [pair.missing if isinstance(pair, PairImages) else None for pair in pairs]
+    masks = [_to_mask(mask) for mask in list_masks(missing, len(pairs))]
+    for mask, visible in zip(masks, visible_images, strict=True):
+        check_mask(mask, visible.shape[:2])
     masks = [join_masks(mask, transparent) for mask, (_, transparent) in zip(masks, read, strict=True)]
     filled = []
     for number, (pair, visible, (infrared, _), mask) in enumerate(
@@ -131,12 +131,3 @@ def _map_colors(infrared: NDArray[Any], missing: NDArray[np.bool_] | None, name:
     for note in notes:
         logger.warning_once(f"infrared: {note}")
     return values
-
-
-def _check_masks(masks: Sequence[NDArray[np.bool_] | None], sizes: Sequence[tuple[int, ...]]) -> None:
-    if len(masks) != len(sizes):
-        raise ValueError(
-            f"`missing` must be a list with one mask or None per pair, got {len(masks)} for {len(sizes)} pairs."
-        )
-    for mask, size in zip(masks, sizes, strict=True):
-        check_mask(mask, size)

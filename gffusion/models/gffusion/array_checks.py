@@ -22,6 +22,16 @@ def unmask(array: NDArray[Any], name: str) -> NDArray[Any]:
     return np.asarray(array)
 
 
+def list_masks(missing: Any, count: int) -> list[Any]:
+    """Return a list of a mask or `None` for every pair; raise ValueError for another number of them."""
+    masks = [None] * count if missing is None else list(missing)
+    if len(masks) != count:
+        raise ValueError(
+            f"`missing` must be a list with one mask or None per pair, got {len(masks)} for {count} pairs."
+        )
+    return masks
+
+
 def check_mask(mask: Any, size: tuple[int, ...], name: str = "A mask in `missing`") -> None:
     """Raise ValueError if a mask is no bool array of a height and width; `None` and `np.ma.nomask` are allowed.
 

@@ -16,6 +16,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import TensorType, logging
 
 from .argument_checks import check_flag
+from .array_checks import list_masks
 from .image_arrays import Image, as_pairs, take_output, to_array, warn_of_transparency
 from .image_sizes import ALIGN_FIRST, MIN_SIZE, check_same_size, check_size_divisor
 from .infrared_options import OPTION_NAMES, Agc, InfraredOptions, InfraredRange, check_options
@@ -192,11 +193,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
         pairs = as_pairs(images)
         options_of_pairs = self._choose_options(infrared_options, overrides, len(pairs))
         visible_values, infrared_values = [], []
-        masks = [None] * len(pairs) if missing is None else list(missing)
-        if len(masks) != len(pairs):
-            raise ValueError(
-                f"`missing` must be a list with one mask or None per pair, got {len(masks)} for {len(pairs)} pairs."
-            )
+        masks = list_masks(missing, len(pairs))
         for (visible, infrared), options, mask in zip(pairs, options_of_pairs, masks, strict=True):
             visible_array, infrared_array = to_array(visible, "visible"), to_array(infrared, "infrared")
             check_same_size(
