@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
-from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
-from gffusion.models.gffusion.infrared_options import OPTION_NAMES
+from gffusion.models.gffusion.image_processing_gffusion import PROCESSOR_OPTIONS, GFFusionImageProcessor
 from gffusion.models.gffusion.json_files import name_file_in_errors
 from gffusion.models.gffusion.modeling_gffusion import GFFusionOutput
 from gffusion.zoo.digest import hash_file
@@ -87,9 +86,8 @@ class OnnxModel(nn.Module):
         Raises:
             ValueError: If an option is unknown or invalid, or the file has no image processor.
         """
-        allowed = ("size_divisor", *OPTION_NAMES)
-        if unknown := sorted(set(options) - set(allowed)):
-            raise ValueError(f"Unknown options {unknown}. Allowed: {', '.join(allowed)}.")
+        if unknown := sorted(set(options) - set(PROCESSOR_OPTIONS)):
+            raise ValueError(f"Unknown options {unknown}. Allowed: {', '.join(PROCESSOR_OPTIONS)}.")
         if "gffusion.image_processor" not in self.metadata:
             raise ValueError(
                 f"{self.path} has no metadata `gffusion.image_processor`, without which images cannot be prepared: export it again"

@@ -33,7 +33,7 @@ def fuse_in_tiles(
     """
     height, width = infrared_values.shape[-2:]
     result = visible_values.new_empty(len(visible_values), model.config.image_channels, height, width)
-    context = _compute_context(model, visible_values, infrared_values)
+    context = run_alone(lambda: model.funet.compute_context(model.to_source(visible_values), infrared_values))
 
     def read(index: slice, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
         return visible_values[index, :, rows, columns], infrared_values[index, :, rows, columns]
@@ -50,11 +50,6 @@ def fuse_in_tiles(
         jobs += run_alone(partial(list, tiles))
     run_in_threads(jobs)
     return result
-
-
-def _compute_context(model: GFFusionModel, visible_values: Tensor, infrared_values: Tensor) -> Tensor | None:
-    """Return the context of whole images, `None` without one."""
-    return run_alone(lambda: model.funet.compute_context(model.to_source(visible_values), infrared_values))
 
 
 def make_tiles(

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from gffusion.models.gffusion.finet import merge_modalities
 from gffusion.models.gffusion.funet import Context
+from gffusion.models.gffusion.image_ops import resize_bicubic
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.image_sizes import ALIGN_FIRST, check_same_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
@@ -60,7 +60,7 @@ def fuse_large(
     projections = None
     if model.config.needs_clip:
         small = [_shrink_visible(visible, model.config.clip_size), _shrink(infrared_values, model.config.clip_size)]
-        tokens = run_in_threads([lambda image=image: model.encode_images(image) for image in small])  # type: ignore[misc]
+        tokens = run_in_threads(partial(model.encode_images, image) for image in small)
         united = merge_modalities(*tokens)
         projections = run_alone(lambda: model.project_semantics(small[0], small[1], united)).projections
     fused = np.empty_like(visible)
@@ -94,7 +94,7 @@ def _compute_context(model: GFFusionModel, context: Context, read: Read, height:
 
 def _shrink(values: Tensor, size: list[int]) -> Tensor:
     """Resize values (1, 1, H, W) as the encoder does, which then leaves them as they are."""
-    return F.interpolate(values, size=tuple(size), mode="bicubic", antialias=True, align_corners=False).clamp_(0, 1)
+    return resize_bicubic(values, size).clamp_(0, 1)
 
 
 def _shrink_visible(visible: NDArray[Any], size: list[int]) -> Tensor:

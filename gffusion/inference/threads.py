@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -107,7 +107,7 @@ def _start_threads(count: int) -> ThreadPoolExecutor:
     executor = ThreadPoolExecutor(count, "gffusion", start)
     try:
         for _ in range(count):  # a thread starts when all others are busy, here waiting at the barrier
-            executor.submit(_do_nothing)
+            executor.submit(lambda: None)
         started.wait()
     except BaseException:  # such as Ctrl-C; threads that wait would keep the process from ending
         started.abort()
@@ -116,6 +116,3 @@ def _start_threads(count: int) -> ThreadPoolExecutor:
     finally:
         torch.set_num_threads(threads)  # the last call applies to threads that start later
     return executor
-
-
-def _do_nothing(*_: Any) -> None: ...

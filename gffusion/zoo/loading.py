@@ -7,7 +7,7 @@ from transformers.utils import IMAGE_PROCESSOR_NAME
 
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.encoders import BACKBONE_CLASSES
-from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+from gffusion.models.gffusion.image_processing_gffusion import PROCESSOR_OPTIONS, GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES
 from gffusion.models.gffusion.json_files import name_file_in_errors, read_json_object
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
@@ -16,7 +16,6 @@ from gffusion.models.gffusion.weight_files import HUB_ARGUMENTS, explained, find
 from .digest import digest_weights
 from .registry import ModelEntry, advise_name, find_entry, find_revision, list_models, locate
 
-_PROCESSOR_OPTIONS = ("size_divisor", *OPTION_NAMES)
 _REQUEST_ARGUMENTS = (*HUB_ARGUMENTS, "revision", "subfolder")
 
 
@@ -67,8 +66,8 @@ def load_image_processor(name: str | os.PathLike[str] = "gffusion-tiny", **kwarg
         >>> load_image_processor("gffusion-live", size_divisor=8).size_divisor
         8
     """
-    if unknown := sorted(set(kwargs) - {*_PROCESSOR_OPTIONS, *_REQUEST_ARGUMENTS}):
-        raise ValueError(f"Unknown options {unknown}. Allowed: {', '.join(_PROCESSOR_OPTIONS + _REQUEST_ARGUMENTS)}.")
+    if unknown := sorted(set(kwargs) - {*PROCESSOR_OPTIONS, *_REQUEST_ARGUMENTS}):
+        raise ValueError(f"Unknown options {unknown}. Allowed: {', '.join(PROCESSOR_OPTIONS + _REQUEST_ARGUMENTS)}.")
     source, kwargs = _find_source(name, kwargs)
     given = {key: kwargs.pop(key) for key in OPTION_NAMES if key in kwargs}
     kwargs = limit_to_cache(source, kwargs)

@@ -275,9 +275,7 @@ class GFFusionConfig(PreTrainedConfig):
         file = os.path.join(source, kwargs.get("subfolder") or "", CONFIG_NAME)
         if os.path.isfile(file):
             read_json_object(file)
-        with name_file_in_errors(
-            file, kwargs.keys() & cls.__dataclass_fields__.keys() | {"num_labels"} & kwargs.keys()
-        ):
+        with name_file_in_errors(file, kwargs.keys() & {*cls.__dataclass_fields__, "num_labels"}):
             return super().from_pretrained(pretrained_model_name_or_path, _source=source, **kwargs)
 
     @classmethod

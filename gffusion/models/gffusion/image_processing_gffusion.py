@@ -27,6 +27,8 @@ logger = logging.get_logger(__name__)
 
 Pair = tuple[Image, Image] | list[Image]
 
+PROCESSOR_OPTIONS = ("size_divisor", *OPTION_NAMES)
+
 # Keys of a saved processor's JSON besides its options.
 _SAVED_KEYS = {"auto_map", "feature_extractor_type", "image_processor_type", "processor_class"}
 
@@ -100,7 +102,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
         """Return the saved options and the arguments that are none of the loader."""
         saved, others = super().get_image_processor_dict(pretrained_model_name_or_path, **kwargs)
         if "_from_pipeline" in kwargs:  # `pipeline` also passes the arguments of the model
-            others = {name: value for name, value in others.items() if name in ("size_divisor", *OPTION_NAMES)}
+            others = {name: value for name, value in others.items() if name in PROCESSOR_OPTIONS}
         return saved, others
 
     @classmethod
@@ -115,11 +117,9 @@ class GFFusionImageProcessor(BaseImageProcessor):
             raise ValueError(
                 f"`image_processor_type` is {saved_type!r}, not {cls.__name__!r}: save the image processor of the model there."
             )
-        given = {name: kwargs.pop(name) for name in ("size_divisor", *OPTION_NAMES) if name in kwargs}
+        given = {name: kwargs.pop(name) for name in PROCESSOR_OPTIONS if name in kwargs}
         if not kwargs.get("return_unused_kwargs"):
-            _refuse_unknown(
-                [name for name in kwargs if get_close_matches(name, ("size_divisor", *OPTION_NAMES), cutoff=0.75)]
-            )
+            _refuse_unknown([name for name in kwargs if get_close_matches(name, PROCESSOR_OPTIONS, cutoff=0.75)])
         options = {name: value for name, value in image_processor_dict.items() if name != "auto_map"}
         if (size_divisor := given.pop("size_divisor", None)) is not None:
             options["size_divisor"] = size_divisor
@@ -280,9 +280,8 @@ class GFFusionImageProcessor(BaseImageProcessor):
         if output_type not in ("pil", "np", "pt"):
             raise ValueError(f'`output_type` must be "pil", "np" or "pt", got {output_type!r}.')
         pairs = as_pairs(images)
-        fused_values = (
-            take_output(outputs, "fused_values").detach().float()
-        )  # colored and rounded where it is, on a GPU or CPU
+        # Colored and rounded where it is, on a GPU or CPU.
+        fused_values = take_output(outputs, "fused_values").detach().float()
         if len(pairs) != len(fused_values):
             raise ValueError(f"`outputs` holds {len(fused_values)} pairs, but `images` holds {len(pairs)}.")
         if not fused_values.sum().isfinite():  # values are in [0, 1]
@@ -344,7 +343,7 @@ _COMMON_DIVISORS = range(1, 33)  # which `preprocess` may have had instead of th
 
 def _refuse_unknown(names: Collection[str]) -> None:
     if names:
-        allowed = ", ".join(sorted(("size_divisor", *OPTION_NAMES)))
+        allowed = ", ".join(sorted(PROCESSOR_OPTIONS))
         raise ValueError(f"Unknown options {sorted(names)}. Allowed: {allowed}.")
 
 

@@ -19,8 +19,8 @@ def check_inputs(
     segment: bool | None = None,
 ) -> None:
     """Raise ValueError if inputs of the model do not match each other or the configuration."""
-    batch, _, *size = shape = tuple(visible_values.shape) if visible_values.dim() == 4 else (0, 0, 0, 0)
-    if batch == 0 or shape[1] != 3 or tuple(infrared_values.shape) != (batch, 1, *size):
+    batch, channels, *size = visible_values.shape if visible_values.dim() == 4 else (0, 0, 0, 0)
+    if batch == 0 or channels != 3 or tuple(infrared_values.shape) != (batch, 1, *size):
         raise ValueError(
             "With B of at least 1, `visible_values` must have shape (B, 3, H, W) and `infrared_values` (B, 1, H, W), "
             f"got {tuple(visible_values.shape)} and {tuple(infrared_values.shape)}."

@@ -21,7 +21,7 @@ from .configuration_gffusion import GFFusionConfig
 from .encoders import gradients_if_trained
 from .finet import FINet, merge_modalities, upsample
 from .funet import FuNet
-from .image_ops import CLIP_MEAN, CLIP_STD, DINOV2_MEAN, DINOV2_STD, prepare_images, replace_luma, rgb_to_luma
+from .image_ops import CLIP_MEAN, CLIP_STD, DINOV2_MEAN, DINOV2_STD, prepare_images, restore_color, rgb_to_luma
 from .input_checks import check_inputs, check_semantic_tokens
 from .losses import gradient_loss, intensity_loss, segmentation_loss, ssim_loss, total_loss
 from .metric_losses import qabf_loss, vif_loss
@@ -317,9 +317,8 @@ class GFFusionModel(GFFusionPreTrainedModel):
         """
         tokens = source_tokens
         if tokens is None:
-            if self.config.color_space == "ycbcr":
-                fused_values = replace_luma(visible_values.float(), fused_values)  # DINOv2 reads color images
-            tokens = self._checkpointed(lambda image: self.encode_dinov2(image, [], scale)[1], fused_values)  # f_d
+            colored = restore_color(fused_values, visible_values.float())  # as DINOv2 reads images
+            tokens = self._checkpointed(lambda image: self.encode_dinov2(image, [], scale)[1], colored)  # f_d
         grid = self._dinov2_geometry(scale)[1]
         return self.ssnet(tokens.to(self.ssnet.dtype), grid, fused_values.shape[-2:])
 
