@@ -111,10 +111,7 @@ def summarize_notes(notes: Iterable[str]) -> list[tuple[str, int]]:
         >>> summarize_notes(["border (2 %) filled", "aligned", "border (12 %) filled"])
         [('border (2 to 12 %) filled', 2), ('aligned', 1)]
     """
-    kinds: dict[tuple[str, ...], list[list[str]]] = {}
-    for note in notes:
-        kinds.setdefault(tuple(_SHARE.split(note)), []).append(_SHARE.findall(note))
-    return [(_fill(texts, shares), len(shares)) for texts, shares in kinds.items()]
+    return [(note, len(names)) for note, names in group_notes(("", note) for note in notes)]
 
 
 def _fill(texts: tuple[str, ...], shares: list[list[str]]) -> str:
@@ -126,10 +123,11 @@ def _fill(texts: tuple[str, ...], shares: list[list[str]]) -> str:
     return "".join(itertools.chain(*itertools.zip_longest(texts, ranges, fillvalue="")))
 
 
-def group_notes(notes: Sequence[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+def group_notes(notes: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
     """Return every kind of note once, as [`summarize_notes`] does, with the names of the pairs that have it."""
-    names: dict[str, list[str]] = {}
+    kinds: dict[tuple[str, ...], tuple[list[list[str]], list[str]]] = {}
     for name, note in notes:
-        names.setdefault(get_kind(note), []).append(name)
-    summary = summarize_notes(note for _, note in notes)
-    return [(note, found) for (note, _), found in zip(summary, names.values(), strict=True)]
+        shares, names = kinds.setdefault(tuple(_SHARE.split(note)), ([], []))
+        shares.append(_SHARE.findall(note))
+        names.append(name)
+    return [(_fill(texts, shares), names) for texts, (shares, names) in kinds.items()]
