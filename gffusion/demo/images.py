@@ -103,8 +103,7 @@ def fuse_upload(request: ImageRequest, folder: Path, settings: DemoSettings) -> 
     labels, overlay = (
         fused.with_name(f"{fused.stem}_{kind}.png") if request.segment else None for kind in ("labels", "overlay")
     )
-    options_of_pair = ranges.options_of(pair)
-    job = FusionJob(pair, fused, labels, overlay, infrared_options=options_of_pair, keep_metadata=True)
+    job = FusionJob(pair, fused, labels, overlay, infrared_options=ranges.options_of(pair), keep_metadata=True)
     (result,) = fuse_files([job], model, processor, read_options=read_options)
     if result.error is not None:
         raise ValueError(result.error)
@@ -115,7 +114,7 @@ def fuse_upload(request: ImageRequest, folder: Path, settings: DemoSettings) -> 
     metrics, note = _measure(image, sources)
     if overlay is not None:
         images["segmentation"] = read_image(overlay)
-    notes = (*filter(None, (found, ranges.description)), *result.notes, *filter(None, (note,)))
+    notes = tuple(filter(None, (found, ranges.description, *result.notes, note)))
     classes = {int(key): name for key, name in model.config.id2label.items() if key} if request.segment else {}
     return ImageResult(job.outputs, images, metrics, classes, notes)
 

@@ -227,7 +227,7 @@ def _run_images(
         result = _call(lambda: fuse_upload(request, Path(folder), settings), folders, IMAGE_HINTS)
         shown = render_slider(result.images, result.classes)
         # Gradio copies the files before it continues here, and the folder is removed.
-        notes = _list_notes(_name_inputs(model, visible, infrared), result.notes, IMAGE_HINTS)
+        notes = _list_notes(model, (visible, infrared), result.notes, IMAGE_HINTS)
         yield shown, *_offer(result.files), notes, _tabulate(result)
 
 
@@ -246,17 +246,12 @@ def _run_video(
     with tempfile.TemporaryDirectory() as folder:
         folders: list[str | Path] = [*_parents(visible, infrared), folder]
         files, notes = _call(lambda: fuse_clip(request, Path(folder), settings, progress), folders, VIDEO_HINTS)
-        notes = _list_notes(_name_inputs(model, visible, infrared), notes, VIDEO_HINTS)
+        notes = _list_notes(model, (visible, infrared), notes, VIDEO_HINTS)
         yield str(files[0]), *_offer(files), notes
 
 
 def _parents(*files: str | None) -> list[Path]:
     return [Path(file).parent for file in files if file is not None]
-
-
-def _name_inputs(model: str, *files: str | None) -> str:
-    """Return what the result was made of: the choices on the page can change while it is computed, and after that."""
-    return f"{' and '.join(Path(file).name for file in files if file is not None)}, fused by {model}"
 
 
 def _call(function: Callable[[], Any], folders: Sequence[str | Path], hints: Mapping[str, str]) -> Any:
@@ -285,7 +280,11 @@ def _tabulate(result: ImageResult) -> str:
     )
 
 
-def _list_notes(inputs: str, notes: Sequence[str], hints: Mapping[str, str]) -> str:
-    """Return a list in HTML: Markdown would make links and images of names in files."""
-    lines = (inputs, *(add_hint(note, hints) for note in notes))
+def _list_notes(model: str, files: Sequence[str | None], notes: Sequence[str], hints: Mapping[str, str]) -> str:
+    """Return a list in HTML: Markdown would make links and images of names in files.
+
+    It begins with what the result was made of, because the choices on the page can change meanwhile.
+    """
+    names = " and ".join(Path(file).name for file in files if file is not None)
+    lines = (f"{names}, fused by {model}", *(add_hint(note, hints) for note in notes))
     return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"

@@ -81,11 +81,10 @@ def export_model(
     """
     # Warnings of torch's exporters are about themselves; they also draw random numbers.
     with _EXPORTING, warnings.catch_warnings(action="ignore"), torch.random.fork_rng(devices=[]):
-        check_model_object(model)
+        check_model(model, name, segment, dtype)
         check_processor_object(image_processor)
         output = Path(output)
         check_export(output, dtype, overwrite)
-        check_model(model, name, segment, dtype)
         if pairs is not None and not pairs:
             raise ValueError("`pairs` is empty: give pairs of images for the comparison, or None for rendered ones")
         graph = FusionGraph(model, segment, uint8).to(torch.float16 if dtype == "fp16" else torch.float32).eval()

@@ -73,10 +73,10 @@ def measure_parity(
         expected, labels = _run_reference(model, inputs["visible_values"], inputs["infrared_values"], segment)
         outputs = function(*(_to_input(values, uint8) for values in inputs.values()))
         fused = outputs[0].astype(np.float64)
-        expected = np.moveaxis(expected, 1, -1) if uint8 else expected
-        difference = np.abs(fused - expected if uint8 else fused * 255 - expected)
         if uint8:  # beyond the rounding, which is exact by definition
-            difference = np.maximum(difference - 0.5, 0)
+            difference = np.maximum(np.abs(fused - np.moveaxis(expected, 1, -1)) - 0.5, 0)
+        else:
+            difference = np.abs(fused * 255 - expected)
         count += len(pairs)
         maxima.append(float(difference.max()))
         means.append(float(difference.mean()))

@@ -100,10 +100,9 @@ def select_options(protocol: str, metrics: Iterable[str] | None = None) -> Mappi
         {'SD': {'saturating': True}, 'EN': {}}
     """
     check_protocol(protocol)
-    options = PROTOCOLS[protocol].options
     names = (ALL,) if metrics is None else list_given(metrics, "metrics", advice=_OWN_METRICS)
     chosen = {name: find_options(protocol, name) for name in names if name != ALL}
-    return {**options, **chosen} if ALL in names else chosen
+    return {**PROTOCOLS[protocol].options, **chosen} if ALL in names else chosen
 
 
 def find_options(protocol: str, metric: str) -> Mapping[str, Any]:
@@ -112,8 +111,9 @@ def find_options(protocol: str, metric: str) -> Mapping[str, Any]:
     Raises:
         ValueError: If the protocol is unknown or lacks the metric.
     """
+    check_protocol(protocol)
     registered: dict[str, Mapping[str, Any]] = {name: {} for name, info in METRICS.items() if info.is_registered}
-    options = {**select_options(protocol), **registered}
+    options = {**PROTOCOLS[protocol].options, **registered}
     if metric not in options:
         raise ValueError(
             f"The protocol {protocol!r} has no fusion metric {metric!r}.{suggest(metric, options)} Allowed are {', '.join(options)}."
