@@ -299,6 +299,6 @@ def _parse_matrix(rows: Any) -> NDArray[np.float64]:
 
 
 def _parse_size(entry: Any) -> tuple[Any, Any] | None:
-    if not isinstance(entry, dict | None):
+    if entry is not None and not (isinstance(entry, dict) and {"height", "width"} <= entry.keys()):
         raise ValueError('sizes must be like {"height": 480, "width": 640}')
-    return None if entry is None else (entry.get("height"), entry.get("width"))
+    return None if entry is None else (entry["height"], entry["width"])

@@ -158,8 +158,6 @@ def masks(
         output, match = output or found.labels or data / "labels", found.match
         _check_output(output, match)
         _check_order(names, found, layout, output)
-        if names is None:
-            note_unnamed(output, _find_names_file(data, found))
         stack.enter_context(new_output(output))
         label_maps = choose_label_files(pairs, output)
         pairs = [replace(pair, labels=file) for pair, file in zip(pairs, label_maps, strict=True)]
@@ -187,6 +185,8 @@ def masks(
             print_line(f"nothing to do: all {len(pairs)} label maps exist {_NOT_COMPARED}; --overwrite replaces them")
             if names is not None:
                 name_existing(pairs, output, names, is_listed=class_names is not None or found.are_names_listed)
+        if names is None:
+            note_unnamed(output, _find_names_file(data, found))
         if contact_sheet is not None:
             write_contact_sheet(pairs, names, contact_sheet, ranges, overwrite, max_pixels)
     if failed:

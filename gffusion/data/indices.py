@@ -1,6 +1,9 @@
 """Indices of the items of a dataset."""
 
+import operator
 from typing import Any
+
+from gffusion.utils.notes import format_count
 
 
 def find_index(index: Any, count: int) -> int:
@@ -14,13 +17,15 @@ def find_index(index: Any, count: int) -> int:
         >>> find_index(-1, 4)
         3
     """
-    if not hasattr(index, "__index__"):
+    try:
+        number = operator.index(index)
+    except TypeError:
         raise TypeError(
             f"The index must be a whole number, got {type(index).__name__}: `[dataset[i] for i in range(2)]` reads several "
             "items, and `dataset.select(range(2))` is a dataset of them."
-        )
-    if not -count <= index < count:
+        ) from None
+    if not -count <= number < count:
         raise IndexError(
-            f"There is no pair {index}: the dataset has {count} pair{'s' * (count != 1)}, the first of which is 0."
+            f"There is no pair {number}: the dataset has {format_count(count, 'pair')}, the first of which is 0."
         )
-    return range(count)[index]
+    return number % count

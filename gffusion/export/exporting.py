@@ -79,7 +79,7 @@ def export_model(
         OSError: If the file cannot be written.
         ImportError: If a package for ONNX files is missing.
     """
-    # Warnings of torch's exporters are about themselves; they also draw random numbers.
+    # Warnings of torch's exporters are about themselves, and the exporters draw random numbers.
     with _EXPORTING, warnings.catch_warnings(action="ignore"), torch.random.fork_rng(devices=[]):
         check_model(model, name, segment, dtype)
         check_processor_object(image_processor)

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -284,14 +285,16 @@ class RunFolder:
 def _hidden_bars() -> Iterator[None]:
     """Hide the progress bars of transformers."""
     was_shown, were_hub_bars_hidden = transformers_logging.is_progress_bar_enabled(), are_progress_bars_disabled()
-    transformers_logging.disable_progress_bar()
+    with warnings.catch_warnings(action="ignore"):
+        transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
-        if was_shown:
-            transformers_logging.enable_progress_bar()  # and those of the Hub client
-        if were_hub_bars_hidden:
-            disable_progress_bars()
+        with warnings.catch_warnings(action="ignore"):
+            if was_shown:
+                transformers_logging.enable_progress_bar()  # and those of the Hub client
+            if were_hub_bars_hidden:
+                disable_progress_bars()
 
 
 def _is_recipe(file: Path) -> bool:

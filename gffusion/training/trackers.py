@@ -58,7 +58,7 @@ def describe_options(
         (3, 96, 'mean', 1)
     """
     start = {"model_name_or_path": config.name_or_path or None}
-    options: dict[str, Any] = load_yaml(recipe) if recipe else start | getattr(dataset, "settings", {})
+    options: dict[str, Any] = load_yaml(recipe) if recipe else {**start, **getattr(dataset, "settings", {})}
     options |= dataclasses.asdict(arguments)
     options.pop("model_config", None)  # a part of the fields
     ignored = {"transformers_version", *PreTrainedConfig().to_dict()} - {"id2label"}
@@ -80,6 +80,7 @@ class Trackers:
 
     def __init__(self, accelerator: Accelerator) -> None:
         self._accelerator = accelerator
+        self._started: list[Any] = []  # which stay with the accelerator after the run, such as for its address
         self._own: list[Any] = []  # whose runs are to be ended
         self._failed: set[tuple[str, str]] = set()
 
@@ -90,15 +91,18 @@ class Trackers:
         Raises:
             ValueError: If a tracker cannot start.
         """
-        self._failed = set()
-        options = describe_options(arguments, recipe, config, dataset)
-        for kind in self._accelerator.log_with if self._accelerator.is_main_process else ():
-            name = str(kind)
+        names = [str(kind) for kind in self._accelerator.log_with] if self._accelerator.is_main_process else []
+        options = describe_options(arguments, recipe, config, dataset) if names else {}
+        for tracker in self._started:
+            self._accelerator.trackers.remove(tracker)
+        self._started, self._failed = [], set()
+        for name in names:
             try:
                 tracker, is_own = _start(name, self._accelerator.logging_dir, Path(arguments.output_dir).name)
             except Exception as error:
                 raise ValueError(f"The tracker {name!r} of `report_to` cannot start: {_describe(error)}.") from error
             self._accelerator.trackers.append(tracker)
+            self._started.append(tracker)
             self._own += [tracker] * is_own
             try:
                 tracker.store_init_configuration(options)
@@ -136,7 +140,6 @@ class Trackers:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         own, self._own = self._own, []
-        self._accelerator.trackers.clear()
         for tracker in own:
             try:
                 _finish(tracker, kind)

@@ -32,15 +32,19 @@ logger = logging.get_logger(__name__)
 _PALETTE_PATIENCE = 5  # frames
 _COMPARED_FRAMES = 25  # at the start: cameras do not change places later
 _SLOW_PASSES = 2  # of a size: they load kernels, and capture a graph on a GPU
+_PATIENCE_AT_EXIT = 10.0  # seconds
 
 _open_streams: "weakref.WeakSet[FusionStream]" = weakref.WeakSet()
 
 
 @atexit.register
 def _close_streams() -> None:
-    """Close streams before the interpreter ends: their threads would abort it within an operation of torch."""
-    for stream in list(_open_streams):
-        stream.close()
+    """End the threads of streams before the interpreter does, which torch would abort. A model that hangs is not waited for."""
+    streams = list(_open_streams)
+    for stream in streams:
+        stream._inbox.close()
+    for stream in streams:
+        stream._thread.join(_PATIENCE_AT_EXIT)
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,7 @@ def test_sizes_and_origin_are_optional(tmp_path: Path) -> None:
         ({"matrix": [[1, 0, 0], [0, 1, 0], [-2, 0, 1]]}, "perspective"),
         ({"matrix": [[1, 0, 0], [0, 1, 0], [0, 0, 0]]}, "last entry"),
         ({"visible_size": [480, 640]}, "height"),
+        ({"visible_size": {"height": 480}}, "sizes must be like"),
         ({"infrared_size": {"height": 0, "width": 640}}, "height"),
         ({"infrared_size": {"height": 1.5, "width": 640}}, "height"),
     ],

@@ -123,13 +123,14 @@ class TestItems:
 
     def test_indices_are_those_of_a_list(self, tmp_path: Path) -> None:
         dataset = FusionDataset(make_pairs(tmp_path), RANDOM)
-        assert torch.equal(dataset[-1]["visible_values"], dataset[3]["visible_values"])
+        for index in (-1, np.int8(3), torch.tensor(3, dtype=torch.uint8)):
+            assert torch.equal(dataset[index]["visible_values"], dataset[3]["visible_values"])
         for index in (4, -5):
             with pytest.raises(IndexError, match=rf"There is no pair {index}: the dataset has 4 pairs"):
                 dataset[index]
         assert len(list(dataset)) == 4
 
-    @pytest.mark.parametrize("index", [slice(2), [0, 1], "scene0", 1.0, None])
+    @pytest.mark.parametrize("index", [slice(2), [0, 1], "scene0", 1.0, None, np.arange(2)])
     def test_index_that_is_no_whole_number(self, tmp_path: Path, index: Any) -> None:
         dataset = FusionDataset(make_pairs(tmp_path))
         with pytest.raises(TypeError, match=rf"got {type(index).__name__}: `\[dataset\[i\] for i in range\(2\)\]`"):

@@ -328,46 +328,6 @@ def test_own_classes_in_the_folders_of_a_known_dataset(tmp_path: Path, caplog: p
     assert "rename the folder of label maps to labels and leave the layout out" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("layout", "labels", "values", "rows", "advice"),
-    [
-        ("msrs", "labels", [0, 1, 255, 1], ["0 .5 .5 .5 .5", ""], "or leave the layout out"),
-        ("m3fd", "masks", [0, 1, 3, 2], ["0 .5 .5 .5 .5\n2 .5 .5 .5 .5\n1 .5 .5 .5 .5", ""], "or rename the folder of label"),
-        ("msrs", "labels", [0, 2, 0, 2], ["0 .5 .5 .5 .5", ""], None),  # a person of MSRS, and a box of a person of others
-        ("msrs", "labels", [0, 1, 0, 0], ["", "0 .5 .5 .5 .5"], None),
-        ("msrs", "labels", [0, 0, 255, 0], ["0 .5 .5 .5 .5", ""], None),
-        ("msrs", "labels", [0, 1, 255, 1], ["% bbGt version=3\ncar 1 1 9 9", ""], None),  # no numbers
-        ("msrs", "labels", [0, 1, 255, 1], None, None),
-    ],
-)  # fmt: skip
-def test_label_maps_from_boxes_without_names_in_a_known_dataset(
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    layout: str,
-    labels: str,
-    values: list[int],
-    rows: list[str] | None,
-    advice: str | None,
-) -> None:
-    """The maps may have been made by `gffusion masks` without the layout, which has other numbers."""
-    names = ("a.png", "b.png")
-    make_images(tmp_path / "visible", tmp_path / "infrared", names=names)
-    make_images(tmp_path / labels, names=names, channels=1)
-    for name, numbers in (("a.png", values), ("b.png", [0])):
-        Image.fromarray(np.resize(np.array(numbers, np.uint8), (8, 10))).save(tmp_path / labels / name)
-    for name, text in zip("ab", rows or (), strict=False):
-        write(tmp_path / "boxes" / f"{name}.txt", text)
-    FusionDataset(tmp_path, layout=layout, class_names=["man", "bike", "van"], with_boxes=False)
-    assert "seem to be made from" not in caplog.text
-    FusionDataset(tmp_path, layout=layout, with_boxes=False)
-    told = f"seem to be made from the boxes in {tmp_path / 'boxes'}, whose classes have no names. If these are others, name"
-    assert (told in caplog.text) == (advice is not None) and (advice or "") in caplog.text
-    caplog.clear()
-    write(tmp_path / "classes.txt", "man\nbike\nvan\n")
-    FusionDataset(tmp_path, layout=layout, with_boxes=False)
-    assert "classes.txt is not read" in caplog.text and "seem to be made from" not in caplog.text
-
-
 def test_folder_of_the_visible_images_alone(tmp_path: Path) -> None:
     make_images(tmp_path / "visible", tmp_path / "infrared", names=("a.png",))
     with pytest.raises(FileNotFoundError, match="contains no folders; give its parent folder"):

@@ -169,9 +169,11 @@ def test_narrow_types_stay_near(
 @pytest.mark.usefixtures("exported_once")
 @pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
 def test_files_hold_no_paths_of_this_machine(suffix: str, tmp_path: Path) -> None:
-    """Which would also differ between machines."""
-    path = tmp_path / f"model{suffix}"
-    export_model(make_model("cascading"), GFFusionImageProcessor(), path, name="cascading")
+    """Which would also differ between machines. Random numbers of the program stay the same."""
+    path, model = tmp_path / f"model{suffix}", make_model("cascading")
+    random = torch.get_rng_state()
+    export_model(model, GFFusionImageProcessor(), path, name="cascading")
+    assert torch.equal(torch.get_rng_state(), random)
     content = path.read_bytes()
     if suffix == ".pt2":
         with zipfile.ZipFile(path) as parts:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -57,12 +58,20 @@ class TestWeights:
         assert [file.name for file in target.iterdir()] == ["notes.txt"]
         assert (run / "last" / "model.safetensors").is_file() and not (run / "last").is_symlink()
 
-    @pytest.mark.filterwarnings("ignore:Cannot enable progress bars")  # of the Hub client
+    @pytest.mark.parametrize("hidden_by_variable", [None, True, False])
     @pytest.mark.parametrize("shown", [True, False])
     def test_no_bar_of_transformers(
-        self, tiny_model: Callable, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, shown: bool
+        self,
+        tiny_model: Callable,
+        tmp_path: Path,
+        capsys: Any,
+        monkeypatch: pytest.MonkeyPatch,
+        shown: bool,
+        hidden_by_variable: bool | None,
     ) -> None:
         """It would break the bar of the training. Bars of other work are shown as before."""
+        hub_bars = sys.modules["huggingface_hub.utils.tqdm"]
+        monkeypatch.setattr(hub_bars, "HF_HUB_DISABLE_PROGRESS_BARS", hidden_by_variable)
         monkeypatch.setattr(transformers_logging, "_tqdm_active", shown)
         model = tiny_model(paradigm="cascading")
         capsys.readouterr()

@@ -145,6 +145,16 @@ class TestRuns:
         assert [step for step, name in second.figures if name == "loss"] == [3, 4]  # a checkpoint after step 2
         assert first.options == second.options  # also those of a run that is continued
 
+    def test_one_trainer_that_continues_has_a_run_each_time(self, make: Make, tracker: Module) -> None:
+        tracker.fails_at = 2
+        trainer = make(kind=Ended, save_steps=1)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.train()
+        tracker.fails_at = 100
+        trainer.train(resume_from_checkpoint=True)
+        assert [[step for step, name in run.figures if name == "loss"] for run in tracker.runs] == [[1], [4]]
+        assert len(trainer.accelerator.trackers) == 1  # the last one, such as for the address of its run
+
     def test_active_run_is_used_and_stays_open(self, make: Make, tracker: Module) -> None:
         run = tracker.init("mine") if tracker.__name__ == "wandb" else tracker.start_run()
         make("first").train()

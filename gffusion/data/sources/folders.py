@@ -26,7 +26,6 @@ from gffusion.data.wrong_pairs import check_different_files, check_not_swapped
 from gffusion.models.gffusion.image_sizes import check_same_size
 
 from .base import DecodedPair, PairSource, log_new_kinds, to_arrays
-from .box_numbers import find_numbers_of_boxes
 
 logger = logging.getLogger(__name__)
 
@@ -74,8 +73,8 @@ class FolderPairs(PairSource):
             ]
             self.class_names = _join_class_names({root: part.check_class_names() for root, part in named})
             for root, part in named:
-                notes = part.find_assumed_numbers(), part.find_other_names(Path(root)), find_numbers_of_boxes(part)
-                for note in filter(None, notes if _is_labeled(part) else ()):
+                note = part.find_assumed_numbers() or part.find_other_names(Path(root)) if _is_labeled(part) else None
+                if note:
                     logger.warning("%s", note if str(Path(root)) in note else f"{root}: {note}")
         boxes = {pair.visible: pair.boxes for pair in self.pairs if self.has_boxes}
         if note := check_boxes(boxes, self.class_names):

@@ -111,7 +111,7 @@ def to_infrared_values(
     valid = slice(None) if missing is None else ~missing
     if options.infrared_range in ("auto", "type"):  # arrays show no file: their type decides
         values = _scale_infrared_by_type(array, valid, options)
-        if options.agc == "clahe" and array.dtype != np.uint8:  # which may fill any part of the range of its type
+        if options.agc == "clahe":  # the image may fill any part of the range of its type
             values = _stretch(values, missing)
     else:
         values = _scale_to_range(array, valid, options)
