@@ -55,6 +55,8 @@ class FusionTrainingArguments:
             MS-SSIM, or of `register_metric` in Python. Labeled data adds mIoU.
         metric_for_best_model: Criterion of the best weights: "loss_structural" or another loss, "mIoU", or one of
             `eval_metrics`.
+        early_stopping_patience: Number of evaluations without better weights after which the run ends, with its epoch; 0 trains all
+            epochs.
         num_eval_images: Evaluation pairs drawn in `images/` before the first step and at each evaluation.
         save_steps: Steps between two checkpoints, in addition to one per epoch; 0 saves per epoch only.
         logging_steps: Steps between two updates of the progress bar and the trackers, which also check for non-finite losses.
@@ -100,6 +102,7 @@ class FusionTrainingArguments:
     eval_steps: int = at_least(1, default=500)
     eval_metrics: list[str] = field(default_factory=lambda: ["EN", "SCD", "VIF", "Qabf", "SSIM"])
     metric_for_best_model: str = "loss_structural"
+    early_stopping_patience: int = at_least(0, default=0)
     num_eval_images: int = at_least(0, default=4)
     save_steps: int = at_least(0, default=0)
     logging_steps: int = at_least(1, default=10)
@@ -129,6 +132,11 @@ class FusionTrainingArguments:
             raise ValueError(
                 "`overwrite_output_dir` deletes the run that `resume_from_checkpoint` continues: set one of them."
             )
+
+    def validate_early_stopping(self) -> None:
+        """Raise ValueError if a run without evaluations is to be stopped by them."""
+        if self.early_stopping_patience and self.eval_strategy == "no":
+            raise ValueError('`early_stopping_patience` counts evaluations: set `eval_strategy` to "epoch" or "steps".')
 
     def validate_precision(self) -> None:
         """Raise ValueError if both half precisions are set."""

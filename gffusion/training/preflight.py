@@ -66,6 +66,10 @@ def check_data(
         OSError: If a file is missing or not an image.
         ValueError: If they do not.
     """
+    if arguments.early_stopping_patience and evaluation is None:
+        raise ValueError(
+            "`early_stopping_patience` counts evaluations, for which `eval_dataset` (--eval_data) is missing."
+        )
     check_output_folder(Path(arguments.output_dir), training, evaluation)
     first, first_evaluated = _read_first(training), None if evaluation is None else _read_first(evaluation)
     labeled, evaluated = has_labels(first, model), has_labels(first_evaluated or {}, model)

@@ -20,6 +20,7 @@ class Progress:
 
     step: int = 0  # number of completed steps
     best: float | None = None  # score
+    evaluations_since_best: int = 0
     sums: dict[str, float] = field(default_factory=dict)  # of the losses of this epoch so far
     missing: dict[str, int] = field(default_factory=dict)  # number of steps of this epoch without a loss
 
@@ -39,6 +40,8 @@ class Progress:
             raise ValueError("`sums` and `missing` of `progress` must be objects of finite numbers")
         if not (progress.best is None or _is_number(progress.best)):
             raise ValueError("`best` of `progress` must be a finite number or null")
+        if type(progress.evaluations_since_best) is not int:
+            raise ValueError("`evaluations_since_best` of `progress` must be a whole number")
         return progress
 
     def add_losses(self, names: Sequence[str], rows: Sequence[Sequence[float]]) -> dict[str, float]:
@@ -68,10 +71,11 @@ class Progress:
 
         Non-finite scores count as the best until a score is finite, so that `best` is never missing.
         """
+        self.evaluations_since_best += 1
         if score is None or not math.isfinite(score):
             return score is not None and self.best is None
         if self.best is None or (score > self.best if is_higher_better(metric) else score < self.best):
-            self.best = score
+            self.best, self.evaluations_since_best = score, 0
             return True
         return False
 

@@ -47,7 +47,7 @@ _UNIMPORTANT = {"transformers_version", "backbone_weights", *PreTrainedConfig().
 
 # Options that can change when a run is resumed; `num_train_epochs` within limits, see `check_same_run`.
 _FREE = IRRELEVANT | {"output_dir", "num_train_epochs", "save_steps", "dataloader_num_workers"}
-_FREE |= {"eval_strategy", "eval_epochs", "eval_steps", "eval_metrics"}
+_FREE |= {"eval_strategy", "eval_epochs", "eval_steps", "eval_metrics", "early_stopping_patience"}
 
 
 def describe_run(
@@ -100,6 +100,7 @@ def select_shared(run: dict[str, Any], arguments: FusionTrainingArguments) -> di
         "eval_steps",
         "eval_epochs",
         "eval_on_start",
+        "early_stopping_patience",
     )
     shared = {name: value for name, value in run.items() if name not in {_IMAGE_SIZE, *_CONTENTS}}
     return shared | {name: getattr(arguments, name) for name in names}

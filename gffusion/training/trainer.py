@@ -18,6 +18,7 @@ from gffusion.data import FusionDataset, write_image
 from gffusion.hub.publishing import push
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.utils.notes import format_count
 from gffusion.utils.progress import hidden_progress, show_progress
 
 from . import preflight
@@ -108,14 +109,9 @@ class FusionTrainer:
         check_shared_folder(self.output_dir)
         self._has_own_image = warn_about_own_image(model, train_dataset)
         with raised_together():
-            self.sampler = StepSampler(
-                len(train_dataset),  # type: ignore[arg-type]
-                args.per_device_train_batch_size,
-                args.gradient_accumulation_steps,
-                args.seed,
-                self.accelerator.process_index,
-                self.accelerator.num_processes,
-            )
+            options = args.per_device_train_batch_size, args.gradient_accumulation_steps, args.seed
+            processes = self.accelerator.process_index, self.accelerator.num_processes
+            self.sampler = StepSampler(len(train_dataset), *options, *processes)  # type: ignore[arg-type]
             preflight.check_batch_size(args, self.sampler.batch_size, self.labeled)
             self.steps_per_epoch = self.sampler.steps_per_epoch
             self.total_steps = args.num_train_epochs * self.steps_per_epoch
@@ -169,8 +165,11 @@ class FusionTrainer:
             bar = show_progress(total=self.total_steps, initial=self.progress.step, unit="step", hidden=hidden)
             bar.leave = True
             with Interruption(self.accelerator) as interruption, bar:
-                while self.progress.step < self.total_steps:
+                while not self._is_over:
                     self._train_epoch(*divmod(self.progress.step, self.steps_per_epoch), interruption, bar)
+            if self.progress.step < self.total_steps:
+                evaluations = format_count(self.progress.evaluations_since_best, "evaluation")
+                self.accelerator.print(f"stopped early after {evaluations} without better weights")
             self._evaluate_last_weights()
             self._finish()
         return self.model
@@ -185,8 +184,8 @@ class FusionTrainer:
         if self.eval_dataset is None:
             raise ValueError("There is no evaluation dataset: give the trainer an `eval_dataset`.")
         self._step.share_statistics()
-        hidden = self.args.disable_tqdm
-        means = evaluate(self.model, self.eval_dataset, self.args.eval_metrics, self.accelerator, hidden)
+        options = self.args.eval_metrics, self.accelerator, self.args.disable_tqdm
+        means = evaluate(self.model, self.eval_dataset, *options)
         return {f"eval_{name}": value for name, value in means.items()}
 
     def push_to_hub(self, repo_id: str | None = None, **options: Any) -> str:
@@ -222,7 +221,7 @@ class FusionTrainer:
         self._pending_losses.clear()  # of a step that Ctrl-C interrupted, like its gradients
         self._step.optimizer.zero_grad()
         with raised_together():
-            if self.progress.step < self.total_steps:
+            if not self._is_over:
                 self.trackers.start(self.args, self.folder.recipe, self.model.config, self.train_dataset)
             if self.accelerator.is_main_process:
                 self.folder.prepare(self.checkpoints, self.progress.step, self.total_steps, self.args)
@@ -231,12 +230,16 @@ class FusionTrainer:
                 self.sampler.start_at(0, 0)
                 self._step.calibrate(itertools.islice(self._loader, CALIBRATION_BATCHES))
             self._draw_images()
-            self._evaluate_initial_weights()
+            if self._validation_dataset is not None and self.args.eval_on_start:
+                self._evaluate_initial_weights()
+
+    @property
+    def _is_over(self) -> bool:
+        stalls = 0 < self.args.early_stopping_patience <= self.progress.evaluations_since_best
+        return self.progress.step >= self.total_steps or (stalls and self.progress.step % self.steps_per_epoch == 0)
 
     def _evaluate_initial_weights(self) -> None:
-        """Log an evaluation of step 0, if due. It does not count for the best weights: a new head is still untrained."""
-        if self._validation_dataset is None or not self.args.eval_on_start:
-            return
+        """Log an evaluation of step 0. It does not count for the best weights: a new head is still untrained."""
         scores = self.evaluate()
         self.trackers.log(scores, step=0)
         if self.accelerator.is_main_process:
@@ -250,9 +253,9 @@ class FusionTrainer:
         evaluated = {r["step"] for r in self.folder.read_log() if f"eval_{self.args.metric_for_best_model}" in r}
         (is_evaluated,) = broadcast_object_list([step in evaluated])  # the main process writes the log
         if self._validation_dataset is not None and not is_evaluated:
-            epochs, scores = self.args.num_train_epochs, self.evaluate()
-            self._save_record({"epoch": epochs - 1, "step": step, **scores}, True, False)
-            self.accelerator.print(summarize(epochs - 1, epochs, scores))
+            epoch, scores = step // self.steps_per_epoch - 1, self.evaluate()
+            self._save_record({"epoch": epoch, "step": step, **scores}, True, False)
+            self.accelerator.print(summarize(epoch, self.args.num_train_epochs, scores))
             self._save_checkpoint()
 
     def _restore_progress(self, resume: "bool | str | os.PathLike[str]") -> None:
@@ -263,7 +266,7 @@ class FusionTrainer:
             state = self.checkpoints.load(self._check_same_run)
             self.progress = self.checkpoints.read_progress(state)
             self._step.running_statistics = state.get("running_statistics", self._step.running_statistics)
-            if self.progress.step >= self.total_steps:
+            if self._is_over:
                 self.accelerator.print(f"nothing to train: the run in {self.output_dir} was finished at {newest.name}")
             return
         self.folder.check_start(newest, bool(resume), self.args.overwrite_output_dir, self.model)
@@ -327,10 +330,8 @@ class FusionTrainer:
             self._save_checkpoint()
 
     def _is_evaluation_due(self, epoch: int, ends_epoch: bool) -> bool:
-        if self._validation_dataset is None:
-            return False
-        if self.progress.step == self.total_steps:
-            return True
+        if self._validation_dataset is None or self.progress.step == self.total_steps:
+            return self._validation_dataset is not None
         if self.args.eval_strategy == "steps":
             return self.progress.step % self.args.eval_steps == 0
         return ends_epoch and (epoch + 1) % self.args.eval_epochs == 0
@@ -391,8 +392,7 @@ class FusionTrainer:
             warn_if_worse(log, self.args.metric_for_best_model, self.progress.best)
         self.accelerator.wait_for_everyone()
         if self.args.push_to_hub and self.accelerator.is_main_process:
-            address = push_finished(self.output_dir / "best", str(self.args.hub_model_id))
-            self.accelerator.print(f"published -> {address}")
+            print(f"published -> {push_finished(self.output_dir / 'best', str(self.args.hub_model_id))}")
 
     @property
     def _processor(self) -> GFFusionImageProcessor:

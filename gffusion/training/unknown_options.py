@@ -15,7 +15,6 @@ _ADVICE = {
     "optimizers": "Adam is used, as in the paper; set learning_rate",
     "processing_class": _PROCESSOR,
     "tokenizer": _PROCESSOR,
-    "early_stopping_patience": "the folder best in output_dir has the best weights, so Ctrl-C can end the run; leave it out",
     "load_best_model_at_end": "the folder best in output_dir has the best weights; leave it out",
     "lr_scheduler_type": "the schedule is that of the paper; see head_start_epoch",
     "max_steps": "a run has whole epochs; set num_train_epochs",

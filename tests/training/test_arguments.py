@@ -52,7 +52,6 @@ def test_refused_values_are_named(name: str, value: object) -> None:
     [
         ("evaluation_strategy", ", did you mean eval_strategy?"),
         ("max_steps", ": a run has whole epochs; set num_train_epochs"),
-        ("early_stopping_patience", ": the folder best in output_dir has the best weights, so Ctrl-C"),
         ("optim", ". Allowed are output_dir, "),
     ],
 )

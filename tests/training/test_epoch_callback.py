@@ -1,19 +1,12 @@
 """SetEpochCallback: each epoch has its own random crops, which are those of the dataset in this epoch."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import transformers_runs as runs
 from torch.utils.data import ConcatDataset, Subset
-from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 from two_processes import launch_two
-
-from gffusion import GFFusionModel
-from gffusion.data import FusionDataset
-from gffusion.training import SetEpochCallback
-from gffusion.training.sampling import collate
 
 
 def read_epoch(data: Path, epoch: int) -> list[tuple[int, float]]:
@@ -62,24 +55,3 @@ def test_datasets_without_epochs(pairs: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(runs, "make_pairs", lambda data: items)
     with pytest.raises(ValueError, match=r"a list, has no `set_epoch`: leave SetEpochCallback out, or give it one"):
         runs.train(pairs, tmp_path)
-
-
-def test_early_stopping_of_transformers(tiny_model: Callable[..., GFFusionModel], pairs: Path, tmp_path: Path) -> None:
-    """At a learning rate of 0, no evaluation improves on the first one."""
-    model, dataset = tiny_model(paradigm="cascading", use_segmenter=False), FusionDataset(pairs)
-    model.freeze_batch_norm()
-    arguments = TrainingArguments(
-        str(tmp_path), num_train_epochs=9, per_device_train_batch_size=4, learning_rate=0.0, label_names=[], use_cpu=True,
-        eval_strategy="epoch", save_strategy="epoch", load_best_model_at_end=True, metric_for_best_model="eval_loss",
-        report_to=[], disable_tqdm=True,
-    )  # fmt: skip
-    trainer = Trainer(
-        model,
-        arguments,
-        lambda items: collate(items, model.config) | {"return_loss": True},
-        dataset,
-        dataset,
-        callbacks=[SetEpochCallback(), EarlyStoppingCallback(early_stopping_patience=2)],
-    )
-    trainer.train()
-    assert trainer.state.epoch == 3

@@ -1,0 +1,83 @@
+"""`early_stopping_patience` ends a run at the end of an epoch, also of a run that was interrupted."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gffusion import FusionTrainer
+
+Make = Callable[..., FusionTrainer]
+
+LOSSES = [3.0, 2.0, 2.5, 2.2, 1.0, 4.0, 4.0, 4.0]  # of the evaluations, one after another
+
+
+class Scripted(FusionTrainer):
+    """Measures known losses. There are 2 steps per epoch."""
+
+    interrupted_at = 0
+
+    def evaluate(self) -> dict[str, float]:
+        every = self.args.eval_steps if self.args.eval_strategy == "steps" else 2
+        return {"eval_loss_structural": LOSSES[self.progress.step // every - 1]}
+
+    def _after_step(self, *arguments: Any) -> None:
+        super()._after_step(*arguments)
+        if self.progress.step == self.interrupted_at:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def train(make_trainer: Make) -> Callable[..., FusionTrainer]:
+    def train(interrupted_at: int = 0, **options: Any) -> FusionTrainer:
+        defaults = {"evaluation": True, "num_train_epochs": 8, "head_start_epoch": 8, "resume_from_checkpoint": True}
+        trainer = make_trainer(kind=Scripted, **defaults | options)
+        trainer.interrupted_at = interrupted_at
+        trainer.train()
+        return trainer
+
+    return train
+
+
+def read_state(trainer: FusionTrainer, name: str) -> dict[str, Any]:
+    return json.loads((Path(trainer.output_dir) / name / "training_state.json").read_text())  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "patience", "last", "best", "told"),
+    [
+        ("epoch", 0, 16, 10, ""),
+        ("epoch", 1, 6, 4, "stopped early after 1 evaluation without better weights"),
+        ("epoch", 2, 8, 4, "after 2 evaluations"),
+        ("epoch", 3, 16, 10, ""),
+        ("steps", 1, 4, 2, "after 2 evaluations"),
+        ("steps", 2, 4, 2, "after 2 evaluations"),
+    ],
+)
+def test_ends_after_evaluations_without_better_weights(
+    train: Any, capsys: pytest.CaptureFixture[str], strategy: str, patience: int, last: int, best: int, told: str
+) -> None:
+    trainer = train(eval_strategy=strategy, eval_steps=1, early_stopping_patience=patience)
+    total = {"finished": True, "total_steps": 16}
+    assert read_state(trainer, "last") == {"step": last, **total}
+    assert read_state(trainer, "best") == {"step": best, **total}
+    assert trainer.folder.read_log()[-1]["epoch"] == last // 2 - 1
+    out = capsys.readouterr().out
+    assert told in out and ("stopped early" in out) == bool(told)
+
+
+def test_interrupted_finished_and_more_patient_runs(train: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(interrupted_at=6, early_stopping_patience=2)
+    steps = [read_state(train(early_stopping_patience=patience), "last")["step"] for patience in (2, 2, 3)]
+    assert steps == [8, 8, 16]
+    assert capsys.readouterr().out.count("nothing to train") == 1
+
+
+def test_needs_evaluations(make_trainer: Make) -> None:
+    with pytest.raises(ValueError, match=r"for which `eval_dataset` \(--eval_data\) is missing"):
+        make_trainer(early_stopping_patience=1)
+    with pytest.raises(ValueError, match="set `eval_strategy` to"):
+        make_trainer(evaluation=True, early_stopping_patience=1, eval_strategy="no")
