@@ -25,7 +25,7 @@ from gffusion.utils.notes import find_new_kinds
 from .frozen import FrozenFrames
 from .fuser import FrameFuser
 from .jobs import is_number
-from .stream_inputs import check_image, check_stream_sizes, check_time
+from .stream_inputs import Inbox, Pushed, check_image, check_stream_sizes, check_time
 
 logger = logging.get_logger(__name__)
 
@@ -91,43 +91,7 @@ class StreamStatistics:
     longest_latency: float = 0.0
 
 
-@dataclass(frozen=True)
-class _Pushed:
-    visible: NDArray[Any]
-    infrared: NDArray[Any]
-    time: float
-    arrived: float
-    infrared_age: float = 0.0
-    dropped: int = 0
-
-
-class _Inbox:
-    """The pair that waits for the thread, which must not hold the stream itself, so that an unused stream ends."""
-
-    def __init__(self) -> None:
-        self.changed = threading.Condition()
-        self.waiting: _Pushed | None = None
-        self.dropped = 0  # since the last result
-        self.is_closed = False
-
-    def take(self) -> _Pushed | None:
-        """Wait for a pair; return `None` when the stream is closed and no pair waits."""
-        with self.changed:
-            self.changed.wait_for(lambda: self.waiting is not None or self.is_closed)
-            pushed, self.waiting = self.waiting, None
-            if pushed is None:
-                return None
-            dropped, self.dropped = self.dropped, 0
-            return replace(pushed, dropped=dropped)
-
-    def close(self) -> None:
-        """Let the thread end after the pair that waits."""
-        with self.changed:
-            self.is_closed = True
-            self.changed.notify_all()
-
-
-def _work(inbox: _Inbox, reference: "weakref.ref[FusionStream]") -> None:
+def _work(inbox: Inbox, reference: "weakref.ref[FusionStream]") -> None:
     """Fuse pairs until the stream is closed or no longer referenced."""
     while (pushed := inbox.take()) is not None and (stream := reference()) is not None:
         stream._fuse(pushed)
@@ -183,7 +147,7 @@ class FusionStream:
         self._fuser = FrameFuser(
             model, image_processor, read_options, segment, semantic_every, patience=_PALETTE_PATIENCE
         )
-        self._inbox = _Inbox()
+        self._inbox = Inbox()
         self._changed = self._inbox.changed
         self._result: StreamResult | None = None
         self._error: Exception | None = None
@@ -230,7 +194,7 @@ class FusionStream:
         visible = visible.copy()
         with self._changed:
             self._count_pushed()
-            self._wait_for_work(_Pushed(visible, self._copy_infrared(infrared), time, arrived))
+            self._wait_for_work(Pushed(visible, self._copy_infrared(infrared), time, arrived))
 
     def push_infrared(self, infrared: NDArray[Any], time: float | None = None) -> None:
         """Hand over the newest infrared image, with which visible ones are fused from now on; arguments and errors as `push`."""
@@ -259,7 +223,7 @@ class FusionStream:
                 return
             infrared, infrared_time = self._newest_infrared
             age = float(time) - float(infrared_time)
-            pushed = _Pushed(visible, infrared, time, arrived, age)
+            pushed = Pushed(visible, infrared, time, arrived, age)
             if abs(age) <= self._max_age:
                 self._wait_for_work(pushed)
                 return
@@ -326,7 +290,7 @@ class FusionStream:
             self._last_infrared = last = infrared, infrared.copy()
         return last[1]
 
-    def _wait_for_work(self, pushed: _Pushed) -> None:
+    def _wait_for_work(self, pushed: Pushed) -> None:
         """Let a pair wait, in place of one that waits already."""
         is_late = self._inbox.waiting is not None
         self._inbox.dropped += is_late
@@ -342,7 +306,7 @@ class FusionStream:
         finally:
             del error  # its traceback refers to the stream
 
-    def _fuse(self, pushed: _Pushed) -> None:
+    def _fuse(self, pushed: Pushed) -> None:
         try:
             check_stream_sizes(pushed.visible, pushed.infrared, self._align)
             with memory_errors():
@@ -367,12 +331,12 @@ class FusionStream:
             self._is_finished = True
             self._changed.notify_all()
 
-    def _log_new_kinds(self, pushed: _Pushed, notes: Sequence[str]) -> None:
+    def _log_new_kinds(self, pushed: Pushed, notes: Sequence[str]) -> None:
         """Log the first note of every kind."""
         for note in find_new_kinds(notes, self._logged):
             logger.warning(f"frame at {float(pushed.time):.3f} s: {note} (further frames like it are not reported)")
 
-    def _fail(self, pushed: _Pushed, error: Exception) -> None:
+    def _fail(self, pushed: Pushed, error: Exception) -> None:
         with self._changed:
             self._error = error
             self._inbox.dropped += pushed.dropped  # they belong to the next result
@@ -380,7 +344,7 @@ class FusionStream:
             self._changed.notify_all()
 
     def _deliver(
-        self, pushed: _Pushed, fused: NDArray[Any], labels: NDArray[np.uint8] | None, notes: tuple[str, ...]
+        self, pushed: Pushed, fused: NDArray[Any], labels: NDArray[np.uint8] | None, notes: tuple[str, ...]
     ) -> None:
         latency = clock.monotonic() - pushed.arrived
         self._passes[fused.shape] += 1

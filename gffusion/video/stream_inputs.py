@@ -1,5 +1,7 @@
-"""Check images and times that are given to a stream."""
+"""Images and times that are given to a stream."""
 
+import threading
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,3 +61,41 @@ def check_image(name: str, image: Any) -> None:
             "floating-point values with NaN where it is masked" if name == "infrared" else "its values, `image.data`"
         )
         raise ValueError(f"`{name}` is a masked array, whose mask most functions ignore: give {advice}")
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """A pair that was pushed; `arrived` is on the clock of `time.monotonic`, and `dropped` counts those since the last result."""
+
+    visible: NDArray[Any]
+    infrared: NDArray[Any]
+    time: float
+    arrived: float
+    infrared_age: float = 0.0
+    dropped: int = 0
+
+
+class Inbox:
+    """The pair that waits for the thread, which must not hold the stream itself, so that an unused stream ends."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.waiting: Pushed | None = None
+        self.dropped = 0  # since the last result
+        self.is_closed = False
+
+    def take(self) -> Pushed | None:
+        """Wait for a pair; return `None` when the stream is closed and no pair waits."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.waiting is not None or self.is_closed)
+            pushed, self.waiting = self.waiting, None
+            if pushed is None:
+                return None
+            dropped, self.dropped = self.dropped, 0
+            return replace(pushed, dropped=dropped)
+
+    def close(self) -> None:
+        """Let the thread end after the pair that waits."""
+        with self.changed:
+            self.is_closed = True
+            self.changed.notify_all()
