@@ -19,3 +19,4 @@ if __name__ == "__main__":
         print(f"train.py: error: {error}", file=sys.stderr)
         sys.exit(2)
     trainer.accelerator.print(f"best weights: {trainer.output_dir / 'best'}")
+    trainer.accelerator.state.destroy_process_group()  # its threads would race with the end of Python

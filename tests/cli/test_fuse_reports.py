@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from environments import make_environment
+from environments import make_environment, start
 
 from gffusion.cli.printing import print_json
 from gffusion.data.io import write_with_metadata
@@ -112,8 +112,7 @@ def test_other_signals_interrupt_as_ctrl_c_does(number: signal.Signals, code: in
     rows = "\n".join(f"{PAIR[0]},{PAIR[1]},{index}" for index in range(500))
     Path("pairs.csv").write_text(f"visible,infrared,name\n{rows}\n")
     words = ["fuse", "pairs.csv", "-o", "out", "--model", "gffusion-live", "--json"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-m", "gffusion", *words], env=make_environment(), **pipes) as running:
+    with start("-m", "gffusion", *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         started = time.monotonic()
         while not Path("out/0.png").exists() and time.monotonic() < started + 60:
             time.sleep(0.02)
@@ -137,7 +136,7 @@ with interrupted_by_signals(), ThreadPoolExecutor() as pool:
     print("reading", flush=True)
     time.sleep(20)
 """
-    with subprocess.Popen([sys.executable, "-c", code], env=make_environment(), stdout=-1, stderr=-1) as running:
+    with start("-c", code, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         assert running.stdout is not None and running.stdout.readline()
         for pause in (0.2, 1.5):
             running.send_signal(signal.SIGTERM)
@@ -160,9 +159,7 @@ main("fuse pairs.csv -o out --model gffusion-live --json".split())
     Path("pairs.csv").write_text(f"visible,infrared,name\n{rows}\n")
     ends = os.openpty()
     script = f"import os, fcntl, termios\nos.setsid()\nfcntl.ioctl(0, termios.TIOCSCTTY, 0)\n{code}"
-    with subprocess.Popen(
-        [sys.executable, "-c", script], env=make_environment(), stdin=ends[1], stdout=ends[1], stderr=ends[1]
-    ) as running:
+    with start("-c", script, stdin=ends[1], stdout=ends[1], stderr=ends[1]) as running:
         os.close(ends[1])
         started = time.monotonic()
         while not Path("out/0.png").exists() and time.monotonic() < started + 60:

@@ -4,7 +4,6 @@ import asyncio
 import signal
 import socket
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from environments import make_environment
+from environments import start
 from outcomes import Outcome
 
 from gffusion.data import read_image
@@ -133,8 +132,8 @@ def test_page_loads_nothing_from_other_hosts(address: str) -> None:
     with urllib.request.urlopen(address) as answer:
         policy, page = answer.headers["content-security-policy"], answer.read().decode()
     assert policy.startswith("default-src 'self'") and "http" not in policy
-    for start in ('src="http', 'rel="preconnect"', "fonts.googleapis", "@import"):
-        assert start not in page
+    for forbidden in ('src="http', 'rel="preconnect"', "fonts.googleapis", "@import"):
+        assert forbidden not in page
 
 
 @pytest.mark.slow
@@ -142,8 +141,8 @@ def test_page_loads_nothing_from_other_hosts(address: str) -> None:
 def test_space_starts_and_stops(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    command = [sys.executable, SPACE / "app.py", "--host", "127.0.0.1", "--port", str(port)]
-    with subprocess.Popen(command, cwd=tmp_path, env=make_environment(), stdout=subprocess.PIPE, text=True) as process:
+    command = str(SPACE / "app.py"), "--host", "127.0.0.1", "--port", str(port)
+    with start(*command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/config") as answer:

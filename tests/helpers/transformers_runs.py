@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 
@@ -64,3 +65,4 @@ def train(data: Path, folder: Path, resume: str | None = None) -> list[tuple[int
 if __name__ == "__main__":
     place = Path(sys.argv[2])
     Path(f"{place}-{os.environ['RANK']}.json").write_text(json.dumps(train(Path(sys.argv[1]), place)))
+    torch.distributed.destroy_process_group()  # its threads would race with the end of Python
