@@ -11,6 +11,7 @@ import typer
 
 from gffusion.labeling.options import FALLBACKS, METHODS, SOURCES, check_choice
 from gffusion.models.gffusion.infrared_options import InfraredOptions
+from gffusion.utils.notes import format_count, group_notes
 
 from . import infrared_options as mapping
 from . import read_options as reading
@@ -335,7 +336,6 @@ def _label(
     from gffusion.cameras.narrow_ranges import note_narrow
     from gffusion.labeling.labels import write_labels  # imports torch
     from gffusion.labeling.masks import MaskReport
-    from gffusion.utils.notes import format_count, group_notes
     from gffusion.utils.progress import show_progress
 
     started = time.perf_counter()

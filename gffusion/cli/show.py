@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gffusion.utils.notes import name_in_errors
+
 from . import infrared_options as mapping
 from . import read_options as reading
 from .device import choose_device
@@ -275,7 +277,6 @@ def _draw_images(images: Mapping[str, Any], output: Path, **options: Any) -> byt
 
 def _draw_weights(name: str, output: Path) -> bytes:
     from gffusion.inference.features import get_layer_weights  # imports torch
-    from gffusion.utils.notes import name_in_errors
     from gffusion.visualization.features import draw_layer_weights
     from gffusion.zoo import create_model
 
