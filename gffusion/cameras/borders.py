@@ -154,7 +154,7 @@ def _is_scene(lines: NDArray[Any], value: float) -> bool:
 
 
 def _can_hold_border(opened: Mask, needed: float) -> bool:
-    """Return whether a border can have the needed pixels, in a tenth of the time of finding that there is none.
+    """Return whether a border can have the needed pixels, which is faster than finding that there is none.
 
     Borders lie outside the convex hull of the rest, which regions of `opened` that are no border would only enlarge.
     """
