@@ -5,13 +5,11 @@ import logging
 import os
 import re
 import tempfile
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars
 from transformers.utils import logging as transformers_logging
 
 from gffusion.hub.inspection import TRAINING_STATE
@@ -253,8 +251,12 @@ class RunFolder:
         """
         temporary, final = self.path / f".{name}", self.path / name
         remove_folder(temporary)
-        with _hidden_bars():  # inside that of the training
+        # A bar of transformers would break that of the training.
+        hook = transformers_logging.set_tqdm_hook(lambda bar, args, kwargs: bar(*args, **kwargs | {"disable": True}))
+        try:
             model.save_pretrained(temporary)
+        finally:
+            transformers_logging.set_tqdm_hook(hook)
         processor.save_pretrained(temporary)
         (temporary / TRAINING_STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
         replace_folder(temporary, final)
@@ -279,22 +281,6 @@ class RunFolder:
             recover_folder(self.path / name)
         for name in ("", IMAGES, *WEIGHTS):  # log, images and cards
             remove_leftovers(self.path / name)
-
-
-@contextmanager
-def _hidden_bars() -> Iterator[None]:
-    """Hide the progress bars of transformers."""
-    was_shown, were_hub_bars_hidden = transformers_logging.is_progress_bar_enabled(), are_progress_bars_disabled()
-    with warnings.catch_warnings(action="ignore"):
-        transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        with warnings.catch_warnings(action="ignore"):
-            if was_shown:
-                transformers_logging.enable_progress_bar()  # and those of the Hub client
-            if were_hub_bars_hidden:
-                disable_progress_bars()
 
 
 def _is_recipe(file: Path) -> bool:
