@@ -1,5 +1,6 @@
 """Progress of a run: its steps, the losses of the epoch and the best score."""
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,7 +8,10 @@ from typing import Any, Self
 
 from gffusion.metrics import METRICS
 
+from .strict_options import at_least, strict_options
 
+
+@strict_options
 @dataclass
 class Progress:
     """Progress of a run, saved in checkpoints next to weights, optimizer and random states.
@@ -18,10 +22,10 @@ class Progress:
         [True, False, True]
     """
 
-    step: int = 0  # number of completed steps
-    best: float | None = None  # score
+    step: int = at_least(0, default=0)  # number of completed steps
+    best: float | int | None = None  # score
     evaluations_since_best: int = 0
-    sums: dict[str, float] = field(default_factory=dict)  # of the losses of this epoch so far
+    sums: dict[str, float | int] = field(default_factory=dict)  # of the losses of this epoch so far
     missing: dict[str, int] = field(default_factory=dict)  # number of steps of this epoch without a loss
 
     @classmethod
@@ -33,16 +37,10 @@ class Progress:
         """
         _check_run(state)
         saved = state.get("progress")
-        if not isinstance(saved, dict) or type(saved.get("step")) is not int or saved["step"] < 0:
+        if not isinstance(saved, dict) or "step" not in saved:
             raise ValueError("`progress` has no number of steps")
-        progress = cls(**{name: saved[name] for name in cls.__dataclass_fields__ if name in saved})
-        if not (_holds_numbers(progress.sums) and _holds_numbers(progress.missing)):
-            raise ValueError("`sums` and `missing` of `progress` must be objects of finite numbers")
-        if not (progress.best is None or _is_number(progress.best)):
-            raise ValueError("`best` of `progress` must be a finite number or null")
-        if type(progress.evaluations_since_best) is not int:
-            raise ValueError("`evaluations_since_best` of `progress` must be a whole number")
-        return progress
+        json.dumps(saved, allow_nan=False)  # refuses NaN and infinity
+        return cls(**{name: saved[name] for name in cls.__dataclass_fields__ if name in saved})
 
     def add_losses(self, names: Sequence[str], rows: Sequence[Sequence[float]]) -> dict[str, float]:
         """Add the losses of some steps to those of the epoch, and return their means.
@@ -85,19 +83,10 @@ def _check_run(state: dict[str, Any]) -> None:
     run = state.get("run")
     if not isinstance(run, dict) or not isinstance(run.get("model"), dict):
         raise ValueError("`run` must be an object with `model`")
-    if not _is_number(state.get("num_train_epochs")):
-        raise ValueError("`num_train_epochs` must be a number")
-    if not isinstance(state.get("running_statistics", False), bool):  # states of older versions lack it
+    if type(state.get("num_train_epochs")) is not int:
+        raise ValueError("`num_train_epochs` must be a whole number")
+    if type(state.get("running_statistics")) is not bool:
         raise ValueError("`running_statistics` must be true or false")
-
-
-def _holds_numbers(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_is_number, value.values()))
-
-
-def _is_number(value: Any) -> bool:
-    """Return whether a value is a finite number, as all numbers of a run that goes on are."""
-    return type(value) is int or (type(value) is float and math.isfinite(value))
 
 
 def is_higher_better(metric: str) -> bool:

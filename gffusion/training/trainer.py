@@ -265,7 +265,7 @@ class FusionTrainer:
         if newest and resume:
             state = self.checkpoints.load(self._check_same_run)
             self.progress = self.checkpoints.read_progress(state)
-            self._step.running_statistics = state.get("running_statistics", self._step.running_statistics)
+            self._step.running_statistics = state["running_statistics"]
             if self._is_over:
                 self.accelerator.print(f"nothing to train: the run in {self.output_dir} was finished at {newest.name}")
             return

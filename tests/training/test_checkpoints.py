@@ -322,6 +322,9 @@ class TestFullDiskInARun:
         {"progress": None},
         {"progress": {}},
         {"progress": {"step": "2"}},
+        {"progress": {"step": True}},
+        {"progress": {"step": 2, "evaluations_since_best": 0.5}},
+        {"progress": {"step": 2, "missing": {"loss": "1"}}},
         {"progress": {"step": 1}},
         {"progress": {"step": 2, "best": "x"}},
         {"progress": {"step": 2, "best": float("nan")}},
@@ -340,7 +343,8 @@ class TestFullDiskInARun:
 )
 def test_state_of_a_run_that_is_not_complete(setting: Any, changes: dict[str, Any]) -> None:
     checkpoints, _, _ = setting
-    state = {"progress": {"step": 2}, "run": {"model": {}}, "num_train_epochs": 3} | changes
+    run = {"run": {"model": {}}, "num_train_epochs": 3, "running_statistics": False}
+    state = {"progress": {"step": 2}, **run} | changes
     checkpoints.save(2, state)
     if "added by a newer version" in (changes.get("progress") or {}):
         assert checkpoints.read_progress(state).step == 2
