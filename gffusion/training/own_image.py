@@ -49,10 +49,9 @@ def warn_about_own_image(model: GFFusionModel, dataset: Any) -> bool:
 
 
 def _differs(model: GFFusionModel, dataset: Any) -> bool:
-    plain, labeled = _load_plain(model), model.config.use_segmenter
+    plain = _load_plain(model)
     for index in {0, len(dataset) - 1}:
-        batch = collate([read_item(dataset, index, model.config)], model.config if labeled else None)
-        inputs = move_inputs(batch, labeled, model.device)
+        inputs = move_inputs(collate([read_item(dataset, index, model.config)], model.config), model.device)
         fused, expected = _fuse(model, inputs), _fuse(plain, inputs)
         if fused.shape != expected.shape or not torch.allclose(fused, expected, atol=_INVISIBLE):
             return True

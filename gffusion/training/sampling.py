@@ -134,10 +134,9 @@ def describe_sizes(sizes: Sequence[tuple[int, ...]]) -> str:
     return f"{shown} (height x width). Crop or resize them with a transform."
 
 
-def move_inputs(batch: Mapping[str, Any], with_labels: bool, device: torch.device) -> dict[str, Tensor]:
-    """Return the model's inputs of a batch on a device, with its labels, if any, only if wanted."""
-    names = MODEL_INPUTS if with_labels else MODEL_INPUTS[:-1]
-    return {name: batch[name].to(device, non_blocking=True) for name in names if name in batch}
+def move_inputs(batch: Mapping[str, Any], device: torch.device) -> dict[str, Tensor]:
+    """Return the model's inputs of a batch on a device."""
+    return {name: batch[name].to(device, non_blocking=True) for name in MODEL_INPUTS if name in batch}
 
 
 def count_mixed(share: float, batch_size: int) -> int:

@@ -170,8 +170,8 @@ class TrainingStep:
         return list((mass / mean).unbind())
 
     def _to_device(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        inputs = move_inputs(batch, self._labeled, self._accelerator.device)
-        if self._model.config.use_segmenter and ("labels" in batch) != self._labeled:  # the first item decided
+        inputs = move_inputs(batch, self._accelerator.device)
+        if ("labels" in batch) != self._labeled:  # the first item decided
             raise ValueError("Only some pairs of the training data have 'labels': give them to all items, or to none.")
         if self._token_cache:
             tokens = {name: batch[name] for name in ("token_key", "semantic_tokens")}

@@ -131,7 +131,7 @@ class FusionTrainer:
             pin_memory=self.accelerator.device.type == "cuda",
             generator=self.sampler.workers_generator,
             worker_init_fn=ignore_interrupts,
-            collate_fn=partial(collate, config=model.config if self.labeled else None),
+            collate_fn=partial(collate, config=model.config),
         )
         self.checkpoints = Checkpoints(self.output_dir / CHECKPOINTS, self.accelerator, model)
         self.trackers, self.progress = Trackers(self.accelerator), Progress()

@@ -61,7 +61,7 @@ def evaluate(
     own_indices = range(accelerator.process_index, length, accelerator.num_processes)
     hidden = hides_progress or not accelerator.is_main_process
     for index in show_progress(own_indices, description="evaluation", unit="pair", hidden=hidden):
-        batch = _load(model, read_item(dataset, index, config), device)
+        batch = move_inputs(collate([read_item(dataset, index, config)], config), device)
         visible, infrared, labels = batch["visible_values"], batch["infrared_values"], batch.get("labels")
         with accelerator.autocast():  # also after training, when the model is no longer wrapped
             outputs = model(**batch, return_dict=True, return_loss=True)
@@ -119,14 +119,8 @@ def warn_if_worse(log: Sequence[Mapping[str, Any]], metric: str, best: float | N
         )
 
 
-def _load(model: GFFusionModel, item: dict[str, Any], device: torch.device) -> dict[str, Tensor]:
-    """Return the model's inputs of an item, with labels only for a segmenter, on a device."""
-    is_labeled = model.config.use_segmenter
-    return move_inputs(collate([item], model.config if is_labeled else None), is_labeled, device)
-
-
 def _draw_pair(model: GFFusionModel, item: dict[str, Any], device: torch.device) -> Image.Image:
-    batch = _load(model, item, device)
+    batch = move_inputs(collate([item], model.config), device)
     visible, infrared, labels = batch["visible_values"], batch["infrared_values"], batch.get("labels")
     outputs = run_model(model, visible, infrared, segment=labels is not None)
     fused = restore_color(outputs["fused_values"].float(), visible)
