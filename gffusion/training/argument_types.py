@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from gffusion.models.gffusion.weight_checks import find_quantized
@@ -16,19 +15,15 @@ from .arguments import FusionTrainingArguments
 def check_argument_types(model: Any, args: Any, train_dataset: Any, eval_dataset: Any) -> None:
     """Raise ValueError, with what to pass instead, if an argument of a trainer has another type."""
     check_can_be_saved(model)
-    _check_not_quantized(model)
+    if layers := find_quantized(model):
+        raise ValueError(
+            f"`model` is quantized ({layers[0]}), and cannot be trained: train it first, and quantize the result."
+        )
     if not isinstance(args, FusionTrainingArguments):
         raise ValueError(f"`args` must be FusionTrainingArguments, got {_describe(args)}: {_advise_options(args)}.")
     _check_dataset("train_dataset", train_dataset)
     if eval_dataset is not None:
         _check_dataset("eval_dataset", eval_dataset)
-
-
-def _check_not_quantized(model: nn.Module) -> None:
-    if layers := find_quantized(model):
-        raise ValueError(
-            f"`model` is quantized ({layers[0]}), and cannot be trained: train it first, and quantize the result."
-        )
 
 
 def _check_dataset(name: str, dataset: Any) -> None:

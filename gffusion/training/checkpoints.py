@@ -34,7 +34,7 @@ _NAME, _HIDDEN_NAME = re.compile(r"step-\d{8,}"), re.compile(r"\.step-\d{8,}(-ou
 # torch and safetensors raise their own errors when the disk is full.
 _DISK_ERRORS = (OSError, RuntimeError, SafetensorError)
 _READ_ERRORS = (*_DISK_ERRORS, LookupError, ValueError, EOFError, pickle.UnpicklingError)
-_MIN_FREE = 1 << 16  # bytes
+_MIN_FREE = 1 << 16  # bytes; a disk with less is full
 
 
 class CheckpointError(OSError):
@@ -96,7 +96,7 @@ class Checkpoints:
                     synchronize_entries(self.folder)
                     self.delete_unfinished()
             except _DISK_ERRORS as error:
-                is_full = not isinstance(error, OSError) and _is_full(self.folder)
+                is_full = not isinstance(error, OSError) and shutil.disk_usage(self.folder).free < _MIN_FREE
                 if is_main:
                     shutil.rmtree(temporary, ignore_errors=True)  # so that it takes no room
                 if is_full:  # of which torch says "unexpected pos 64 vs 0"
@@ -197,14 +197,6 @@ class Checkpoints:
         weights = load_file(Path(folder) / _WEIGHTS)
         check_finite(weights)
         self._model.load_state_dict(weights, strict=False)
-
-
-def _is_full(folder: Path) -> bool:
-    """Return whether the disk of a folder has no room for another file."""
-    try:
-        return shutil.disk_usage(folder).free < _MIN_FREE
-    except OSError:
-        return False
 
 
 @contextmanager

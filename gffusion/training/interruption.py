@@ -10,15 +10,14 @@ from accelerate import Accelerator
 
 from gffusion.utils.memory import describe_ended_worker
 
-_SIGHUP = getattr(signal, "SIGHUP", 0)  # Windows has none
-_NUMBERS: list[int] = [signal.SIGINT, signal.SIGTERM, *[_SIGHUP] * bool(_SIGHUP)]
+_OF_TERMINALS = [signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]  # Windows has no SIGHUP
+_DEFERRED = [*_OF_TERMINALS, signal.SIGTERM]
 
 
 def ignore_interrupts(worker: int) -> None:
     """Let a worker that loads data ignore Ctrl-C and SIGHUP, which terminals send to all processes: the trainer needs its pairs."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if _SIGHUP:
-        signal.signal(_SIGHUP, signal.SIG_IGN)
+    for number in _OF_TERMINALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 class Interruption:
@@ -35,7 +34,7 @@ class Interruption:
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
             # Ignored ones stay so: SIGHUP by `nohup`, SIGINT by shells for commands in the background of scripts.
-            numbers = [number for number in _NUMBERS if signal.getsignal(number) != signal.SIG_IGN]
+            numbers = [number for number in _DEFERRED if signal.getsignal(number) != signal.SIG_IGN]
             self._handlers = {number: signal.signal(number, self._defer) for number in numbers}
         return self
 

@@ -59,7 +59,12 @@ def check_labels(
     if read_label_values:
         check_has_classes(values.keys(), ignored)
     elif training and ignored == IGNORED:  # others, such as 0 and -100, are no objects of masks
-        _warn_about_ignored(values.keys())
+        try:
+            check_has_classes(values.keys())
+        except ValueError as error:  # as masks in which 255 is the object
+            logger.warning(
+                "Of the first item of the training data, %s. If other items hold classes, this is right.", error
+            )
     if training and read_label_values and values.keys() == {0}:
         raise ValueError(
             "All labels are 0, usually the background, so there is no object to learn: give the label maps of the objects, "
@@ -76,14 +81,6 @@ def check_labels(
         logger.warning("The %s data: %s.", "training" if training else "evaluation", missing)
     elif training and read_label_values:
         _warn_about_unlabeled_classes(values.keys(), getattr(dataset, "class_names", None) or ())
-
-
-def _warn_about_ignored(values: Set[int]) -> None:
-    """Warn if the first label map labels no object, as masks in which 255 is the object; others may do."""
-    try:
-        check_has_classes(values)
-    except ValueError as error:
-        logger.warning("Of the first item of the training data, %s. If other items hold classes, this is right.", error)
 
 
 def _warn_about_unlabeled_classes(values: Set[int], class_names: Sequence[str]) -> None:

@@ -23,6 +23,7 @@ from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOpti
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_checks import build_on_meta
 from gffusion.models.gffusion.wrappers import without_wrappers
+from gffusion.utils.notes import format_count
 
 from .arguments import FusionTrainingArguments
 from .checked_dataset import read_item
@@ -72,6 +73,9 @@ def check_data(
         )
     check_output_folder(Path(arguments.output_dir), training, evaluation)
     first, first_evaluated = _read_first(training), None if evaluation is None else _read_first(evaluation)
+    for dataset in (training, evaluation):
+        if isinstance(dataset, FusionDataset):
+            dataset.check_infrared_range()
     labeled, evaluated = has_labels(first, model), has_labels(first_evaluated or {}, model)
     check_evaluation(evaluation, first_evaluated or {}, model, arguments, evaluated)
     check_training_data(training, first, model, labeled)
@@ -138,11 +142,7 @@ def has_labels(item: dict[str, Any], model: GFFusionModel) -> bool:
 
 
 def _read_first(dataset: Dataset[dict[str, Any]]) -> dict[str, Any]:
-    """Return the first item of a dataset.
-
-    Raises:
-        ValueError: If the dataset is empty, or its items are no dicts of images.
-    """
+    """Return the first item of a dataset, or raise ValueError if it has none."""
     if not len(dataset):  # type: ignore[arg-type]
         raise ValueError("The training or evaluation dataset is empty: add pairs, or omit the evaluation dataset.")
     return read_item(dataset, 0)
@@ -164,20 +164,11 @@ def check_same_infrared_options(training: Dataset[dict[str, Any]], evaluation: D
 def check_training_data(
     dataset: Dataset[dict[str, Any]], first: dict[str, Any], model: GFFusionModel, labeled: bool
 ) -> None:
-    """Check that all items fit the model and share one size. No image is decoded besides those of the `first` item.
-
-    For datasets other than [`FusionDataset`], only the first item is checked.
-
-    Raises:
-        OSError: If a file is missing or not an image.
-        ValueError: If images are too small, differ in size or are nearly constant, a label is not a class of the model, or
-            all are 0.
-    """
+    """Check that all items, or the first one of datasets other than [`FusionDataset`], fit the model and share one size."""
     sizes = _sizes(dataset, first)
-    _check_infrared_range(dataset)
     if len(sizes) > 1:
         raise ValueError(f"Training images must have one size to form batches, got {describe_sizes(sizes)}")
-    _check_minimum("Training", sizes, _loss_minimum(model))
+    _check_minimum("Training", sizes, model)
     if labeled:
         check_labels(dataset, first, model, training=True)
 
@@ -189,21 +180,14 @@ def check_evaluation(
     arguments: FusionTrainingArguments,
     labeled: bool,
 ) -> None:
-    """Check the names of metrics and trackers, and that all items can be evaluated. No image is decoded besides those of the `first` item.
-
-    Raises:
-        OSError: If a file is missing or not an image.
-        ValueError: If there are no pairs, an image is too small or nearly constant, a label is not a class of the model, or
-            a name is wrong.
-    """
+    """Check the names of metrics and trackers, and that all items can be evaluated."""
     check_names(arguments, labeled)
     if dataset is None:
         return
     sizes = _sizes(dataset, first)
-    _check_minimum("Evaluation", sizes, _loss_minimum(model))
+    _check_minimum("Evaluation", sizes, model)
     for size in sizes:
         _check_metrics(size, arguments.eval_metrics)
-    _check_infrared_range(dataset)
     if labeled:
         check_labels(dataset, first, model)
 
@@ -221,18 +205,9 @@ def _sizes(dataset: Any, first: dict[str, Any]) -> list[tuple[int, int]]:
     return sorted(sizes)
 
 
-def _check_infrared_range(dataset: Any) -> None:
-    if isinstance(dataset, FusionDataset):
-        dataset.check_infrared_range()
-
-
-def _loss_minimum(model: GFFusionModel) -> int:
-    """Return the smallest side of an image for the model and its losses."""
+def _check_minimum(which: str, sizes: list[tuple[int, int]], model: GFFusionModel) -> None:
     used = [term for name, term in OUR_TERMS.items() if getattr(model.config, f"{name}_weight")]
-    return max([MIN_SIZE, *(term.minimum_size for term in used)])
-
-
-def _check_minimum(which: str, sizes: list[tuple[int, int]], minimum: int) -> None:
+    minimum = max([MIN_SIZE, *(term.minimum_size for term in used)])
     for height, width in sizes:
         if min(height, width) < minimum:
             raise ValueError(
@@ -256,10 +231,9 @@ def check_batch_size(arguments: FusionTrainingArguments, batch_size: int, labele
     """Warn if there are fewer pairs than a batch takes; raise ValueError if `mixed_pairs` does not fit the size of a batch."""
     if batch_size < arguments.per_device_train_batch_size:
         logger.warning(
-            "`per_device_train_batch_size` is %d, but the training dataset has %d pair%s: each step takes all of them.",
+            "`per_device_train_batch_size` is %d, but the training dataset has %s: each step takes all of them.",
             arguments.per_device_train_batch_size,
-            batch_size,
-            "s" * (batch_size != 1),
+            format_count(batch_size, "pair"),
         )
     if arguments.mixed_pairs and batch_size < 2:
         raise ValueError(
@@ -297,11 +271,10 @@ def warn_about_warmup(arguments: FusionTrainingArguments, total_steps: int) -> N
     """Warn if the run ends before the rates reach their values."""
     if arguments.warmup_steps >= total_steps:
         logger.warning(
-            "`warmup_steps` is %d and the run has %d step%s: the rates never reach `learning_rate` and `head_learning_rate`. "
+            "`warmup_steps` is %d and the run has %s: the rates never reach `learning_rate` and `head_learning_rate`. "
             "Lower `warmup_steps`, or train longer.",
             arguments.warmup_steps,
-            total_steps,
-            "s" * (total_steps != 1),
+            format_count(total_steps, "step"),
         )
 
 
