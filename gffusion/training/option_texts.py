@@ -8,8 +8,8 @@ from gffusion.cameras import Rig
 from gffusion.data import RawFrame, ReadOptions, transforms
 
 
-def parse_options(text: str) -> Any:
-    """Return a value that is equal for texts of the same options, such as `"ReadOptions(crop=True)"`; other texts are returned unchanged.
+def parse_options(text: Any) -> Any:
+    """Return a value that is equal for texts of the same options, such as `"ReadOptions(crop=True)"`; others are returned unchanged.
 
     Options that a text lacks have the default in the signature of their class.
 
@@ -23,7 +23,7 @@ def parse_options(text: str) -> Any:
         node = ast.parse(text, mode="eval").body
         calls = node.elts if isinstance(node, ast.Tuple) else [node]
         return [_read(call) for call in calls] if all(isinstance(call, ast.Call) for call in calls) else text
-    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):  # see `ast.literal_eval`
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):  # no text, or see `ast.literal_eval`
         return text
 
 

@@ -208,12 +208,13 @@ class Recipe:
         try:
             path = given.pop("config", None)
             recipe = read_recipe(path) if path else {}
-            parser.in_file = frozenset(recipe if path and Path(path).is_file() else ())
+            is_file = path is not None and Path(path).is_file()
+            parser.in_file = frozenset(recipe if is_file else ())
             for name in recipe.keys() - parser.names:
                 raise ValueError(f"{find_recipe(path)} has an unknown option {name}{parser.suggest(name)}")
             options = _merge(recipe, given)
             model, data, training = (make(kind, options) for kind in _KINDS.values())
-            name = _name_recipe(path) if path else ""
+            name = Path(path).name if is_file else path or ""  # folders say nothing on another machine
             notes = () if "dataloader_num_workers" in given else limit_workers(training)
             notes += tuple(find_consequences(training, given.keys(), name))
             notes += () if data.eval_data else tuple(find_unused(training, given.keys()))
@@ -252,11 +253,6 @@ def update_yaml(text: str, training: FusionTrainingArguments) -> str:
 def _format(first_line: str, options: dict[str, Any]) -> str:
     given = {name: value for name, value in options.items() if value is not None and name not in OF_ONE_RUN}
     return f"{first_line}\n{yaml.safe_dump(given, sort_keys=False, allow_unicode=True)}"
-
-
-def _name_recipe(path: str) -> str:
-    """Return the name of a bundled recipe, or that of a file without its folder, which says nothing on another machine."""
-    return Path(path).name if Path(path).is_file() else path
 
 
 def list_options() -> list[str]:

@@ -5,7 +5,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Collection, Iterable
-from pathlib import Path
 from typing import Any
 
 from torch.utils.data import Dataset
@@ -130,7 +129,7 @@ def check_same_run(
     differences += [
         f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
         for name in sorted(names)
-        if _parse(before.get(name)) != _parse(now.get(name))
+        if parse_options(before.get(name)) != parse_options(now.get(name))
     ]
     differences = differences or of_model  # other parts have other parameters
     # Rates and lambda depend on the number of epochs from `head_start_epoch` on.
@@ -160,10 +159,6 @@ def _complete(run: dict[str, Any]) -> dict[str, Any]:
             run[name] = InfraredOptions().to_dict() | run[name]
     completed: dict[str, Any] = json.loads(json.dumps(run))
     return completed
-
-
-def _parse(value: Any) -> Any:
-    return parse_options(value) if isinstance(value, str) else value
 
 
 def _compare_versions(before: dict[str, Any], now: dict[str, Any]) -> str:
@@ -231,16 +226,12 @@ def _describe_data(dataset: Dataset[dict[str, Any]], reads_labels: bool, reads_f
 def _describe_files(dataset: FusionDataset, reads_labels: bool) -> dict[str, str]:
     """Return digests of the sizes of images and of the content of label maps, which are small and were read before."""
     files = {
-        "visible images": _digest(_measure(pair.visible) for pair in dataset.pairs),
-        "infrared images": _digest(_measure(pair.infrared) for pair in dataset.pairs),
+        "visible images": _digest(str(pair.visible.stat().st_size) for pair in dataset.pairs),
+        "infrared images": _digest(str(pair.infrared.stat().st_size) for pair in dataset.pairs),
     }
     if reads_labels and dataset.has_labels:
         files["label maps"] = _digest(hash_file(pair.labels) for pair in dataset.pairs if pair.labels)
     return files
-
-
-def _measure(file: Path) -> str:
-    return str(file.stat().st_size)
 
 
 def _digest(texts: Iterable[str]) -> str:
