@@ -70,44 +70,43 @@ def warn_about_data(training: Any, given: Any, evaluation: Any, model: GFFusionM
     """
     if labeled:
         warn_about_assumed_classes(training, model)
-    warn_about_repeated_pairs("training", training)
-    warn_about_repeated_pairs("evaluation", evaluation)
-    warn_about_shared_pairs(training, evaluation)
     for which, dataset in (("training", training), ("evaluation", evaluation)):
+        warn_about_repeated_pairs(which, dataset)
         warn_about_wrapper(which, dataset)
-    if evaluation is None or _warn_about_random_items(given, evaluation) or _has_transform(evaluation):
+    warn_about_shared_pairs(training, evaluation)
+    source = _find_source(evaluation)
+    is_transformed = source is not None and source.transform is not None
+    if evaluation is None or _warn_about_random_items(given, evaluation) or is_transformed:
         return 0
     return len(evaluation)
 
 
 def warn_about_wrapper(which: str, dataset: Any) -> None:
     """Warn if a dataset reads its items from a [`FusionDataset`], and lacks attributes of it that a training uses."""
-    wrapped = _find_wrapped(dataset)
-    if wrapped is None:
+    wrapped = _find_source(dataset)
+    if wrapped is None or wrapped is dataset:
         return
-    uses = {
-        "set_epoch": which == "training" and bool(_list_random_transforms(wrapped)),
-        "infrared_options": wrapped.infrared_options != InfraredOptions(),
-        "class_names": wrapped.has_labels and wrapped.class_names is not None,
-    }
-    results = {
-        "set_epoch": "random transforms do the same in every epoch",
-        "infrared_options": "the defaults are saved with the weights",
-        "class_names": "they are not compared with those of the model",
-    }
-    if missing := [name for name, is_used in uses.items() if is_used and not hasattr(dataset, name)]:
+    is_random = which == "training" and bool(_list_random_transforms(wrapped))
+    is_named = wrapped.has_labels and wrapped.class_names is not None
+    uses = (
+        ("set_epoch", is_random, "random transforms do the same in every epoch"),
+        ("infrared_options", wrapped.infrared_options != InfraredOptions(), "the defaults are saved with the weights"),
+        ("class_names", is_named, "they are not compared with those of the model"),
+    )
+    if missing := [
+        f"no `{name}` ({result})" for name, is_used, result in uses if is_used and not hasattr(dataset, name)
+    ]:
         logger.warning(
-            "The %s dataset %s reads a FusionDataset, but has no %s. Give it these attributes of the FusionDataset.",
+            "The %s dataset %s reads a FusionDataset, but has %s. Give it these attributes of the FusionDataset.",
             which,
             type(dataset).__name__,
-            ", no ".join(f"`{name}` ({results[name]})" for name in missing),
+            ", ".join(missing),
         )
 
 
 def warn_about_assumed_classes(dataset: Any, model: GFFusionModel) -> None:
     """Warn if the labels of a [`FusionDataset`] without class names are read as the named classes of the model."""
-    source = dataset if isinstance(dataset, FusionDataset) else _find_wrapped(dataset)
-    names = model.config.id2label
+    source, names = _find_source(dataset), model.config.id2label
     if source is None or source.class_names or getattr(dataset, "class_names", None) or names[0] == "LABEL_0":
         return
     logger.warning(
@@ -167,7 +166,7 @@ def _warn_about_random_items(given: Any, evaluation: Any) -> bool:
             "The evaluation leaves out the random transforms of its data (%s), so that losses and metrics are those of whole images.",
             ", ".join(map(describe_transform, dropped)),
         )
-    is_random = bool(_list_random_transforms(_find_wrapped(evaluation))) or _has_random_items(evaluation)
+    is_random = bool(_list_random_transforms(_find_source(evaluation))) or _has_random_items(evaluation)
     if is_random:
         logger.warning(
             "The items of the evaluation dataset are random: losses, metrics and the choice of the best weights depend on chance, and "
@@ -182,12 +181,12 @@ def _list_random_transforms(dataset: Any) -> list[Transform]:
     return [transform for transform in parts if _is_random(transform)]
 
 
-def _find_wrapped(dataset: Any, depth: int = 3) -> FusionDataset | None:
-    """Return the [`FusionDataset`] that a dataset of another type has as an attribute, or that such an attribute has."""
-    for value in getattr(dataset, "__dict__", {}).values() if depth and not isinstance(dataset, FusionDataset) else ():
-        if isinstance(value, FusionDataset):
-            return value
-        if isinstance(value, torch.utils.data.Dataset) and (found := _find_wrapped(value, depth - 1)):
+def _find_source(dataset: Any, depth: int = 3) -> FusionDataset | None:
+    """Return a [`FusionDataset`] itself, or the one that another dataset has as an attribute, or that such an attribute has."""
+    if isinstance(dataset, FusionDataset):
+        return dataset
+    for value in getattr(dataset, "__dict__", {}).values() if depth else ():
+        if isinstance(value, torch.utils.data.Dataset) and (found := _find_source(value, depth - 1)):
             return found
     return None
 
@@ -205,12 +204,6 @@ def _has_random_items(dataset: Any) -> bool:
     if has_epochs:
         dataset.set_epoch(0)
     return not all(_are_equal(*items) for items in zip(first, second, strict=True))
-
-
-def _has_transform(dataset: Any) -> bool:
-    """Return whether the images are not those of the files."""
-    source = dataset if isinstance(dataset, FusionDataset) else _find_wrapped(dataset)
-    return source is not None and source.transform is not None
 
 
 def _list_parts(transform: Transform) -> Iterator[Transform]:
