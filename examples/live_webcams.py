@@ -72,10 +72,7 @@ def main() -> None:
         while visible.is_running and infrared.is_running:
             try:
                 result = stream.latest()
-            except (
-                ValueError,
-                MemoryError,
-            ) as error:  # one pair, such as while a camera is calibrated; the stream goes on
+            except (ValueError, MemoryError) as error:  # of one pair, such as while a camera is calibrated
                 result = None
                 print(f"pair left out: {error}", end="\r")
             if result is not None:

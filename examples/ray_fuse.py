@@ -22,8 +22,8 @@ except ImportError:
     raise SystemExit('ray_fuse.py: error: needs Ray: pip install "gffusion[ray]"') from None
 
 from gffusion import create_model, load_image_processor, locate, predict
-from gffusion.cli.printing import list_names
-from gffusion.data import PairMatch, match_pairs
+from gffusion.cli.fuse_plans import report_match
+from gffusion.data import match_pairs
 from gffusion.data.io import encode_image
 from gffusion.data.reading import complete_pair, decode_unaligned
 from gffusion.utils.atomic import replace_file
@@ -96,15 +96,6 @@ def refuse_duplicates(names: list[Any], folder: Path) -> None:
         raise ValueError(f"{len(doubles)} names are not unique, such as {doubles[0]!r}: rename them, or write .parquet")
 
 
-def report_unmatched(match: PairMatch) -> None:
-    """Print the files without a partner, and what was assumed, as `gffusion fuse` does."""
-    for kind, files in (("infrared", match.visible_only), ("visible", match.infrared_only)):
-        if files:
-            print(f"left out {len(files)} without {kind} partner: {list_names(files)}")
-    for note in match.notes:
-        print(f"note: {note}")
-
-
 def check(options: argparse.Namespace) -> None:
     """Raise OSError or ValueError about names, before workers start."""
     for path in filter(None, (options.visible, options.infrared)):
@@ -140,8 +131,7 @@ def main() -> None:
             refuse_duplicates([row["name"] for row in rows.select_columns(["name"]).take_all()], output)
             rows = rows.filter(is_missing, fn_kwargs={"folder": output})
     else:
-        match = match_pairs(options.visible.resolve(), options.infrared.resolve())
-        report_unmatched(match)
+        match = report_match(match_pairs(options.visible.resolve(), options.infrared.resolve()))
         todo = [pair for pair in match.pairs if is_parquet or not (output / f"{pair.name}.png").is_file()]
         if not todo:
             print(f"nothing to do: all {len(match.pairs)} files exist")

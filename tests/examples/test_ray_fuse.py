@@ -38,7 +38,7 @@ example, runs = sys.argv[1:]
 for words in json.loads(runs):
     sys.argv[1:], code, out = words, 0, io.StringIO()
     try:
-        with contextlib.redirect_stdout(out):
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
             runpy.run_path(example, run_name="__main__")
     except SystemExit as stop:
         code = stop.code
