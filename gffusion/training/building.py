@@ -96,12 +96,8 @@ def _load(recipe: Recipe) -> tuple[GFFusionModel, FusionDataset, FusionDataset |
 
 def _check_size_options(recipe: Recipe) -> None:
     """Raise ValueError if both sizes were typed; that of a recipe may be replaced."""
-    data = recipe.data
-    if (
-        data.image_size
-        and {"crop_size", "image_size"} <= recipe.typed
-        and data.crop_size not in (0, DataArguments.crop_size)
-    ):
+    data, sizes = recipe.data, {"crop_size", "image_size"}
+    if data.image_size and sizes <= recipe.typed and data.crop_size not in (0, DataArguments.crop_size):
         raise ValueError(
             "`image_size` resizes whole images, which are then not cropped: omit `crop_size` or `image_size`."
         )
@@ -137,12 +133,7 @@ def _describe_start(start: str, model: GFFusionModel) -> dict[str, Any]:
 
 
 def choose_infrared_options(recipe: Recipe) -> InfraredOptions:
-    """Return the options saved with the initial model, overridden by those of the recipe.
-
-    Raises:
-        OSError: If the initial model cannot be read.
-        ValueError: If an option is wrong, or options exclude each other.
-    """
+    """Return the options saved with the initial model, overridden by those of the recipe."""
     given: dict[str, Any] = {name: getattr(recipe.data, name) for name in OPTION_NAMES}
     if recipe.data.infrared_range is not None:
         given["infrared_range"] = parse_infrared_range(recipe.data.infrared_range, "--infrared_range")

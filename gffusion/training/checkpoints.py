@@ -150,8 +150,7 @@ class Checkpoints:
             self._delete(checkpoint)
 
     def _find(self, name: re.Pattern[str]) -> list[Path]:
-        paths = self.folder.iterdir() if self.folder.is_dir() else ()
-        return [path for path in paths if name.fullmatch(path.name) and path.is_dir()]
+        return [path for path in self.folder.glob("*") if name.fullmatch(path.name) and path.is_dir()]
 
     def _delete(self, checkpoint: Path) -> None:
         """Delete a checkpoint atomically: rename it first, so that a partly deleted one is never read."""

@@ -198,12 +198,9 @@ class Recipe:
         parser = OptionParser(_KINDS, prog=program, description=_DESCRIPTION)
         text = f"Recipe: the path of a YAML file with options as below, or the name of a bundled one: {', '.join(list_recipes())}."
         parser.add_argument("--config", metavar="RECIPE", help=text)
-        if (
-            words
-            and not words[0].startswith("-")
-            and (words[0] in list_recipes() or words[0].endswith((".yaml", ".yml")))
-        ):
-            parser.error(f"unknown option {words[0]}, did you mean --config {words[0]}?")
+        first = words[0] if words else ""
+        if first in list_recipes() or (first.endswith((".yaml", ".yml")) and not first.startswith("-")):
+            parser.error(f"unknown option {first}, did you mean --config {first}?")
         given = parser.parse_words(words)
         try:
             path = given.pop("config", None)

@@ -27,12 +27,8 @@ def limit_workers(training: FusionTrainingArguments) -> tuple[str, ...]:
 def find_consequences(training: FusionTrainingArguments, typed: Set[str], name: str) -> Iterator[str]:
     """Yield notes on what a recipe, which others can have written, deletes or publishes, unless the command line says so."""
     folder = training.output_dir
-    if (
-        training.overwrite_output_dir
-        and "overwrite_output_dir" not in typed
-        and os.path.isdir(folder)
-        and os.listdir(folder)
-    ):
+    overwrites = training.overwrite_output_dir and "overwrite_output_dir" not in typed
+    if overwrites and os.path.isdir(folder) and os.listdir(folder):
         yield (
             f"`overwrite_output_dir` of the recipe {name} deletes the run in {folder}. To keep it, give another `output_dir` on the "
             "command line."

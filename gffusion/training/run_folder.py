@@ -143,8 +143,8 @@ class RunFolder:
         return is_run or ((self.path / LOG).is_file() and _is_log(self.path / LOG))
 
     def _find_weights(self) -> list[Path]:
-        folders = [folder for folder in (self.path / name for name in WEIGHTS) if folder.is_dir()]
-        return [path for folder in folders for path in sorted(folder.iterdir()) if _WEIGHT_FILE.fullmatch(path.name)]
+        paths = [path for name in WEIGHTS for path in (self.path / name).glob("*")]
+        return sorted(path for path in paths if _WEIGHT_FILE.fullmatch(path.name))
 
     def _check_unused(self, resumes: bool) -> None:
         """Raise ValueError if a new run would replace something.
@@ -301,11 +301,7 @@ def _is_log(log: Path) -> bool:
 
 
 def _parse_record(log: Path, line: str) -> dict[str, Any]:
-    """Return the record in a line of the log.
-
-    Raises:
-        ValueError: If it is none.
-    """
+    """Return the record in a line of the log, or raise ValueError if it is none."""
     record: Any = None
     with suppress(ValueError, RecursionError):
         record = json.loads(line)

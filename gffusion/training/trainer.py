@@ -242,9 +242,7 @@ class FusionTrainer:
         """Log an evaluation of step 0. It does not count for the best weights: a new head is still untrained."""
         scores = self.evaluate()
         self.trackers.log(scores, step=0)
-        if self.accelerator.is_main_process:
-            with self.checkpoints.explain_disk_errors("write the log of step 0"):
-                self.folder.append_log({"epoch": -1, "step": 0, **scores})
+        self._save_record({"epoch": -1, "step": 0, **scores}, False, False)
         self.accelerator.print(summarize(-1, self.args.num_train_epochs, scores))
 
     def _evaluate_last_weights(self) -> None:

@@ -18,6 +18,7 @@ from gffusion.metrics import compute_metrics, get_metric, to_luma8
 from gffusion.models.gffusion.image_ops import restore_color, to_uint8
 from gffusion.models.gffusion.losses import label_mass
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
+from gffusion.utils.notes import format_count
 from gffusion.utils.progress import is_progress_hidden, show_progress
 from gffusion.visualization.drawing import arrange_tiles, stack
 from gffusion.visualization.overlay import overlay
@@ -55,7 +56,7 @@ def evaluate(
     model.eval()
     config, device, length = model.config, accelerator.device, len(dataset)  # type: ignore[arg-type]
     if hides_progress or is_progress_hidden():
-        accelerator.print(f"evaluating {length} pair{'s' * (length != 1)}")
+        accelerator.print(f"evaluating {format_count(length, 'pair')}")
     iou: Metric | None = None  # created for labels only: models with one class have none
     rows: dict[int, dict[str, float]] = {}
     own_indices = range(accelerator.process_index, length, accelerator.num_processes)
