@@ -7,7 +7,7 @@ from typing import Any
 from torch.utils.data import DataLoader, IterableDataset
 
 from gffusion.models.gffusion.weight_checks import find_quantized
-from gffusion.zoo.checks import check_can_be_saved
+from gffusion.zoo.checks import check_can_be_saved, describe_argument
 
 from .arguments import FusionTrainingArguments
 
@@ -20,7 +20,9 @@ def check_argument_types(model: Any, args: Any, train_dataset: Any, eval_dataset
             f"`model` is quantized ({layers[0]}), and cannot be trained: train it first, and quantize the result."
         )
     if not isinstance(args, FusionTrainingArguments):
-        raise ValueError(f"`args` must be FusionTrainingArguments, got {_describe(args)}: {_advise_options(args)}.")
+        raise ValueError(
+            f"`args` must be FusionTrainingArguments, got {describe_argument(args)}: {_advise_options(args)}."
+        )
     _check_dataset("train_dataset", train_dataset)
     if eval_dataset is not None:
         _check_dataset("eval_dataset", eval_dataset)
@@ -31,15 +33,9 @@ def _check_dataset(name: str, dataset: Any) -> None:
     is_other = isinstance(dataset, str | os.PathLike | IterableDataset | type)
     if is_other or not is_indexed or (isinstance(dataset, Mapping) and 0 not in dataset):
         raise ValueError(
-            f"`{name}` must be a dataset with a length and items by index, such as a FusionDataset, got {_describe(dataset)}: "
-            f"{_advise_dataset(dataset)}."
+            f"`{name}` must be a dataset with a length and items by index, such as a FusionDataset, got "
+            f"{describe_argument(dataset)}: {_advise_dataset(dataset)}."
         )
-
-
-def _describe(value: Any) -> str:
-    if isinstance(value, str | os.PathLike):
-        return f"the {type(value).__name__} {os.fspath(value)!r:.200}"
-    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
 
 
 def _advise_options(args: Any) -> str:

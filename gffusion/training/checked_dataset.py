@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -12,7 +11,7 @@ from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.input_checks import OVERSHOOT, check_label_values
 from gffusion.utils.notes import name_in_errors
 
-from .sampling import MODEL_INPUTS
+from .sampling import MODEL_INPUTS, to_tensor
 
 
 class CheckedDataset(Dataset[dict[str, Any]]):
@@ -36,13 +35,13 @@ def read_item(dataset: Any, index: int, config: GFFusionConfig | None = None) ->
             of a model that has a segmenter, not of the size of the images or no classes of this model.
 
     Examples:
-        >>> item = {"visible_values": np.zeros((3, 32, 32)), "infrared_values": torch.zeros(1, 32, 32)}
+        >>> item = {"visible_values": np.zeros((3, 32, 32)), "infrared_values": np.zeros((1, 32, 32))}
         >>> read_item([item], 0)["visible_values"].dtype
         torch.float32
     """
     item = dataset[index]
     _check_shapes(item, index)
-    inputs = {name: _to_tensor(item[name], f"{name!r} of item {index}") for name in MODEL_INPUTS if name in item}
+    inputs = {name: _check_tensor(item[name], f"{name!r} of item {index}") for name in MODEL_INPUTS if name in item}
     if config is not None and config.use_segmenter and "labels" in inputs:
         with name_in_errors(f"item {index}"):
             _check_labels(inputs, config)
@@ -67,11 +66,11 @@ def _check_labels(inputs: dict[str, Tensor], config: GFFusionConfig) -> None:
     check_label_values(config, inputs["labels"])
 
 
-def _to_tensor(value: Any, name: str) -> Tensor:
+def _check_tensor(value: Any, name: str) -> Tensor:
     """Return checked labels as int64, and checked images as float32."""
     if not isinstance(value, Tensor | np.ndarray):
         raise ValueError(f"{name} must be a tensor or a NumPy array, got a {type(value).__name__}.")
-    tensor = torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
+    tensor = to_tensor(value)
     if name.startswith("'labels'"):
         if tensor.is_floating_point():
             raise ValueError(f"{name} must be integer class ids, got {tensor.dtype}.")

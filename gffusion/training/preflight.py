@@ -72,12 +72,12 @@ def check_data(
             "`early_stopping_patience` counts evaluations, for which `eval_dataset` (--eval_data) is missing."
         )
     check_output_folder(Path(arguments.output_dir), training, evaluation)
-    first, first_evaluated = _read_first(training), None if evaluation is None else _read_first(evaluation)
+    first, first_evaluated = _read_first(training), {} if evaluation is None else _read_first(evaluation)
     for dataset in (training, evaluation):
         if isinstance(dataset, FusionDataset):
             dataset.check_infrared_range()
-    labeled, evaluated = has_labels(first, model), has_labels(first_evaluated or {}, model)
-    check_evaluation(evaluation, first_evaluated or {}, model, arguments, evaluated)
+    labeled, evaluated = has_labels(first, model), has_labels(first_evaluated, model)
+    check_evaluation(evaluation, first_evaluated, model, arguments, evaluated)
     check_training_data(training, first, model, labeled)
     check_class_names(training if labeled else None, evaluation if evaluated else None, model)
     check_same_infrared_options(training, evaluation)

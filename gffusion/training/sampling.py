@@ -117,13 +117,13 @@ def collate(items: list[dict[str, Any]], config: GFFusionConfig | None = None) -
         sizes = sorted({tuple(item[name].shape[-2:]) for item in items if name in item})
         if len(sizes) > 1:
             raise ValueError(f"{name!r} must have one size to form batches, got {describe_sizes(sizes)}")
-    stacked = {name: torch.stack([_to_tensor(item[name]) for item in items]) for name in names if name in items[0]}
+    stacked = {name: torch.stack([to_tensor(item[name]) for item in items]) for name in names if name in items[0]}
     if config is not None and "labels" in stacked:
         check_label_values(config, stacked["labels"])
     return stacked | {name: [item[name] for item in items] for name in _CACHE_INPUTS if name in items[0]}
 
 
-def _to_tensor(value: Any) -> Tensor:
+def to_tensor(value: Any) -> Tensor:
     """Return a tensor or a NumPy array, also a mirrored one, as a tensor."""
     return torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
 

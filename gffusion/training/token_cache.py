@@ -105,8 +105,3 @@ class CachedTokens(CheckedDataset):
         item = super().__getitem__(index)
         key = self.cache.key(item)
         return item | {"token_key": key, "semantic_tokens": self.cache.read(key)}
-
-
-def check_items(dataset: Dataset[dict[str, Any]], config: GFFusionConfig, cache: TokenCache | None) -> CheckedDataset:
-    """Return a dataset of checked items, with tokens if there is a cache."""
-    return CachedTokens(dataset, cache, config) if cache else CheckedDataset(dataset, config)

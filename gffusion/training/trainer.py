@@ -25,7 +25,7 @@ from . import preflight
 from .argument_types import check_argument_types
 from .arguments import FusionTrainingArguments
 from .card import add_digests, write_card
-from .checked_dataset import read_item
+from .checked_dataset import CheckedDataset, read_item
 from .checkpoints import Checkpoints
 from .given_data import drop_random_transforms, unwrap_subset, warn_about_data
 from .interruption import Interruption, ignore_interrupts
@@ -39,7 +39,7 @@ from .same_run import DIGESTS, check_same_run, describe_run, select_shared, warn
 from .sampling import StepSampler, collate, keep_random_state
 from .schedules import head_learning_rate, learning_rate, segmentation_weight, warmup_factor
 from .step import TrainingStep
-from .token_cache import TokenCache, check_items
+from .token_cache import CachedTokens, TokenCache
 from .trackers import Trackers
 from .unknown_options import refuse_unknown
 from .validation import draw_pairs, evaluate, warn_if_worse
@@ -119,8 +119,9 @@ class FusionTrainer:
                 self._evaluated_files = warn_about_data(train_dataset, given, eval_dataset, model, self.labeled)
                 preflight.warn_about_untrained_parts(model, args, train_dataset, self.labeled)
                 preflight.warn_about_warmup(args, self.total_steps)
-            self.token_cache = TokenCache(args.token_cache, model, args.mixed_precision) if args.token_cache else None
-            items = check_items(train_dataset, model.config, self.token_cache)
+            cache = TokenCache(args.token_cache, model, args.mixed_precision) if args.token_cache else None
+            self.token_cache, config = cache, model.config
+            items = CachedTokens(train_dataset, cache, config) if cache else CheckedDataset(train_dataset, config)
         self._step = TrainingStep(model, args, self.accelerator, self.labeled, self.token_cache)
         self._loader: DataLoader[dict[str, Any]] = DataLoader(
             items,

@@ -26,7 +26,7 @@ def check_model_object(model: Any, can_be_exported: bool = False) -> None:
     allowed = "a GFFusionModel, as `create_model` and `GFFusionModel.from_pretrained` return it"
     if can_be_exported:
         allowed += ", or an OnnxModel"
-    raise ValueError(f"`model` must be {allowed}, got {_describe(model)}: {_advise(model)}.")
+    raise ValueError(f"`model` must be {allowed}, got {describe_argument(model)}: {_advise(model)}.")
 
 
 def check_processor_object(image_processor: Any) -> None:
@@ -34,7 +34,7 @@ def check_processor_object(image_processor: Any) -> None:
     if isinstance(image_processor, type) or not hasattr(image_processor, "post_process_fusion"):
         raise ValueError(
             "`image_processor` must be a GFFusionImageProcessor, as `load_image_processor` and `GFFusionImageProcessor.from_pretrained` "
-            f"return it, got {_describe(image_processor)}."
+            f"return it, got {describe_argument(image_processor)}."
         )
 
 
@@ -52,7 +52,7 @@ def check_can_be_saved(model: Any) -> None:
     if layers or not is_ours:
         found = f"one with adapters, first in {layers[0]!r}" if layers else "which wraps one and saves other files"
         raise ValueError(
-            f"`model` must be a GFFusionModel itself, because all of it is saved, got {_describe(model)}, {found}: merge adapters first, "
+            f"`model` must be a GFFusionModel itself, because all of it is saved, got {describe_argument(model)}, {found}: merge adapters first, "
             "such as by `merge_and_unload()` of a PeftModel, which returns a GFFusionModel. To train adapters, use a loop of your own."
         )
     saves_all = type(inner).save_pretrained.__qualname__ == _SAVES_ALL
@@ -72,9 +72,11 @@ def _is_ours(model: Any) -> bool:
     return isinstance(model, nn.Module) and is_ours
 
 
-def _describe(model: Any) -> str:
-    kind = type(model).__name__
-    return f"the {kind} {os.fspath(model)!r:.200}" if isinstance(model, str | os.PathLike) else f"a {kind}"
+def describe_argument(value: Any) -> str:
+    """Return what was passed for an object, such as a path or a class."""
+    if isinstance(value, str | os.PathLike):
+        return f"the {type(value).__name__} {os.fspath(value)!r:.200}"
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
 
 
 def _advise(model: Any) -> str:

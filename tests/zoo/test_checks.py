@@ -109,7 +109,7 @@ class Wrapper(nn.Module):
         (lambda model: torch.fx.symbolic_trace(nn.ReLU()), "use the model that it was exported from"),
         (lambda model: torch.jit.script(nn.ReLU()), "use the model that it was exported from"),
         (lambda model: Path("runs/mine"), r"got the \w+ 'runs/mine': load it first, by `create_model\('runs/mine'\)`"),
-        (lambda model: GFFusionModel, "got a type: pass an instance"),
+        (lambda model: GFFusionModel, "got the class GFFusionModel: pass an instance"),
         (
             lambda model: Foreign(),
             "got a Foreign: other networks cannot be used; `gffusion.evaluation.evaluate` compares",
