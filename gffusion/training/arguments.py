@@ -116,9 +116,7 @@ class FusionTrainingArguments:
     @property
     def mixed_precision(self) -> Literal["no", "bf16", "fp16"]:
         """Precision of the forward pass as Accelerate names it."""
-        if self.fp16:
-            return "fp16"
-        return "bf16" if self.bf16 else "no"
+        return "fp16" if self.fp16 else "bf16" if self.bf16 else "no"
 
     @property
     def trackers(self) -> list[str]:
@@ -126,22 +124,18 @@ class FusionTrainingArguments:
         names = [self.report_to] if isinstance(self.report_to, str) else self.report_to
         return [name for name in names if name != "none"]
 
-    def validate_start(self) -> None:
-        """Raise ValueError if a run is both to be deleted and to be continued."""
+    def validate_combinations(self) -> None:
+        """Raise ValueError if options exclude each other, or one lacks another that it needs."""
         if self.overwrite_output_dir and self.resume_from_checkpoint:
             raise ValueError(
                 "`overwrite_output_dir` deletes the run that `resume_from_checkpoint` continues: set one of them."
             )
-
-    def validate_early_stopping(self) -> None:
-        """Raise ValueError if a run without evaluations is to be stopped by them."""
         if self.early_stopping_patience and self.eval_strategy == "no":
             raise ValueError('`early_stopping_patience` counts evaluations: set `eval_strategy` to "epoch" or "steps".')
-
-    def validate_precision(self) -> None:
-        """Raise ValueError if both half precisions are set."""
         if self.bf16 and self.fp16:
             raise ValueError("`bf16` and `fp16` exclude each other: set one of them.")
+        if self.push_to_hub and not self.hub_model_id:
+            raise ValueError("`push_to_hub` needs a repository: set `hub_model_id`.")
 
     def validate_mixed_pairs(self) -> None:
         """Raise ValueError if the share exceeds 1, a batch has one pair, or tokens of pairs are cached that are then mixed."""
@@ -153,8 +147,3 @@ class FusionTrainingArguments:
             )
         if self.mixed_pairs and self.token_cache:
             raise ValueError("`token_cache` has the tokens of whole pairs: set `mixed_pairs` to 0, or omit the cache.")
-
-    def validate_repository(self) -> None:
-        """Raise ValueError if the repository of the upload is missing."""
-        if self.push_to_hub and not self.hub_model_id:
-            raise ValueError("`push_to_hub` needs a repository: set `hub_model_id`.")

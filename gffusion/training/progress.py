@@ -35,8 +35,13 @@ class Progress:
         Raises:
             ValueError: If the state lacks an entry, or one has a wrong type.
         """
-        _check_run(state)
-        saved = state.get("progress")
+        run, saved = state.get("run"), state.get("progress")
+        if not isinstance(run, dict) or not isinstance(run.get("model"), dict):
+            raise ValueError("`run` must be an object with `model`")
+        if type(state.get("num_train_epochs")) is not int:
+            raise ValueError("`num_train_epochs` must be a whole number")
+        if type(state.get("running_statistics")) is not bool:
+            raise ValueError("`running_statistics` must be true or false")
         if not isinstance(saved, dict) or "step" not in saved:
             raise ValueError("`progress` has no number of steps")
         json.dumps(saved, allow_nan=False)  # refuses NaN and infinity
@@ -76,17 +81,6 @@ class Progress:
             self.best, self.evaluations_since_best = score, 0
             return True
         return False
-
-
-def _check_run(state: dict[str, Any]) -> None:
-    """Raise ValueError unless a state describes its run."""
-    run = state.get("run")
-    if not isinstance(run, dict) or not isinstance(run.get("model"), dict):
-        raise ValueError("`run` must be an object with `model`")
-    if type(state.get("num_train_epochs")) is not int:
-        raise ValueError("`num_train_epochs` must be a whole number")
-    if type(state.get("running_statistics")) is not bool:
-        raise ValueError("`running_statistics` must be true or false")
 
 
 def is_higher_better(metric: str) -> bool:

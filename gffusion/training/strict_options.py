@@ -96,6 +96,6 @@ def _describe(annotation: Any) -> str:
         return "true or false"
     if get_origin(annotation) is Literal:
         return f"one of {', '.join(map(str, get_args(annotation)))}"
-    if dict in (get_origin(kind) for kind in (annotation, *get_args(annotation))):
+    if dict in (get_origin(kind) for kind in get_args(annotation)):  # or None
         return 'a mapping, on the command line JSON such as {"merging": "mean"}'
     return inspect.formatannotation(annotation).replace("typing.", "")
