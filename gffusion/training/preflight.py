@@ -77,8 +77,10 @@ def check_data(
         if isinstance(dataset, FusionDataset):
             dataset.check_infrared_range()
     labeled, evaluated = has_labels(first, model), has_labels(first_evaluated, model)
-    check_evaluation(evaluation, first_evaluated, model, arguments, evaluated)
-    check_training_data(training, first, model, labeled)
+    check_names(arguments, evaluated)
+    if evaluation is not None:
+        _check_items("Evaluation", evaluation, first_evaluated, model, arguments.eval_metrics)
+    _check_items("Training", training, first, model, [])
     check_class_names(training if labeled else None, evaluation if evaluated else None, model)
     check_same_infrared_options(training, evaluation)
     check_parameters(model, arguments, labeled)
@@ -161,35 +163,24 @@ def check_same_infrared_options(training: Dataset[dict[str, Any]], evaluation: D
     )
 
 
-def check_training_data(
-    dataset: Dataset[dict[str, Any]], first: dict[str, Any], model: GFFusionModel, labeled: bool
+def _check_items(
+    which: str, dataset: Dataset[dict[str, Any]], first: dict[str, Any], model: GFFusionModel, metrics: Sequence[str]
 ) -> None:
-    """Check that all items, or the first one of datasets other than [`FusionDataset`], fit the model and share one size."""
-    sizes = _sizes(dataset, first)
-    if len(sizes) > 1:
+    """Check that all items, or the first one of datasets other than [`FusionDataset`], fit the model and metrics, and each other in training."""
+    is_training, sizes = which == "Training", _sizes(dataset, first)
+    if is_training and len(sizes) > 1:
         raise ValueError(f"Training images must have one size to form batches, got {describe_sizes(sizes)}")
-    _check_minimum("Training", sizes, model)
-    if labeled:
-        check_labels(dataset, first, model, training=True)
-
-
-def check_evaluation(
-    dataset: Dataset[dict[str, Any]] | None,
-    first: dict[str, Any],
-    model: GFFusionModel,
-    arguments: FusionTrainingArguments,
-    labeled: bool,
-) -> None:
-    """Check the names of metrics and trackers, and that all items can be evaluated."""
-    check_names(arguments, labeled)
-    if dataset is None:
-        return
-    sizes = _sizes(dataset, first)
-    _check_minimum("Evaluation", sizes, model)
-    for size in sizes:
-        _check_metrics(size, arguments.eval_metrics)
-    if labeled:
-        check_labels(dataset, first, model)
+    used = [term for name, term in OUR_TERMS.items() if getattr(model.config, f"{name}_weight")]
+    minimum = max([MIN_SIZE, *(term.minimum_size for term in used)])
+    for height, width in sizes:
+        if min(height, width) < minimum:
+            raise ValueError(
+                f"{which} images must measure at least {minimum} x {minimum} for the model and its losses, got {height} x {width} "
+                "(height x width)."
+            )
+        _check_metrics((height, width), metrics)
+    if has_labels(first, model):
+        check_labels(dataset, first, model, is_training)
 
 
 def _sizes(dataset: Any, first: dict[str, Any]) -> list[tuple[int, int]]:
@@ -203,17 +194,6 @@ def _sizes(dataset: Any, first: dict[str, Any]) -> list[tuple[int, int]]:
             sample = apply_transform(dataset.transform, sample, np.random.default_rng(0))
         sizes.add(sample["visible"].shape[:2])
     return sorted(sizes)
-
-
-def _check_minimum(which: str, sizes: list[tuple[int, int]], model: GFFusionModel) -> None:
-    used = [term for name, term in OUR_TERMS.items() if getattr(model.config, f"{name}_weight")]
-    minimum = max([MIN_SIZE, *(term.minimum_size for term in used)])
-    for height, width in sizes:
-        if min(height, width) < minimum:
-            raise ValueError(
-                f"{which} images must measure at least {minimum} x {minimum} for the model and its losses, got {height} x {width} "
-                "(height x width)."
-            )
 
 
 def _check_metrics(size: tuple[int, int], metrics: Sequence[str]) -> None:
