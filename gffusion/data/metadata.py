@@ -3,24 +3,23 @@
 import io
 import re
 import struct
-import zlib
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
 
-from gffusion.cameras.jpeg_segments import read_segments
 from gffusion.cameras.png_chunks import PNG_SIGNATURE, iterate_png_chunks
 from gffusion.utils.xml_text import parse_xml
 
-from .completeness import MAX_INFLATED, check_png_parts
+from .decoding import open_header, read_late_info
 from .tiff_tags import EXIF, GPS, LONG, SHORT, Directory, Field, Tag, TiffReader, write_block
 
 EXIF_HEADER = b"Exif\0\0"
 XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
-ICC_HEADER = b"ICC_PROFILE\0"
 XMP_KEYWORD = b"XML:com.adobe.xmp"
 _XMP_TAG, _ICC_TAG = 700, 34675
 _ORIENTATION, _WIDTH, _HEIGHT, _PIXEL_WIDTH, _PIXEL_HEIGHT = 274, 256, 257, 40962, 40963
@@ -160,15 +159,13 @@ def read_metadata(content: bytes) -> ImageMetadata:
     """
     if content[:2] in (b"II", b"MM"):
         return _read_tiff(content)
-    if content[:2] == b"\xff\xd8":
-        exif, xmp, icc = _read_jpeg(content)
-    elif content.startswith(PNG_SIGNATURE):
-        exif, xmp, icc = _read_png(content)
-    elif content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        exif, xmp, icc = _read_webp(content)
-    else:
+    try:
+        with open_header(io.BytesIO(content)) as image:
+            info = image.info | read_late_info(image)
+    except Exception:  # of any kind, for damaged files
         return ImageMetadata()
-    metadata = _interpret(exif.removeprefix(EXIF_HEADER) or None, xmp or None, icc or None)
+    exif = (info.get("exif") or _read_raw_profile(info)).removeprefix(EXIF_HEADER)
+    metadata = _interpret(exif or None, info.get("xmp"), info.get("icc_profile"))
     return replace(metadata, color_chunks=_read_color_chunks(content))
 
 
@@ -189,37 +186,12 @@ def _read_orientation(tags: Directory) -> int:
     return value if 1 <= value <= 8 else 1
 
 
-def _read_jpeg(content: bytes) -> tuple[bytes, bytes, bytes]:
-    payloads = [segment.payload for segment in read_segments(content) if segment.marker in (0xE1, 0xE2)]
-    exif = next((payload for payload in payloads if payload.startswith(EXIF_HEADER)), b"")
-    xmp = next((payload for payload in payloads if payload.startswith(XMP_HEADER)), b"").removeprefix(XMP_HEADER)
-    start = len(ICC_HEADER)
-    chunks = sorted(payload[start:] for payload in payloads if payload.startswith(ICC_HEADER))  # by number, 1 byte
-    return exif, xmp, b"".join(chunk[2:] for chunk in chunks)
-
-
-def _read_png(content: bytes) -> tuple[bytes, bytes, bytes]:
-    exif = xmp = icc = b""
-    try:
-        check_png_parts(io.BytesIO(content))
-    except ValueError:
-        return exif, xmp, icc
-    for kind, data in iterate_png_chunks(content):
-        if kind == b"eXIf":
-            exif = data
-        elif kind == b"iCCP":
-            icc = _inflate(data.partition(b"\0")[2][1:])
-        elif kind == b"iTXt" and data.startswith(XMP_KEYWORD + b"\0"):
-            text = data[len(XMP_KEYWORD) + 3 :].split(b"\0", 2)[-1]
-            xmp = _inflate(text) if data[len(XMP_KEYWORD) + 1 : len(XMP_KEYWORD) + 2] == b"\1" else text
-        elif kind in (b"zTXt", b"tEXt") and data.startswith((b"Raw profile type exif\0", b"Raw profile type APP1\0")):
-            text = data.partition(b"\0")[2]  # as ImageMagick stores it: a name, a length and hexadecimal digits
-            lines = (_inflate(text[1:]) if kind == b"zTXt" else text).split(b"\n")
-            digits = b"".join(lines[3:])
-            exif = exif or (
-                bytes.fromhex(digits.decode("ascii", "ignore")) if re.fullmatch(rb"[0-9a-fA-F]+", digits) else b""
-            )
-    return exif, xmp, icc
+def _read_raw_profile(info: Mapping[Any, Any]) -> bytes:
+    """Return EXIF data as ImageMagick stores them in a text of a PNG file: a name, a length and hexadecimal digits."""
+    text = info.get("Raw profile type exif") or info.get("Raw profile type APP1") or ""
+    with suppress(ValueError):  # other characters
+        return bytes.fromhex("".join(text.split("\n")[3:]))
+    return b""
 
 
 def _read_color_chunks(content: bytes) -> tuple[tuple[bytes, bytes], ...]:
@@ -228,26 +200,6 @@ def _read_color_chunks(content: bytes) -> tuple[tuple[bytes, bytes], ...]:
     chunks = takewhile(lambda chunk: chunk[0] != b"IDAT", iterate_png_chunks(content))
     found = {kind: data for kind, data in chunks if len(data) == _COLOR_CHUNKS.get(kind)}
     return tuple((kind, data) for kind, data in found.items() if (kind, data) != (b"gAMA", bytes(4)))
-
-
-def _inflate(data: bytes) -> bytes:
-    """Return decompressed metadata; nothing if they are damaged, incomplete or implausibly large."""
-    decoder = zlib.decompressobj()
-    try:
-        text = decoder.decompress(data, MAX_INFLATED)
-    except zlib.error:
-        return b""
-    return text if decoder.eof else b""
-
-
-def _read_webp(content: bytes) -> tuple[bytes, bytes, bytes]:
-    chunks: dict[bytes, bytes] = {}
-    position = 12
-    while position + 8 <= len(content):
-        length = struct.unpack_from("<I", content, position + 4)[0]
-        chunks.setdefault(content[position : position + 4], content[position + 8 : position + 8 + length])
-        position += 8 + length + length % 2
-    return chunks.get(b"EXIF", b""), chunks.get(b"XMP ", b""), chunks.get(b"ICCP", b"")
 
 
 def _read_tiff(content: bytes) -> ImageMetadata:
