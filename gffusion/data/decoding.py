@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,20 +151,14 @@ def open_header(file: str | os.PathLike[str] | BytesIO) -> Iterator[ImageFile.Im
         OSError: If it is no regular file.
         Exception: Any other one if the file is damaged.
     """
-    if isinstance(file, BytesIO):
-        _check_header(file)
-    else:
+    if not isinstance(file, BytesIO):
         check_regular(file)
-        with open(file, "rb") as opened:
-            _check_header(opened)
-    with _pillow_settings(), Image.open(file, formats=FORMATS) as image:
-        yield image
-
-
-def _check_header(file: IO[bytes]) -> None:
-    file.seek(0)
-    if file.read(len(PNG_SIGNATURE)) == PNG_SIGNATURE:
-        check_png_parts(file, is_header=True)
+    with contextlib.nullcontext(file) if isinstance(file, BytesIO) else open(file, "rb") as opened:
+        opened.seek(0)
+        if opened.read(len(PNG_SIGNATURE)) == PNG_SIGNATURE:
+            check_png_parts(opened, is_header=True)
+        with _pillow_settings(), Image.open(opened, formats=FORMATS) as image:
+            yield image
 
 
 def read_late_info(image: ImageFile.ImageFile) -> dict[str | tuple[int, int], Any]:
@@ -221,13 +215,13 @@ def _decode(content: bytes, options: DecodeOptions, is_filling: bool = False) ->
         check_single_frame(getattr(image, "n_frames", 1))
     try:
         _check_complete(content, image)
-        return _decode_pixels(content, image)
+        return _decode_pixels(content, image, kind)
     except IncompleteError:
         if not is_filling or image.format == "WEBP":
             raise
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             return decode_tiff(content, options)
-        return replace(_decode_pixels(content, image, is_complete=False), is_filled=True)
+        return replace(_decode_pixels(content, image, kind, is_complete=False), is_filled=True)
 
 
 def _check_complete(content: bytes, image: ImageFile.ImageFile, decodes: bool = True) -> None:
@@ -244,9 +238,6 @@ def _check_complete(content: bytes, image: ImageFile.ImageFile, decodes: bool = 
             check_jpeg(content)
     elif image.format == "PNG":
         check_png(content)
-        # Pillow fills data that end early; the decoder of plain files does not.
-        if decodes and not _is_plain_png(content, image):
-            check_png_data(content, image.size)
     else:
         check_length(str(image.format), content)
 
@@ -260,20 +251,21 @@ def _is_plain_png(content: bytes, image: ImageFile.ImageFile) -> bool:
     return is_stored and not is_changed and not read_late_orientation(BytesIO(content))
 
 
-def _decode_pixels(content: bytes, image: ImageFile.ImageFile, is_complete: bool = True) -> DecodedImage:
-    if image.format == "PNG" and is_complete and _is_plain_png(content, image):
-        return DecodedImage(_decode_plain_png(content, image), "PNG")
+def _decode_pixels(content: bytes, image: ImageFile.ImageFile, kind: str, is_complete: bool = True) -> DecodedImage:
+    if kind == "PNG" and is_complete:
+        if _is_plain_png(content, image):
+            return DecodedImage(_decode_plain_png(content, image), kind)
+        check_png_data(content, image.size)  # Pillow fills data that end early
     no_data = parse_no_data(image.tag_v2.get(GDAL_NODATA)) if hasattr(image, "tag_v2") else None
     levels = _count_levels(image)
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
-    stored = "JPEG" if image.format == "MPO" else str(image.format)
     if image.mode == "P":
-        return replace(decode_palette(image), format=stored, no_data=no_data)
+        return replace(decode_palette(image), format=kind, no_data=no_data)
     step = 1 if levels is None else 255 // (levels - 1)
     pixels = _to_pixels(image)
     transparent = find_transparent_value(pixels, image, step)
-    decoded = DecodedImage(pixels, stored, no_data=no_data, transparent=transparent)
+    decoded = DecodedImage(pixels, kind, no_data=no_data, transparent=transparent)
     if image.mode == "1":
         return replace(decoded, indices=np.array(image, np.uint8), palette=np.array([[0] * 3, [255] * 3], np.uint8))
     if levels is not None:
@@ -323,11 +315,10 @@ def _count_levels(image: Image.Image) -> int | None:
 
 
 def _to_pixels(image: Image.Image) -> NDArray[Any]:
-    if image.mode in ("F", "RGBA", "LA", "RGB", "L"):
+    if image.mode in ("F", "RGBA", "LA", "RGB", "L", "I"):
         return np.array(image)
-    if image.mode.startswith("I"):
-        pixels: NDArray[Any] = np.array(image)
-        return pixels if image.mode == "I" else pixels.astype(np.uint16)
+    if image.mode.startswith("I;16"):
+        return np.array(image, np.uint16)
     return np.array(image.convert("L" if image.mode in ("1", "La") else "RGB"))
 
 
