@@ -165,19 +165,14 @@ def read_metadata(content: bytes) -> ImageMetadata:
     except Exception:  # of any kind, for damaged files
         return ImageMetadata()
     exif = (info.get("exif") or _read_raw_profile(info)).removeprefix(EXIF_HEADER)
-    metadata = _interpret(exif or None, info.get("xmp"), info.get("icc_profile"))
-    return replace(metadata, color_chunks=_read_color_chunks(content))
-
-
-def _interpret(exif: bytes | None, xmp: bytes | None, icc: bytes | None) -> ImageMetadata:
     tags: Directory = {}
-    if exif is not None:
-        try:
-            reader = TiffReader(exif)
-            tags = reader.read(reader.start)
-        except ValueError:
-            exif = None
-    return ImageMetadata(exif, tags or None, xmp, icc, orientation=_read_orientation(tags))
+    try:
+        reader = TiffReader(exif)
+        tags = reader.read(reader.start)
+    except ValueError:  # there is none, or it is damaged
+        exif = None
+    xmp, icc = info.get("xmp") or None, info.get("icc_profile")
+    return ImageMetadata(exif, tags or None, xmp, icc, None, _read_orientation(tags), _read_color_chunks(content))
 
 
 def _read_orientation(tags: Directory) -> int:
