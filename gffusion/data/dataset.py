@@ -32,7 +32,6 @@ from .value_types import check_same_types
 from .visible_range import VisibleRange
 
 logger = logging.getLogger(__name__)
-_SHOWN = 20  # names of damaged pairs in a message
 
 
 class FusionDataset(Dataset[dict[str, Any]]):
@@ -286,10 +285,10 @@ class FusionDataset(Dataset[dict[str, Any]]):
             except ImageReadError as error:
                 errors[self.names[index]] = error
         if errors:
-            first, count = next(iter(errors.values())), len(errors)
-            names = ", ".join([*errors][:_SHOWN]) + (f", and {count - _SHOWN} more" if count > _SHOWN else "")
+            first = next(iter(errors.values()))
             raise ImageReadError(
-                f"{first}. {count} of {len(self)} pairs cannot be read ({names}): replace or remove their files"
+                f"{first}. {len(errors)} of {len(self)} pairs cannot be read ({name_first([*errors], 20)}): replace or remove "
+                "their files"
             ) from first
         return sizes
 

@@ -12,6 +12,7 @@ from gffusion.cameras import Align, InfraredFrame, Reference, align_images
 from gffusion.cameras.alignment import check_align
 from gffusion.cameras.cleaning import BORDER_FILLED
 from gffusion.cameras.common_frames import note_common_frame
+from gffusion.cameras.png_chunks import PNG_SIGNATURE
 from gffusion.cameras.same_images import check_different_images
 from gffusion.cameras.temperatures import TemperatureScale, check_unit
 from gffusion.cameras.warping import check_reference
@@ -30,8 +31,6 @@ from .io import read_bytes, read_size
 from .modalities import Modalities, split_both, split_modalities
 from .raw_frames import RAW_SUFFIXES, RawFrame, explained_sides
 from .visible_range import VisibleFrame, VisibleRange, check_visible_range, map_visible
-
-_PNG_SIGNATURE = b"\x89PNG"
 
 
 class PairImages(NamedTuple):
@@ -206,7 +205,7 @@ def read_pair_size(visible: Path, infrared: Path, options: ReadOptions) -> tuple
         OSError, ValueError: As for [`read_pair`]. Of 8-bit files, which are not decoded, only the end is checked.
     """
     content = read_bytes(visible, options.max_pixels)
-    if visible == infrared and content.startswith(_PNG_SIGNATURE):  # the channels have one size
+    if visible == infrared and content.startswith(PNG_SIGNATURE):  # the channels have one size
         check_end(content, f"image {visible}", options.decoding)
         return read_size(visible, options.max_pixels, options.truncated)
     is_plain = visible != infrared and infrared.suffix.lower() not in RAW_SUFFIXES and options.align == "none"

@@ -9,9 +9,6 @@ import urllib.request
 
 from .bounds import max_image_bytes
 
-DEFAULT_TIMEOUT = 20.0
-"""Seconds to wait for an answer of a server by default."""
-
 _TOTAL = 6  # time for the whole file, as a multiple of the time-out
 _PART = 1 << 16
 # Other handlers of urllib read local files and FTP, to which a server could redirect.
@@ -47,7 +44,7 @@ def read_url(address: str, timeout: float | None = None, max_bytes: int = max_im
     Raises:
         OSError: If it cannot be read, is too large, or takes too long.
     """
-    seconds = DEFAULT_TIMEOUT if timeout is None else timeout
+    seconds = 20.0 if timeout is None else timeout
     answer: queue.Queue[bytes | Exception] = queue.Queue()
     # A thread, because no time-out of a socket limits how long a server sends a byte now and then.
     threading.Thread(target=_download, args=(address, seconds, max_bytes, answer), daemon=True).start()
