@@ -168,11 +168,7 @@ def _compile(kind: Words) -> re.Pattern[str]:
     # An alphabetic word must not touch another letter: VIS1 starts with "vis", Vista does not. Chinese has no spaces.
     before, after = r"(?:(?<![^\W\d_])|(?=[\u3040-\uffff]))", r"(?:(?![^\W\d_])|(?<=[\u3040-\uffff]))"
     last = f"|(?<=[\\W_])(?:{'|'.join(kind.letters)})" if kind.letters else ""
-    first = (
-        f"|(?:{'|'.join(letter for letter in kind.letters if len(letter) > 1)})(?=[\\W_])"
-        if "dc" in kind.letters
-        else ""
-    )
+    first = r"|dc(?=[\W_])" if "dc" in kind.letters else ""
     return re.compile(
         rf"^(?:(?:{before}(?:{word}){after}{first})[\W_]*)+|(?:[\W_]*(?:{before}(?:{word}){after}{last}))+$"
     )

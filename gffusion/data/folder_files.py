@@ -42,7 +42,7 @@ def _check_given(files: Any, kind: str) -> list[Path]:
     for file in given:
         if not isinstance(file, Path | str | os.PathLike):
             raise ValueError(f"a list of {kind} must hold paths, got a {type(file).__name__}")
-    return [file if isinstance(file, Path) else Path(file) for file in given]
+    return [Path(file) for file in given]
 
 
 def list_folder(

@@ -67,17 +67,14 @@ class RawFrame:
             RawFrame(height=512, width=640, dtype=dtype('>u2'), header=0)
         """
         match = _PATTERN.fullmatch(text.strip())
-        dtype = None
-        if match is not None:
-            height, width, order, name, header = match.groups()
-            if (dtype := _find_type(name)) is not None:
-                dtype = np.dtype(f"{order or '<'}{dtype.str[1:]}")
-        if match is None or dtype is None or min(int(height), int(width)) < 1:
+        height, width, order, name, header = match.groups() if match else ("0", "0", "", "", "")
+        dtype = _find_type(name)
+        if dtype is None or min(int(height), int(width)) < 1:
             raise ValueError(
                 f'raw_frame (--raw-frame) must be HEIGHTxWIDTH,TYPE, such as "512x640,uint16" or "512x640,>u2" for big-endian '
                 f"words, and optionally ,BYTES for a header; types are {', '.join(_TYPES)}; got {text!r}"
             )
-        return cls(int(height), int(width), dtype, int(header or 0))
+        return cls(int(height), int(width), np.dtype(f"{order or '<'}{dtype.str[1:]}"), int(header or 0))
 
     def decode(self, content: bytes, path: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[Any]:
         """Decode a file.

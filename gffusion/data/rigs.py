@@ -56,13 +56,13 @@ def parse_align(text: str, option: str = "--align") -> Align:
     """
     if text in ("none", "resize", "auto"):
         return text  # type: ignore[return-value]
-    if not Path(text).is_file() and text.lower().endswith(".json"):
+    if Path(text).is_file():
+        return Rig.load(text)
+    if text.lower().endswith(".json"):
         raise FileNotFoundError(
             f"the rig {text} does not exist: make it with `gffusion align VISIBLE INFRARED -o {text}`"
         )
-    if not Path(text).is_file():
-        raise ValueError(f"{option} must be none, resize, auto or the file of a rig, got {text!r}")
-    return Rig.load(text)
+    raise ValueError(f"{option} must be none, resize, auto or the file of a rig, got {text!r}")
 
 
 def find_rig(pairs: Sequence[Any], options: ReadOptions, read: Reader | None = None) -> tuple[ReadOptions, str | None]:

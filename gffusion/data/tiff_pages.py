@@ -37,11 +37,8 @@ def decode_misread_tiff(
     drops or mixes further channels; and its libtiff prints to stderr about damaged files.
     """
     tags = image.tag_v2
-    bits, kind = (
-        max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))),
-        tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION),
-    )
-    is_plain = bits == 8 and kind in (1, 2)
+    bits = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+    is_plain = bits == 8 and tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) in (1, 2)
     has_opacity = is_plain and 1 in tags.get(TiffImagePlugin.EXTRASAMPLES, ())
     if has_opacity and count_frames(image) == 1:  # Pillow divides the colors by this channel
         stored = decode_tiff(content, options)
@@ -74,11 +71,8 @@ def decode_tiff(content: bytes, options: DecodeOptions) -> DecodedImage:
         images = [page for page in kept if page.tags.valueof(PAGE_NAME, "") != THERMAL_PAGE] or kept
         if len(images) > 2:
             check_single_frame(len(images))
-        decoded = [_decode_page(page, content, options) for page in images]
-    first, *others = decoded
-    if not others:
-        return first
-    return replace(first, second=others[0])
+        first, *others = (_decode_page(page, content, options) for page in images)
+    return replace(first, second=others[0]) if others else first
 
 
 def _decode_page(page: Any, content: bytes, options: DecodeOptions) -> DecodedImage:
