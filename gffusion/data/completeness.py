@@ -4,7 +4,7 @@ import math
 import os
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
 from gffusion.cameras.jpeg_segments import END, SCAN, iterate_segments
@@ -47,22 +47,30 @@ def check_png_parts(file: IO[bytes], is_header: bool = False) -> None:
         ValueError: If they are too many, or their compressed metadata too large.
     """
     allowed = max(MAX_INFLATED, _MAX_RATIO * file.seek(0, os.SEEK_END))
-    file.seek(len(PNG_SIGNATURE))
     inflated = 0
-    for _ in range(_MAX_PARTS + 1):
-        head = file.read(8)
-        if len(head) < 8 or (is_header and head[4:] == b"IDAT"):
+    for kind, size in _iterate_parts(file):
+        if is_header and kind == b"IDAT":
             return
-        size = int.from_bytes(head[:4], "big")
-        data = file.read(min(size, MAX_INFLATED)) if head[4:] in _COMPRESSED else b""
-        found = _measure_inflated(head[4:], data)
+        found = _measure_inflated(kind, file.read(min(size, MAX_INFLATED)) if kind in _COMPRESSED else b"")
         inflated += found
         if found > MAX_INFLATED or inflated > allowed:
             raise ValueError(
                 f"its compressed metadata, such as color profiles, have more than {MAX_INFLATED} bytes in one part, or "
                 f"{allowed} in all: save the image again without metadata, as image editors can"
             )
-        file.seek(size - len(data) + 4, os.SEEK_CUR)
+
+
+def _iterate_parts(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Yield the kinds of the parts of a PNG file, and the sizes of their data, at which the file then stands."""
+    position = len(PNG_SIGNATURE)
+    for _ in range(_MAX_PARTS + 1):
+        file.seek(position)
+        head = file.read(8)
+        if len(head) < 8:
+            return
+        size = int.from_bytes(head[:4], "big")
+        yield head[4:], size
+        position += 12 + size  # with the checksum
     raise ValueError(f"it has more than {_MAX_PARTS} parts")
 
 
@@ -143,33 +151,23 @@ def read_late_orientation(file: IO[bytes]) -> bytes:
     Raises:
         ValueError: If the file has too many parts, or those with the orientation are too large.
     """
-    file.seek(len(PNG_SIGNATURE))
     found: list[bytes] = []
     has_pixels, total = False, 0
-    for _ in range(_MAX_PARTS + 1):
-        head = file.read(8)
-        if len(head) < 8:
-            return b"".join(found)
-        size = int.from_bytes(head[:4], "big") + 4  # with the checksum
-        has_pixels = has_pixels or head[4:] == b"IDAT"
-        keyword = file.read(min(size, _KEYWORD_LENGTH)) if has_pixels and head[4:] in _TEXTS else b""
-        if has_pixels and (head[4:] == b"eXIf" or keyword.startswith(_ORIENTATION_KEYWORDS)):
+    for kind, size in _iterate_parts(file):
+        has_pixels = has_pixels or kind == b"IDAT"
+        keyword = file.read(min(size, _KEYWORD_LENGTH)) if has_pixels and kind in _TEXTS else b""
+        if has_pixels and (kind == b"eXIf" or keyword.startswith(_ORIENTATION_KEYWORDS)):
             total += size
             if total > MAX_INFLATED:
                 raise ValueError(f"its metadata have more than {MAX_INFLATED} bytes: remove them")
-            found.append(head + keyword + file.read(size - len(keyword)))
-        else:
-            file.seek(size - len(keyword), os.SEEK_CUR)
-    raise ValueError(f"it has more than {_MAX_PARTS} parts")
+            found.append(struct.pack(">I4s", size, kind) + keyword + file.read(size + 4 - len(keyword)))
+    return b"".join(found)
 
 
 def check_jpeg(content: bytes, size: tuple[int, int] = (0, 0), largest: tuple[int, int] = (1 << 16, 1 << 16)) -> int:
     """Check that the image data of a JPEG file are complete, and that libjpeg decodes them without a warning; return its scans.
 
-    Args:
-        content: Content of the file.
-        size: Smallest height and width that it must have.
-        largest: Largest height and width that it can have.
+    Its height and width must be at least `size` and at most `largest`.
 
     Raises:
         IncompleteError: If data or scans are missing.
