@@ -18,12 +18,7 @@ def read_aligned_boxes(pair: ImagePair, images: PairImages, class_names: Sequenc
 
     If their file states the size of the infrared image, and not that of the visible image, they were drawn on the infrared
     image, and are moved with it: each becomes the box around its four corners. What the infrared image does not show is unseen.
-
-    Args:
-        pair: The pair.
-        images: Its images, in the frame of the visible one.
-        class_names: See [`read_boxes`].
-        align: How the images were aligned. Boxes are moved if it is `"resize"` or a rig.
+    This needs `align="resize"` or a rig.
 
     Raises:
         OSError: If a file cannot be read.

@@ -26,14 +26,9 @@ def check_pixels(width: int, height: int, max_pixels: int = DEFAULT_MAX_PIXELS) 
 
 
 def check_ratio(kind: str, width: int, height: int, bits: int, size: int) -> None:
-    """Raise ValueError if an image is too large for its file, as in decompression bombs and damaged headers.
+    """Raise ValueError if an image with these `bits` per pixel is too large for a file of `size` bytes.
 
-    Args:
-        kind: Format, such as "PNG".
-        width: Number of columns in the header.
-        height: Number of rows in the header.
-        bits: Bits per pixel.
-        size: Bytes of the file.
+    Such files are decompression bombs, or have damaged headers.
     """
     if height * math.ceil(width * bits / 8) > _MAX_RATIOS[kind] * size:
         raise ValueError(

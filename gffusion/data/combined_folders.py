@@ -20,10 +20,6 @@ def find_combined(folder: Path, options: ReadOptions = ReadOptions()) -> PairMat
     read where they suffice, and images with a further channel are decoded up to the first one that holds both. The
     other ones and damaged files are taken as pairs, too, so that they are reported when they are fused.
 
-    Args:
-        folder: The folder.
-        options: How its files are read.
-
     Returns:
         The pairs in natural order; files that hold one image and have no partner are `visible_only`.
 

@@ -20,16 +20,6 @@ UPRIGHT = {
 """What turns an image upright, by Orientation tag (EXIF 2.32, section 4.6.4)."""
 
 
-def name_image(name: str) -> str:
-    """Return how a message about "the ..." calls an image, by its path or as "the infrared image".
-
-    Examples:
-        >>> name_image("a.png"), name_image("the infrared image")
-        ('image a.png', 'infrared image')
-    """
-    return name.removeprefix("the ") if name.startswith("the ") else f"image {name}"
-
-
 class ImageReadError(OSError):
     """The file exists, but is not an image that can be read completely."""
 

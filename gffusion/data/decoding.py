@@ -48,12 +48,7 @@ _previous: _Settings = (False, None, 0)  # Pillow's settings before them
 
 
 def decode_image(content: bytes, name: str, options: DecodeOptions = DEFAULT_OPTIONS) -> DecodedImage:
-    """Decode an image file.
-
-    Args:
-        content: Content of the file.
-        name: Name for messages, such as "image visible.png".
-        options: See [`DecodeOptions`].
+    """Decode an image file, which messages call by its name, such as "image visible.png".
 
     Raises:
         ImageReadError: If the file is not a complete image, is too large, or has several frames that are not two images
@@ -82,8 +77,6 @@ def decode_image(content: bytes, name: str, options: DecodeOptions = DEFAULT_OPT
 
 def check_end(content: bytes, name: str, options: DecodeOptions) -> None:
     """Check that an image file does not end early. It is decoded only if its end or its structure looks wrong.
-
-    See [`decode_image`] for the arguments.
 
     Raises:
         ImageReadError: If it cannot be decoded.
@@ -285,13 +278,7 @@ def decode_palette(image: Image.Image) -> DecodedImage:
 def find_transparent_value(pixels: NDArray[Any], image: Image.Image, step: int = 1) -> NDArray[np.bool_] | None:
     """Return where gray or color pixels have the transparent value of an image of Pillow, such as of the chunk tRNS of PNG.
 
-    Args:
-        pixels: Its pixels, (H, W) or (H, W, C).
-        image: The image.
-        step: Factor by which Pillow spreads gray values of few bits.
-
-    Returns:
-        (H, W); `None` if they have it nowhere or everywhere, or the image names none.
+    It is `None` if they have it nowhere or everywhere. Pillow spreads gray values of few bits by the factor `step`.
     """
     value = image.info.get("transparency")
     kind = tuple if image.mode == "RGB" else int

@@ -196,12 +196,8 @@ def match_shots(visible: Iterable[str], infrared: Iterable[str]) -> dict[str, st
     DJI: `DJI_20230601120000_0001_T` and `DJI_20230601120001_0001_W`. FLIR numbers thermal image and photo of a shot
     consecutively: `IR_0001` and `DC_0002`. Numbers can differ only if the two cameras share no number.
 
-    Args:
-        visible: Normalized stems.
-        infrared: Normalized stems.
-
     Returns:
-        The infrared stem of each visible stem that has one; each stem is the best match of the other one.
+        The infrared stem of each visible stem that has one, all normalized; each is the best match of the other one.
 
     Examples:
         >>> match_shots(["dji_20230601120001_0001_w"], ["dji_20230601120000_0001_t", "dji_20230601120007_0002_t"])

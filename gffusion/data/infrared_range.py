@@ -174,12 +174,7 @@ def measure_pairs(
     """Measure the ranges of pairs, if the options need it, with a progress bar. Holds one pair in memory.
 
     Pairs that cannot be read are left out, and get no range. With `smooth_range`, the pairs whose names have the same folder,
-    such as `day/0` and `day/1`, are a recording with a range of its own.
-
-    Args:
-        pairs: The pairs, in the order of their frames.
-        options: How values are mapped.
-        read_options: How pairs are read.
+    such as `day/0` and `day/1`, are a recording with a range of its own; they must be in the order of its frames.
     """
     if not options.needs_measuring:
         return PairRanges(options, read_options=read_options)

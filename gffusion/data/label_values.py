@@ -78,10 +78,6 @@ def note_missing_background(values: Set[int], class_names: Sequence[str]) -> str
 def replace_values(labels: NDArray[Any], label_map: Mapping[int, int]) -> NDArray[Any]:
     """Return a label map with other values, in a type that holds them; values that are no key stay.
 
-    Args:
-        labels: (H, W), integers.
-        label_map: New values by old ones.
-
     Examples:
         >>> replace_values(np.array([[0, 1, 2, 9]], np.uint8), {1: 2, 2: 1})
         array([[0, 2, 1, 9]], dtype=uint8)

@@ -239,7 +239,7 @@ def _set_sizes(tags: Directory, size: tuple[int, int]) -> Directory:
     """Return tags of an upright image of this height and width."""
     changed = {number: tag for number, tag in tags.items() if number not in (_WIDTH, _HEIGHT)}
     if _ORIENTATION in changed:
-        changed[_ORIENTATION] = Tag.short(1)
+        changed[_ORIENTATION] = Tag(SHORT, 1, struct.pack("<H", 1))
     if isinstance(exif := changed.get(EXIF), dict):
         sizes = {_PIXEL_WIDTH: size[1], _PIXEL_HEIGHT: size[0]}
         changed[EXIF] = exif | {
@@ -307,14 +307,7 @@ class MetadataParts(NamedTuple):
 
 
 def choose_parts(image_format: str, metadata: ImageMetadata, size: tuple[int, int], has_color: bool) -> MetadataParts:
-    """Return the metadata that a format can hold.
-
-    Args:
-        image_format: `"JPEG"`, `"PNG"`, `"TIFF"`, `"WEBP"` or `"BMP"`.
-        metadata: What to write. Orientation and sizes in it are corrected.
-        size: Height and width of the image.
-        has_color: Whether the file has three channels.
-    """
+    """Return the metadata that a format such as "PNG" can hold, for an upright image of this height and width."""
     exif, xmp, icc, lost = metadata.write_exif(size), metadata.write_xmp(size), metadata.icc, []
     if image_format == "BMP":
         parts = {"EXIF": exif, "XMP": xmp, "the color profile": icc, "the georeference": metadata.georeference}

@@ -12,14 +12,7 @@ from gffusion.models.gffusion.array_checks import is_opacity
 
 from .bounds import check_pixels
 from .contents import Source, name_source, read_source
-from .decoded_image import (
-    UPRIGHT,
-    DecodedImage,
-    DecodeOptions,
-    ImageReadError,
-    name_image,
-    to_supported,
-)
+from .decoded_image import UPRIGHT, DecodedImage, DecodeOptions, ImageReadError, to_supported
 from .decoding import decode_image
 from .headers import JPEG_SIGNATURE, header_shows_one
 from .io import read_bytes
@@ -45,12 +38,7 @@ class Modalities(NamedTuple):
 
 
 def split_modalities(content: bytes, path: str, options: DecodeOptions) -> Modalities | DecodedImage:
-    """Decode a file, and split it if it holds both modalities or a radiometric image.
-
-    Args:
-        content: Content of the file.
-        path: Path for messages.
-        options: See [`DecodeOptions`].
+    """Decode a file, and split it if it holds both modalities or a radiometric image. Messages name its path.
 
     Returns:
         The modalities, or the single image of an ordinary file.
@@ -58,15 +46,16 @@ def split_modalities(content: bytes, path: str, options: DecodeOptions) -> Modal
     Raises:
         ImageReadError: If the file is damaged or not supported, or has too many pixels.
     """
+    name = path.removeprefix("the ") if path.startswith("the ") else f"image {path}"  # also "the infrared image"
     try:
         radiometric = decode_radiometric(content)
         if radiometric is not None:
             check_pixels(radiometric.values.shape[1], radiometric.values.shape[0], options.max_pixels)
     except ValueError as error:
-        raise ImageReadError(f"cannot read the {name_image(path)}: {error}") from error
+        raise ImageReadError(f"cannot read the {name}: {error}") from error
     if radiometric is not None:
         return _split_radiometric(radiometric, path, options)
-    decoded = decode_image(content, name_image(path), options)
+    decoded = decode_image(content, name, options)
     if decoded.second is not None:
         return _split_pages(decoded, decoded.second, path)
     extra = decoded.extra_channel
@@ -85,13 +74,7 @@ def split_modalities(content: bytes, path: str, options: DecodeOptions) -> Modal
 def split_both(
     content: bytes, path: str, options: DecodeOptions, is_given_twice: bool = False
 ) -> tuple[VisibleFrame, InfraredFrame]:
-    """Decode a file that holds both images: the visible and the infrared one.
-
-    Args:
-        content: Content of the file.
-        path: Path for messages.
-        options: See [`DecodeOptions`].
-        is_given_twice: Whether the file was given as both files of a pair.
+    """Decode a file that holds both images, given alone or as both files of a pair: the visible and the infrared one.
 
     Raises:
         ImageReadError: As for [`split_modalities`].

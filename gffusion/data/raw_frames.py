@@ -104,14 +104,7 @@ class RawFrame:
 def explained_sides(
     frame: RawFrame | None, visible: NDArray[Any], infrared: NDArray[Any], names: tuple[str, str]
 ) -> Iterator[None]:
-    """Turn errors about a portrait and a landscape image into one about the format, if the infrared image is a raw frame.
-
-    Args:
-        frame: Format of raw frames, if there is one.
-        visible: (H, W) or (H, W, 3).
-        infrared: (h, w).
-        names: Paths or names of the images.
-    """
+    """Turn errors about a portrait and a landscape image into one about the format, if the infrared image is a raw frame."""
     try:
         yield
     except ValueError as error:

@@ -297,13 +297,9 @@ def to_visible_frame(decoded: DecodedImage) -> VisibleFrame:
 def decode_infrared(
     content: bytes, name: str, options: ReadOptions = ReadOptions(), visible: tuple[NDArray[Any], str] | None = None
 ) -> InfraredFrame:
-    """Decode the infrared image of a file, as measured.
+    """Decode the infrared image of a file, as measured. The suffix of its name shows raw frames.
 
-    Args:
-        content: Content of the file.
-        name: Its path or name, whose suffix shows raw frames.
-        options: See [`ReadOptions`].
-        visible: The visible image of the pair, which must be another one, and its path or name.
+    `visible` is the visible image of the pair, which must be another one, and its path or name.
 
     Raises:
         ImageReadError: If the file cannot be read.

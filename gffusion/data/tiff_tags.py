@@ -25,11 +25,6 @@ class Tag(NamedTuple):
     length: int
     data: bytes
 
-    @classmethod
-    def short(cls, value: int) -> "Tag":
-        """Create a tag of one small number."""
-        return cls(SHORT, 1, struct.pack("<H", value))
-
 
 Directory = dict[int, "Tag | Directory"]
 """Tags by number; the tags in `POINTERS` are directories themselves."""
@@ -131,11 +126,7 @@ def write_directory(
 ) -> bytes:
     """Return the bytes of a directory, its values and the directories it points to, in little-endian order.
 
-    Args:
-        directory: The tags.
-        position: Position of the directory in the file.
-        following: Position of the directory after it, or 0.
-        is_big: Whether the file is a BigTIFF.
+    It stands at `position` in the file, and the directory after it, if there is one, at `following`.
     """
     head, entry, inline, word = ("<Q", 20, 8, "<Q") if is_big else ("<H", 12, 4, "<I")
     table_size = struct.calcsize(head) + entry * len(directory) + struct.calcsize(word)

@@ -20,10 +20,6 @@ def find_odd_types(files: Sequence[Path], options: ReadOptions) -> dict[Path, st
     """Return the files of a camera whose type differs from that of most, with the reason.
 
     Frames of one camera have one type: another one has other units, and would look different.
-
-    Args:
-        files: Infrared or visible files, or files that hold both images.
-        options: How they are read.
     """
     types = {file: _read_type(file, options) for file in files}
     counts = Counter(kind for kind in types.values() if kind is not None)
