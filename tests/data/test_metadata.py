@@ -330,6 +330,20 @@ def test_gamma_and_primaries_of_png_files(tmp_path: Path, target: str) -> None:
         assert read_metadata(path.read_bytes()) == ImageMetadata(icc=PROFILE)
 
 
+@pytest.mark.parametrize("kind", ["exif", "APP1"])
+def test_exif_in_texts_of_png(tmp_path: Path, kind: str) -> None:
+    """As ImageMagick 6 stores it: a name, a length and hexadecimal digits, of which one can be missing."""
+    data = b"Exif\0\0" + make_exif()
+    for digits in (data.hex(), data.hex()[:-1]):
+        more = PngImagePlugin.PngInfo()
+        more.add_text(f"Raw profile type {kind}", f"\n{kind}\n{len(data):8}\n{digits[:72]}\n{digits[72:]}\n", zip=True)
+        metadata = read_metadata(save_source("png", more={"pnginfo": more}))
+        if digits == data.hex():
+            check_exif(write(tmp_path, "png", metadata)[0])
+        else:
+            assert not metadata
+
+
 @pytest.mark.parametrize("data", [b"", bytes(4), bytes(5)])
 def test_damaged_gamma_is_left_out(data: bytes) -> None:
     more = PngImagePlugin.PngInfo()
