@@ -307,7 +307,7 @@ def _encode_tiff(image: NDArray[Any], thermal: NDArray[Any] | None) -> bytes:
     import tifffile  # here to save start-up time
 
     content = BytesIO()
-    with tifffile.TiffWriter(content) as writer:
+    with tifffile.TiffWriter(content, byteorder="<") as writer:
         # By default, tifffile adds metadata of its own.
         writer.write(image, photometric=_get_photometric(image), metadata=None)
         if thermal is not None:

@@ -49,8 +49,7 @@ def list_pairs(
     - Two patterns: the files are matched by name, as those of two folders.
 
     Names in a list are relative to its folder or, if there is no such file, to the current folder; never to the folder of the
-    other images. `@-` is a list from
-    standard input; a list can also be a pipe.
+    other images. `@-` is a list from standard input; a list can also be a pipe.
 
     Args:
         visible: List or pattern of the visible images, or a CSV file.

@@ -158,8 +158,6 @@ def add_tags(content: bytes, tags: Mapping[int, "Tag | Directory"]) -> bytes:
     The image data stays in place; the new directory is appended.
     """
     reader = TiffReader(content)
-    if reader.order != "<":
-        raise ValueError("tags can be added to little-endian files only")
     following = reader.find_next(reader.start)[1]
     padded = content + b"\0" * (-len(content) % 16)
     directory = write_directory(reader.read(reader.start) | dict(tags), len(padded), following, reader.is_big)
