@@ -41,11 +41,7 @@ class IncompleteError(ValueError):
 
 
 def check_png_parts(file: IO[bytes], is_header: bool = False) -> None:
-    """Check that the parts of a PNG file, or with `is_header` those before its pixels, can be read in a short time.
-
-    Raises:
-        ValueError: If they are too many, or their compressed metadata too large.
-    """
+    """Raise ValueError if a PNG file, or with `is_header` what is before its pixels, has too many parts or too large metadata."""
     allowed = max(MAX_INFLATED, _MAX_RATIO * file.seek(0, os.SEEK_END))
     inflated = 0
     for kind, size in _iterate_parts(file):

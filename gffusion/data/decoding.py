@@ -76,11 +76,7 @@ def decode_image(content: bytes, name: str, options: DecodeOptions = DEFAULT_OPT
 
 
 def check_end(content: bytes, name: str, options: DecodeOptions) -> None:
-    """Check that an image file does not end early. It is decoded only if its end or its structure looks wrong.
-
-    Raises:
-        ImageReadError: If it cannot be decoded.
-    """
+    """Raise ImageReadError if an image file ends early. It is decoded only if its end or its structure looks wrong."""
     try:
         with open_header(BytesIO(content)) as image:
             check_pixels(*image.size, options.max_pixels)

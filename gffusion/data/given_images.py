@@ -12,9 +12,6 @@ from .decoding import decode_palette, find_transparent_value
 def decode_given(image: Image, name: str) -> DecodedImage:
     """Return a PIL image, an array or a tensor with its palette and its transparent pixels.
 
-    Raises:
-        ValueError: As for [`to_array`].
-
     Examples:
         >>> decode_given(PIL.Image.new("LA", (3, 1), (7, 255)), "infrared").image
         array([[7, 7, 7]], dtype=uint8)

@@ -50,11 +50,7 @@ def may_lack_values(content: bytes) -> bool:
 
 
 def is_jpeg(path: Path) -> bool:
-    """Return whether a file begins as a JPEG does.
-
-    Raises:
-        OSError: If the file cannot be read.
-    """
+    """Return whether a file begins as a JPEG does."""
     check_regular(path)
     with open(path, "rb") as file:
         return file.read(len(JPEG_SIGNATURE)) == JPEG_SIGNATURE

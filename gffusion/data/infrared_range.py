@@ -75,15 +75,9 @@ def format_value(value: Any) -> str:
 def check_counts(
     options: InfraredOptions, count: int, read_frame: Callable[[int], tuple[NDArray[Any], NDArray[Any] | None] | None]
 ) -> None:
-    """Check that infrared images of 16 bits do not become nearly constant by the default range.
+    """Raise ValueError if infrared images of 16 bits, of which up to 20 are read, become nearly constant by the default range.
 
-    Args:
-        options: How values are mapped.
-        count: Number of images, of which up to 20 are read.
-        read_frame: Returns the image with an index, and its missing pixels, or None if its range is no concern.
-
-    Raises:
-        ValueError: If all images that were read become nearly constant.
+    `read_frame` returns the image with an index below `count`, and its missing pixels, or None if its range is no concern.
     """
     if options != InfraredOptions(invert=options.invert):
         return

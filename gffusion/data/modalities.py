@@ -87,20 +87,12 @@ def split_both(
 
 
 def check_holds_both(path: Path, is_given_twice: bool, options: DecodeOptions) -> None:
-    """Check that a file, given alone or as both files of a pair, holds a visible and an infrared image.
-
-    Raises:
-        OSError: If the file cannot be read.
-        ValueError: If it holds one image.
-    """
+    """Raise ValueError if a file, given alone or as both files of a pair, holds one image only."""
     split_both(read_bytes(path, options.max_pixels), str(path), options, is_given_twice)
 
 
 def holds_both(file: Source, options: DecodeOptions) -> bool:
     """Return whether a file holds a visible and an infrared image, without decoding files that cannot.
-
-    Raises:
-        OSError: If the file cannot be read.
 
     Examples:
         >>> import tempfile

@@ -186,11 +186,7 @@ def read_pair(visible: Source, infrared: Source, options: ReadOptions = ReadOpti
 def finish_pair(
     visible: NDArray[Any], frame: InfraredFrame, notes: tuple[str, ...], options: ReadOptions, names: tuple[str, str]
 ) -> PairImages:
-    """Complete a pair of single images by [`complete_pair`], with notes from before, and on a frame that both images have.
-
-    Raises:
-        ValueError: As for [`complete_pair`].
-    """
+    """Complete a pair of single images by [`complete_pair`], with notes from before, and on a frame that both images have."""
     pair = complete_pair(visible, frame, options, names)
     if found := note_common_frame(visible, frame.values):
         notes += tuple(note for note in pair.notes if BORDER_FILLED not in note)  # the frame is the border

@@ -35,11 +35,7 @@ def find_odd_types(files: Sequence[Path], options: ReadOptions) -> dict[Path, st
 
 
 def check_same_types(files: Sequence[Path]) -> None:
-    """Check that the infrared files of every folder have one type.
-
-    Raises:
-        ValueError: If a file has another type than most files of its folder.
-    """
+    """Raise ValueError if an infrared file has another type than most files of its folder."""
     folders: dict[Path, list[Path]] = {}
     for file in files:
         folders.setdefault(file.parent, []).append(file)

@@ -50,13 +50,10 @@ def check_different_files(
 
 
 def check_not_swapped(pairs: Sequence[ImagePair], options: ReadOptions) -> None:
-    """Check that the visible and the infrared images of several pairs were not swapped, from the first ones.
+    """Raise ValueError if the first of several pairs look as if visible and infrared images were swapped.
 
     Images are refused here only if they would be refused singly, for their colors; `options.infrared_luma` allows them. If the
     first infrared image is gray, no further pair is read. A single pair is left to [`read_pair`].
-
-    Raises:
-        ValueError: If the first pairs look swapped.
     """
     chosen = [pair for pair in pairs if pair.visible != pair.infrared][:MAX_PAIRS]
     if options.infrared_luma or len(pairs) < 2 or not are_swapped(_find_evidence(pair, options) for pair in chosen):
