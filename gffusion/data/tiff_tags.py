@@ -121,30 +121,27 @@ class TiffReader:
             return {}
 
 
-def write_directory(
-    directory: Mapping[int, "Tag | Directory"], position: int, following: int = 0, is_big: bool = False
-) -> bytes:
+def write_directory(directory: Mapping[int, "Tag | Directory"], position: int, following: int = 0) -> bytes:
     """Return the bytes of a directory, its values and the directories it points to, in little-endian order.
 
     It stands at `position` in the file, and the directory after it, if there is one, at `following`.
     """
-    head, entry, inline, word = ("<Q", 20, 8, "<Q") if is_big else ("<H", 12, 4, "<I")
-    table_size = struct.calcsize(head) + entry * len(directory) + struct.calcsize(word)
-    table, values = struct.pack(head, len(directory)), b""
+    table_size = 2 + 12 * len(directory) + 4
+    table, values = struct.pack("<H", len(directory)), b""
     for number, tag in sorted(directory.items()):
         place = position + table_size + len(values)
         if isinstance(tag, dict):
-            nested = write_directory(tag, place, is_big=is_big)
-            table += struct.pack("<HH", number, LONG) + struct.pack(word, 1) + struct.pack(word, place)
+            nested = write_directory(tag, place)
+            table += struct.pack("<HHII", number, LONG, 1, place)
             values += nested + b"\0" * (len(nested) % 2)
             continue
-        table += struct.pack("<HH", number, tag.kind) + struct.pack(word, tag.length)
-        if len(tag.data) <= inline:
-            table += tag.data.ljust(inline, b"\0")
+        table += struct.pack("<HHI", number, tag.kind, tag.length)
+        if len(tag.data) <= 4:
+            table += tag.data.ljust(4, b"\0")
         else:
-            table += struct.pack(word, place)
+            table += struct.pack("<I", place)
             values += tag.data + b"\0" * (len(tag.data) % 2)
-    return table + struct.pack(word, following) + values
+    return table + struct.pack("<I", following) + values
 
 
 def write_block(directory: Mapping[int, "Tag | Directory"]) -> bytes:
@@ -153,13 +150,12 @@ def write_block(directory: Mapping[int, "Tag | Directory"]) -> bytes:
 
 
 def add_tags(content: bytes, tags: Mapping[int, "Tag | Directory"]) -> bytes:
-    """Return a little-endian TIFF file with tags added to its first directory; they replace tags of the same number.
+    """Return a little-endian TIFF file, no BigTIFF, with tags added to its first directory, or replaced.
 
     The image data stays in place; the new directory is appended.
     """
     reader = TiffReader(content)
     following = reader.find_next(reader.start)[1]
     padded = content + b"\0" * (-len(content) % 16)
-    directory = write_directory(reader.read(reader.start) | dict(tags), len(padded), following, reader.is_big)
-    place, word = (8, "<Q") if reader.is_big else (4, "<I")
-    return padded[:place] + struct.pack(word, len(padded)) + padded[place + struct.calcsize(word) :] + directory
+    directory = write_directory(reader.read(reader.start) | dict(tags), len(padded), following)
+    return padded[:4] + struct.pack("<I", len(padded)) + padded[8:] + directory
