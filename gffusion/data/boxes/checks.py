@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,17 +112,18 @@ def _get_file(image: NamedBoxes) -> str:
 
 def _check_coco(boxes: Mapping[Path, Path | NamedBoxes | None]) -> None:
     """Check the boxes of COCO files, which can lack the sizes of their images."""
-    images: dict[str, list[NamedBoxes]] = defaultdict(list)
+    listed: dict[str, list[tuple[tuple[float, ...], tuple[int, int] | None]]] = defaultdict(list)
     for file, image in boxes.items():
         if isinstance(image, NamedBoxes) and image.coordinates:
+            size = image.size
             with suppress(OSError, ValueError):
-                image = replace(image, size=image.size or read_size(file))
-            images[_get_file(image)].append(image)
-    for origin, part in images.items():
-        rows = [_to_sizes(image) for image in part]
-        check_pixels(np.vstack(rows), origin)
-        sized = [(box, image.size) for image, own in zip(part, rows, strict=True) for box in own if image.size]
-        check_sizes([box for box, _ in sized], [size for _, size in sized], origin)
+                size = size or read_size(file)
+            rows = ((left, top, right - left, bottom - top) for left, top, right, bottom in image.coordinates)
+            listed[_get_file(image)] += [(row, size) for row in rows]
+    for origin, rows_with_sizes in listed.items():
+        check_pixels([row for row, _ in rows_with_sizes], origin)
+        known = [(row, size) for row, size in rows_with_sizes if size]
+        check_sizes([row for row, _ in known], [size for _, size in known], origin)
 
 
 def _check_class_ids(
@@ -224,11 +224,6 @@ def _are_corners(numbers: NDArray[Any], limits: NDArray[Any], is_outside: NDArra
     first, second = numbers[:, :2], numbers[:, 2:]
     fits = np.all((first <= second) & (second <= (1 + _MARGIN) * limits), axis=1)
     return bool(fits.mean() >= _SHARE_OF_CORNERS)
-
-
-def _to_sizes(image: NamedBoxes) -> NDArray[Any]:
-    corners = np.array(image.coordinates, np.float64)
-    return np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
 
 
 def _to_rows(numbers: ArrayLike, columns: int) -> NDArray[Any]:

@@ -81,10 +81,7 @@ def _load_json(path: Path) -> dict[str, Any]:
 
 
 def _list_categories(content: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the categories without a background, and without that of Roboflow for the project; both have no objects.
-
-    That of the project is the parent of all others.
-    """
+    """Return the categories without a background and Roboflow's parent of all others, if these have no objects."""
     used = {str(annotation.get("category_id")) for annotation in content["annotations"]}
     categories = [
         entry for entry in content["categories"] if str(entry["id"]) in used or not is_background(str(entry["name"]))
@@ -112,11 +109,7 @@ def _list_images(entries: Iterable[dict[str, Any]]) -> list[tuple[Any, dict[str,
 
 
 def _index_by_id(kind: str, entries: Iterable[tuple[Any, Entry]]) -> dict[Any, Entry]:
-    """Return entries by id; repeated ones count once.
-
-    Raises:
-        ValueError: If different entries have the same id, as after two files were joined.
-    """
+    """Return entries by id; repeated ones count once, and different ones of one id, as of joined files, are an error."""
     found: dict[Any, Entry] = {}
     for key, entry in entries:
         if found.setdefault(key, entry) != entry:
@@ -133,11 +126,7 @@ def _look_up(entries: dict[Any, Entry], key: Any, kind: str) -> Entry:
 
 
 def _is_uncertain(annotation: dict[str, Any]) -> bool:
-    """Return whether an annotation is of a group or a doubtful object.
-
-    Raises:
-        ValueError: If it does not say so by 0, 1, false, true or null.
-    """
+    """Return whether an annotation is of a group or a doubtful object."""
     values = {key: annotation.get(key) for key in ("iscrowd", "ignore")}
     for key, value in values.items():
         if value not in (None, 0, 1):

@@ -34,15 +34,15 @@ def read_voc(path: Path, size: tuple[int, int], class_names: Sequence[str] | Non
     names, corners = [], []
     for number, entry in enumerate(root.iter("object"), start=1):
         try:
-            left, top, right, bottom = _read_corners(entry)
+            corners.append(_read_corners(entry))
         except ValueError:
             raise ValueError(
                 f"{path}: object {number} needs the numbers bndbox/{', '.join(_CORNERS)}, or polygon/x1, y1, x2, y2, x3, y3, ..."
             ) from None
         names.append(entry.findtext("name", "").strip())
-        corners.append((left - 1, top - 1, right, bottom))
-    check_pixels([(left + 1, top + 1, right, bottom) for left, top, right, bottom in corners], str(path))
-    return NamedBoxes(str(path), _read_size(root), tuple(names), tuple(corners)).to_boxes(size, class_names)
+    check_pixels(corners, str(path))
+    boxes = tuple((left - 1, top - 1, right, bottom) for left, top, right, bottom in corners)
+    return NamedBoxes(str(path), _read_size(root), tuple(names), boxes).to_boxes(size, class_names)
 
 
 def _read_corners(entry: ElementTree.Element) -> tuple[float, float, float, float]:

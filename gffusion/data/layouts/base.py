@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from gffusion.data.boxes import BOX_SUFFIXES, has_class_names
 from gffusion.data.class_names import check_class_names, check_typed_names, read_lines, read_unchecked_names
@@ -50,13 +51,6 @@ class FoundPairs:
         """Whether a person listed the class names; those of COCO files and of known datasets are not."""
         return self.names_file is not None and self.names_file.suffix.lower() != ".json"
 
-    @property
-    def own_names_advice(self) -> str:
-        """What to do if label maps have other classes than the known dataset whose layout was given."""
-        folders = {normalize_name(pair.labels.parent.name) for pair in self.pairs if pair.labels is not None}
-        rename = "" if folders == {"labels"} else "rename the folder of label maps to labels and "
-        return f"name the classes with `class_names`, or {rename}leave the layout out"
-
     def check_class_names(self) -> tuple[str, ...] | None:
         """Return the class names if they can be used.
 
@@ -95,9 +89,11 @@ class FoundPairs:
         for file in (root / CLASSES_FILE, *(pair.visible.parents[1] / CLASSES_FILE for pair in self.pairs[:1])):
             names = read_unchecked_names(file, of_boxes=False) if file.is_file() else self.class_names
             if [*map(normalize_class_name, names)] != [*map(normalize_class_name, self.class_names)]:
+                folders = {normalize_name(pair.labels.parent.name) for pair in self.pairs if pair.labels is not None}
+                rename = "" if folders == {"labels"} else "rename the folder of label maps to labels and "
                 return (
                     f"{file} is not read: label maps have the classes of the dataset, {', '.join(self.class_names)}. If the data are your "
-                    f"own, {self.own_names_advice}"
+                    f"own, name the classes with `class_names`, or {rename}leave the layout out"
                 )
         return None
 
@@ -193,12 +189,11 @@ def select_split(root: Path, split: str | None, match: PairMatch) -> PairMatch:
         raise ValueError(f"{file} lists no image of {root}")
     if missing := sorted(stems - {normalize_name(pair.name) for pair in pairs}):
         logger.warning("%s: %s", file, count_names(missing, "names without a pair"))
-    unmatched = (match.visible_only, match.infrared_only, match.labels_only, match.boxes_only)
-    listed = [
-        [file for file in files if isinstance(file, Path) and _get_stem(file.name) in stems] for files in unmatched
-    ]
-    visible_only, infrared_only, labels_only, boxes_only = map(tuple, listed)
-    return PairMatch(pairs, visible_only, infrared_only, labels_only, boxes_only, match.notes)
+    unmatched: dict[str, Any] = {
+        name: tuple(file for file in getattr(match, name) if isinstance(file, Path) and _get_stem(file.name) in stems)
+        for name in ("visible_only", "infrared_only", "labels_only", "boxes_only")
+    }
+    return replace(match, pairs=pairs, **unmatched)
 
 
 def count_names(names: Sequence[str], kind: str) -> str:

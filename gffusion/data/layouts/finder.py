@@ -64,14 +64,15 @@ def find_pairs(
             raise ValueError(
                 f"{root} lists pairs and has no split {split!r}: leave the split out, or write a list for it"
             )
-        return _log_notes(root, find_listed(root, with_boxes))
-    if root.is_file():
+        found = find_listed(root, with_boxes)
+    elif root.is_file():
         raise NotADirectoryError(
             f"{root} is a file, but must be the folder of a dataset of layout {layout!r}. {OWN_NAMES}"
         )
-    if not root.is_dir():
+    elif not root.is_dir():
         raise FileNotFoundError(f"the folder {root} does not exist; it should contain a dataset of layout {layout!r}")
-    found = LAYOUTS[layout](root, split, with_boxes)
+    else:
+        found = LAYOUTS[layout](root, split, with_boxes)
     unmatched: dict[str, Iterable[Path | NamedBoxes]] = {
         "visible without infrared": found.match.visible_only,
         "infrared without visible": found.match.infrared_only,
@@ -80,10 +81,6 @@ def find_pairs(
     }
     if parts := [count_names([*map(describe_entry, left)], kind) for kind, left in unmatched.items() if left]:
         logger.warning("%s: left out %s", root, "; ".join(parts))
-    return _log_notes(root, found)
-
-
-def _log_notes(root: Path, found: FoundPairs) -> FoundPairs:
     for note in found.match.notes:
         logger.warning("%s: %s", root, note)
     return found

@@ -58,24 +58,27 @@ class FolderPairs(PairSource):
         self._roots = [number for number, part in enumerate(found) for _ in part.pairs]
         self._logged: set[str] = set()
         self.has_labels = any(map(_is_labeled, found))
-        for root, part in zip(roots, found, strict=True) if self.has_labels else ():
+        datasets = list(zip(roots, found, strict=True))
+        for root, part in datasets if self.has_labels else ():
             _check_labels(root, part)
         self.has_boxes = with_boxes and _all_have_boxes(self.pairs)
         self._read_options = self._find_rigs([part.pairs for part in found], options)
-        given, source = class_names, "class_names"
-        self.class_names = None if given is None else check_typed_names(given, source, self.has_labels)
-        for root, part in zip(roots, found, strict=True) if self.class_names else ():
-            if note := part.find_moved_names(self.class_names or ()):
-                logger.warning("%s", note if str(Path(root)) in note else f"{root}: {note}")
-        if class_names is None and (self.has_labels or self.has_boxes):
-            named = [
-                (root, part) for root, part in zip(roots, found, strict=True) if self.has_boxes or _is_labeled(part)
+        self.class_names = None
+        notes: list[tuple[str | os.PathLike[str], str | None]] = []
+        if class_names is not None:
+            self.class_names = check_typed_names(class_names, "class_names", self.has_labels)
+            notes = [(root, part.find_moved_names(self.class_names)) for root, part in datasets]
+        elif self.has_labels or self.has_boxes:
+            named = {root: part for root, part in datasets if self.has_boxes or _is_labeled(part)}
+            self.class_names = _join_class_names({root: part.check_class_names() for root, part in named.items()})
+            notes = [
+                (root, part.find_assumed_numbers() or part.find_other_names(Path(root)))
+                for root, part in named.items()
+                if _is_labeled(part)
             ]
-            self.class_names = _join_class_names({root: part.check_class_names() for root, part in named})
-            for root, part in named:
-                note = part.find_assumed_numbers() or part.find_other_names(Path(root)) if _is_labeled(part) else None
-                if note:
-                    logger.warning("%s", note if str(Path(root)) in note else f"{root}: {note}")
+        for root, note in notes:
+            if note:
+                logger.warning("%s", note if str(Path(root)) in note else f"{root}: {note}")
         boxes = {pair.visible: pair.boxes for pair in self.pairs if self.has_boxes}
         if note := check_boxes(boxes, self.class_names):
             logger.warning("%s: %s", ", ".join(map(str, roots)), note)
@@ -111,8 +114,8 @@ class FolderPairs(PairSource):
 
     def read(self, index: int) -> DecodedPair:
         """Read the files of a pair."""
-        pair = self.pairs[index]
-        images = read_pair(pair.visible, pair.infrared, self._read_options[index])
+        pair, options = self.pairs[index], self._read_options[index]
+        images = read_pair(pair.visible, pair.infrared, options)
         log_new_kinds(images.notes, self.describe(index), self._logged)
         decoded: DecodedPair = {"visible": images.visible, "infrared": images.infrared}
         if images.missing is not None:
@@ -121,13 +124,12 @@ class FolderPairs(PairSource):
             decoded["is_raw"] = np.array(True)
         size = images.visible.shape[0], images.visible.shape[1]
         if pair.labels is not None:
-            decoded["labels"] = read_labels(pair.labels, self._read_options[index].max_pixels)
-            _check_labels_size(pair, size, decoded["labels"].shape, self._read_options[index])
+            decoded["labels"] = read_labels(pair.labels, options.max_pixels)
+            _check_labels_size(pair, size, decoded["labels"].shape, options)
         elif self.has_labels:
             decoded["labels"] = np.full(size, IGNORED, np.uint8)
         if self.has_boxes:
-            align = self._read_options[index].align
-            decoded |= to_arrays(read_aligned_boxes(pair, images, self.class_names, align))
+            decoded |= to_arrays(read_aligned_boxes(pair, images, self.class_names, options.align))
         return decoded
 
     def read_infrared(self, index: int) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
@@ -149,13 +151,12 @@ class FolderPairs(PairSource):
 
     def read_size(self, index: int) -> tuple[int, int]:
         """Read the size of a pair from the headers of its files, and check that none ends early."""
-        pair = self.pairs[index]
-        size = read_pair_size(pair.visible, pair.infrared, self._read_options[index])
+        pair, options = self.pairs[index], self._read_options[index]
+        size = read_pair_size(pair.visible, pair.infrared, options)
         if pair.labels is not None:
-            max_pixels = self._read_options[index].max_pixels
+            max_pixels = options.max_pixels
             check_end(read_bytes(pair.labels, max_pixels), f"label map {pair.labels}", DecodeOptions(max_pixels))
-            labels_size = read_size(pair.labels, max_pixels)
-            _check_labels_size(pair, size, labels_size, self._read_options[index])
+            _check_labels_size(pair, size, read_size(pair.labels, max_pixels), options)
         return size
 
 

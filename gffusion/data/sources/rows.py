@@ -113,11 +113,11 @@ class DatasetRows(PairSource):
         """Return the path of the visible image of a row, or a digest of its content."""
         row = self._dataset[index]
         value = _name_file(row[self._columns["visible"]])
-        if isinstance(value, dict) and value.get("bytes") is None and value.get("path") is not None:
+        if isinstance(value, dict) and value.get("bytes") is not None:
+            return digest(value["bytes"])
+        if isinstance(value, dict) and value.get("path") is not None:
             return str(Path(value["path"]).resolve())
-        is_file = isinstance(value, dict) and value.get("bytes") is not None
-        content = value["bytes"] if is_file else self._read_column(index, row, "visible").tobytes()
-        return digest(content)
+        return digest(self._read_column(index, row, "visible").tobytes())
 
     def describe(self, index: int) -> str:
         """Return the row of a pair."""
