@@ -59,7 +59,7 @@ from .weight_files import (
     replaced_weights,
     warn_about_adapter,
 )
-from .wrappers import map_names, rename_weights, without_wrappers
+from .wrappers import map_names, without_wrappers
 
 logger = logging.get_logger(__name__)
 
@@ -277,7 +277,9 @@ class FrozenBackboneModel(PartlyFrozenModel):
             OSError: If `save_directory` is a file, or a file cannot be written.
         """
         if (plain := without_wrappers(self)) is not self:
-            kwargs["state_dict"] = rename_weights(self, kwargs.get("state_dict"))
+            names, given = map_names(self), kwargs.get("state_dict")
+            renamed = {names.get(name, name): value for name, value in (given or {}).items()}
+            kwargs["state_dict"] = None if given is None else renamed
             FrozenBackboneModel.save_pretrained(plain, save_directory, include_backbones, **kwargs)
             return
         self._check_config()

@@ -43,10 +43,7 @@ def copy_network_fields(config: Any) -> dict[str, Any]:
 def check_network_fields(model: nn.Module, config: Any, built: dict[str, Any]) -> None:
     """Raise ValueError if networks contradict the configuration, with which their weights would be loaded as another model.
 
-    Args:
-        model: Model to save.
-        config: Its configuration.
-        built: Fields that its networks were built with. Networks that were replaced since are compared by their weights.
+    `built` has the fields that they were built with. Networks that were replaced since are compared by their weights.
     """
     changed = [field for field in built if _read(config, field) != built[field]]
     if not changed:
@@ -68,17 +65,14 @@ def _read(config: Any, field: str) -> Any:
 
 
 def _has_weights_of(model: nn.Module, config: Any, changed: Collection[str]) -> bool:
-    """Return whether a model has the weights of a new one of this configuration, by name and shape.
-
-    The encoder of a segmenter that was removed may be left: loading leaves it out. That of another paradigm may not.
-    """
+    """Return whether a model has the weights of a new one of this configuration, by name and shape."""
     try:
         config.validate()
         expected = build_on_meta(type(model), config).state_dict()
     except (AttributeError, TypeError):  # the configuration of an encoder that the model does not have is missing
         return False
     found = model.state_dict()
-    if "paradigm" not in changed and not config.needs_dinov2:
+    if "paradigm" not in changed and not config.needs_dinov2:  # loading leaves out the encoder of a removed segmenter
         found = {name: value for name, value in found.items() if not name.startswith("dinov2.")}
     shapes = [{name: value.shape for name, value in state.items()} for state in (expected, found)]
     return shapes[0] == shapes[1]

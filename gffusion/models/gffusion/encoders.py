@@ -77,11 +77,7 @@ def have_same_weights(before: WeightSums, after: WeightSums) -> bool:
 def check_given_encoders(plan: Any, given: Collection[str], argument: str = "{}", may_lack: bool = False) -> None:
     """Raise ValueError if encoders are given that a model does not have, or, unless it `may_lack` them, are missing.
 
-    Args:
-        plan: Configuration with the paradigm of the model, and whether it has a segmenter.
-        given: Names of encoders.
-        argument: Name of the argument that gives an encoder, with a place for the name of the encoder.
-        may_lack: Whether encoders can come from elsewhere.
+    `plan` is its configuration, and `argument` how an encoder is given, with a place for its name.
     """
     options = f"paradigm={plan.paradigm!r} and use_segmenter={plan.use_segmenter}"
     problems = []
@@ -109,12 +105,9 @@ def collect_weights(encoders: dict[str, PreTrainedModel]) -> dict[str, Tensor]:
 
 
 def restore_names(encoder: nn.Module, weights: dict[str, Tensor], prefix: str) -> None:
-    """Rename weights of an encoder that `save_pretrained` wrote to the names of its modules, as transformers does when it loads them.
+    """Rename weights that `save_pretrained` wrote, in place, to the names of an encoder's modules, as transformers does.
 
-    Args:
-        encoder: The encoder.
-        weights: Weights of a model, changed in place.
-        prefix: Start of the names of the encoder's weights.
+    Names of the encoder's weights start with `prefix`.
     """
     own = {f"{prefix}{name}" for name in encoder.state_dict()}
     saved = [name for name in weights if name.startswith(prefix) and name not in own]

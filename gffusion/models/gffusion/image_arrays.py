@@ -127,9 +127,6 @@ def _narrow_integers(array: NDArray[Any], name: str) -> NDArray[Any]:
 
     Infrared values that are negative or need more than 16 bits become floating point, and so do all signed ones of 8 or 16 bits,
     as those of files: other frames of the camera can be negative.
-
-    Raises:
-        ValueError: If a visible value is negative or needs more than 16 bits, or the values seem to have 8 bits.
     """
     if array.dtype.kind not in "iu" or array.dtype in (np.uint8, np.uint16) or array.size == 0:
         return array

@@ -89,13 +89,9 @@ def _check_floating(*images: Tensor) -> None:
 
 
 def gaussian_matrix(size: int, window: int, sigma: float, like: Tensor) -> Tensor:
-    """Return the matrix (size - window + 1, size) whose rows contain a Gaussian window at every position.
+    """Return the matrix (size - window + 1, size) whose rows contain a Gaussian of `window` pixels, odd, at every position.
 
-    Args:
-        size: Number of pixels.
-        window: Number of pixels of the window, odd.
-        sigma: Standard deviation in pixels.
-        like: Tensor with the dtype and the device of the matrix.
+    Its dtype and device are those of `like`.
     """
     center = window // 2
     position = torch.arange(size, dtype=like.dtype, device=like.device)

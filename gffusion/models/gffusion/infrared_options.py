@@ -157,14 +157,7 @@ OPTION_NAMES = tuple(field.name for field in fields(InfraredOptions))
 
 
 def check_options(options: Any, count: int) -> None:
-    """Check that there is one [`InfraredOptions`] for every pair.
-
-    Raises:
-        ValueError: If there is not.
-
-    Examples:
-        >>> check_options([InfraredOptions()], 1)
-    """
+    """Raise ValueError unless there is one [`InfraredOptions`] for every pair."""
     if not isinstance(options, (list, tuple)) or not all(hasattr(item, "is_inverted") for item in options):
         raise ValueError(f"`infrared_options` must be a list of one InfraredOptions per pair, got {options!r}.")
     if len(options) != count:

@@ -35,9 +35,7 @@ _MASK = ", or give `predict` or the image processor a mask of them: missing=[np.
 def scale_by_type(array: NDArray[Any], name: str) -> NDArray[np.float32]:
     """Divide integers by the largest value of their type; floating-point values must be in [0, 1].
 
-    Args:
-        array: The image.
-        name: Name of the image in errors, "visible", "infrared" or "fused".
+    `name` is that of the image in errors, "visible", "infrared" or "fused".
 
     Raises:
         ValueError: If floating-point values are outside [0, 1], except for rounding, or NaN, or the array is masked.
@@ -66,12 +64,7 @@ def scale_by_type(array: NDArray[Any], name: str) -> NDArray[np.float32]:
 def to_visible_values(array: NDArray[Any], name: str = "visible") -> NDArray[np.float32]:
     """Scale a visible or fused image (H, W) or (H, W, 3) to [0, 1] by its type -> (3, H, W); a gray image is repeated.
 
-    Args:
-        array: The image.
-        name: Name of the image in errors, "visible" or "fused".
-
-    Raises:
-        ValueError: If floating-point values are outside [0, 1].
+    `name` and errors are those of [`scale_by_type`].
     """
     values = scale_by_type(array, name)
     return np.repeat(values[None], 3, axis=0) if values.ndim == 2 else np.moveaxis(values, -1, 0)  # (3, H, W)
@@ -262,18 +255,14 @@ def _is_flat(values: NDArray[np.float32]) -> bool:
 
 def _scale_to_range(array: NDArray[Any], valid: Any, options: InfraredOptions) -> NDArray[np.float32]:
     counts = _to_counts(array)
-    limits = options.limits
-    if limits is None:
-        low, high = (float(limit) for limit in np.percentile(counts[valid], PERCENTILES))
-    else:
-        low, high = limits
-        if (outside := share_outside(counts[valid], limits)) > MOST:
-            unit = "counts" if array.dtype == np.uint16 else "values"
-            raise ValueError(
-                f"{outside:.0%} of the infrared image is outside the range {low:g} to {high:g}: its {unit} go from "
-                f"{counts[valid].min():g} to {counts[valid].max():g}. Give a range that contains them, or "
-                'infrared_range="percentile" (--infrared-range percentile) for the range of each image.'
-            )
+    low, high = options.limits or map(float, np.percentile(counts[valid], PERCENTILES))
+    if options.limits and (outside := share_outside(counts[valid], options.limits)) > MOST:
+        unit = "counts" if array.dtype == np.uint16 else "values"
+        raise ValueError(
+            f"{outside:.0%} of the infrared image is outside the range {low:g} to {high:g}: its {unit} go from "
+            f"{counts[valid].min():g} to {counts[valid].max():g}. Give a range that contains them, or "
+            'infrared_range="percentile" (--infrared-range percentile) for the range of each image.'
+        )
     span = max(high - low, float(np.finfo(np.float32).tiny))
     distance = high - counts if options.is_inverted else counts - low
     return np.clip(distance / span, 0, 1).astype(np.float32)

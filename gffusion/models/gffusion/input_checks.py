@@ -63,7 +63,10 @@ def _check_range(*images: Tensor) -> None:
     """Raise ValueError if images are not in [0, 1]; small overshoots of interpolation are allowed."""
     if torch.compiler.is_compiling() or not all(image.numel() for image in images):
         return
-    if any(image.device.type not in ("cpu", "cuda") for image in images) or _is_capturing():
+    is_recorded = (
+        torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+    )  # in a CUDA graph, without values
+    if is_recorded or any(image.device.type not in ("cpu", "cuda") for image in images):
         return
     # One tensor: each read waits for a GPU.
     limits = torch.stack([limit.float() for image in images for limit in image.detach().aminmax()]).tolist()
@@ -74,11 +77,6 @@ def _check_range(*images: Tensor) -> None:
         )
 
 
-def _is_capturing() -> bool:
-    """Return whether a CUDA graph is being recorded, in which values cannot be read."""
-    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
-
-
 def _check_labels(config: GFFusionConfig, labels: Tensor, expected: tuple[int, ...], segment: bool | None) -> None:
     if segment is False:
         raise ValueError("`labels` need logits: leave `segment` out or set it to True.")
@@ -86,9 +84,8 @@ def _check_labels(config: GFFusionConfig, labels: Tensor, expected: tuple[int, .
         raise ValueError(f"`labels` must be integer class ids, got {labels.dtype}.")
     if tuple(labels.shape) != expected:
         raise ValueError(f"`labels` must have shape {expected}, got {tuple(labels.shape)}.")
-    if torch.compiler.is_compiling() or labels.device.type != "cpu":  # reading values would wait for a GPU
-        return
-    check_label_values(config, labels)
+    if not torch.compiler.is_compiling() and labels.device.type == "cpu":  # reading values would wait for a GPU
+        check_label_values(config, labels)
 
 
 def check_label_values(config: GFFusionConfig, labels: Tensor) -> None:

@@ -46,9 +46,7 @@ def abbreviate(error: Exception) -> str:
 def name_file_in_errors(file: str, given: Collection[str] = ()) -> Iterator[None]:
     """Turn errors about the content of a JSON file into a ValueError of one line that names it.
 
-    Args:
-        file: Name for messages.
-        given: Fields that the caller overrides; errors that name one are not about the file.
+    Errors that name a field in `given`, which the caller overrides, are not about the file.
     """
     try:
         yield

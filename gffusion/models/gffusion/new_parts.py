@@ -100,14 +100,9 @@ def find_new_weights(
 def warn_about_parts(
     source: str, config: Any, found: Mapping[str, Stored], new: set[str], asked_by: Collection[str] = ()
 ) -> None:
-    """Warn about untrained parts of a model, and about trained ones that it does not use.
+    """Warn about `new`, untrained weights of a model, and about weights `found` in the checkpoint that it does not use.
 
-    Args:
-        source: Name of the checkpoint.
-        config: Configuration of the model.
-        found: Weights of the checkpoint.
-        new: Weights of the model that the checkpoint does not have.
-        asked_by: Arguments that asked for another model. Those that leave out a segmenter are no reason to warn.
+    A segmenter that the arguments `asked_by` leave out is no reason to warn.
     """
     if not is_main_process():
         return

@@ -46,9 +46,7 @@ def warn_about_misfit(model: Any, weights: Mapping[str, Tensor] | None) -> None:
 def describe_misfit(model: Any, weights: Mapping[str, Tensor] | None = None) -> str:
     """Return why `from_pretrained` of the class of a model could not load its weights, and what to do, or an empty text.
 
-    Args:
-        model: A model without adapters. Quantized ones are not compared.
-        weights: Weights to save instead of its own.
+    The model has no adapters; `weights` are saved instead of its own. Quantized models are not compared.
     """
     model = without_wrappers(model)
     if _is_quantized(model):

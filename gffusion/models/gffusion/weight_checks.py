@@ -99,11 +99,7 @@ def find_new_parts(
 ) -> set[str]:
     """Return the weights of `parts` of a model that a checkpoint lacks or has in another shape, and raise for all others.
 
-    Args:
-        expected: Weights of the model.
-        found: Weights of the checkpoint.
-        parts: Parts of the model that are allowed to be new, such as `"ssnet."`.
-        ignored: Parts of the checkpoint that the model does not have.
+    `parts`, such as `"ssnet."`, may be new; the model does not have those in `ignored`.
 
     Raises:
         OSError: If a weight is missing, unexpected, or has another shape or type, with its name.
@@ -115,10 +111,8 @@ def find_new_parts(
             new.add(name)
         elif problem is not None:
             problems.append(f"{name!r} {problem}")
-    allowed = tuple(ignored)
-    problems += [
-        f"{name!r} is not expected" for name in sorted(found.keys() - expected.keys()) if not name.startswith(allowed)
-    ]
+    unexpected = sorted(found.keys() - expected.keys())
+    problems += [f"{name!r} is not expected" for name in unexpected if not name.startswith(tuple(ignored))]
     if problems:
         error = MisfitError(f"the weights do not fit the configuration: {_list(problems)}")
         error.has_adapters = bool(find_wrapped(found))
@@ -205,11 +199,7 @@ def check_finite(weights: Mapping[str, Tensor]) -> None:
 
 
 def check_encoder_files(paths: Sequence[str | os.PathLike[str]], model_class: Any, config: Any) -> None:
-    """Check that files hold floating-point numbers, and enough for an encoder, before memory is allocated for it.
-
-    Raises:
-        OSError: If not.
-    """
+    """Raise OSError unless files hold floating-point numbers, and enough for an encoder, before memory is allocated."""
     found = read_headers(paths)
     # CLIP stores the indices of its positions.
     integers = [

@@ -103,15 +103,8 @@ def warn_about_adapter(source: str | os.PathLike[str], subfolder: str) -> None:
 
 
 def read_weights(paths: Sequence[str]) -> dict[str, Tensor]:
-    """Read safetensors files.
-
-    Raises:
-        OSError, SafetensorError: If a file cannot be read.
-    """
-    weights: dict[str, Tensor] = {}
-    for path in paths:
-        weights.update(safetensors.torch.load_file(path))
-    return weights
+    """Read safetensors files."""
+    return {name: value for path in paths for name, value in safetensors.torch.load_file(path).items()}
 
 
 def read_index(path: str | os.PathLike[str]) -> list[str]:
@@ -169,7 +162,8 @@ def explained(what: str, source: str | os.PathLike[str], hint: str = "") -> Iter
         raise OSError(f"The files of {what} in {os.fspath(source)!r} are damaged, {advice} ({error})") from error
     except OSError as error:
         if isinstance(error, MisfitError):
-            hint = f"{hint} {_advise(error)}"
+            advice = _NEW_PARTS if error.needs_new_parts else _OTHER_CONFIGURATION
+            hint = f"{hint} {_ADAPTERS if error.has_adapters else advice}"
         elif is_bundled:
             hint = f"{hint} To restore the files, {_REINSTALL}"
         reason = _reason(error, source)
@@ -179,12 +173,6 @@ def explained(what: str, source: str | os.PathLike[str], hint: str = "") -> Iter
         raise OSError(
             f"Cannot load {what} from {os.fspath(source)!r}: the download was interrupted ({error}). Try again."
         ) from error
-
-
-def _advise(error: MisfitError) -> str:
-    if error.has_adapters:
-        return _ADAPTERS
-    return _NEW_PARTS if error.needs_new_parts else _OTHER_CONFIGURATION
 
 
 def locate_weights(source: str | os.PathLike[str], variant: str | None = None, **hub_arguments: Any) -> list[str]:

@@ -35,7 +35,7 @@ def join_windows(tokens: Tensor, grid: tuple[int, int], windows: Sequence[int]) 
     height, width = grid[0] // windows[0], grid[1] // windows[1]
     weight = _center_weights(height, tokens.device)[:, None] * _center_weights(width, tokens.device)  # (r, c)
     # Sums of padded windows rather than assignments to slices, which ONNX can only express with indices of every value.
-    margins = [_margins(place, grid) for place in places]
+    margins = [(columns.start, grid[1] - columns.stop, rows.start, grid[0] - rows.stop) for rows, columns in places]
     total = sum((F.pad(weight, margin) for margin in margins), weight.new_zeros(grid))
     parts = rearrange(tokens[:, 1:], "(b n) (r c) d -> n b r c d", n=len(places), r=height)
     joined = parts.new_zeros(parts.shape[1], *grid, parts.shape[-1])
@@ -53,12 +53,6 @@ def _locate_windows(grid: tuple[int, int], windows: Sequence[int]) -> list[tuple
         for size, count in zip(sizes, windows, strict=True)
     )
     return list(product(rows, columns))
-
-
-def _margins(place: tuple[slice, slice], grid: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return the columns left and right of a window, and the rows above and below it."""
-    rows, columns = place
-    return columns.start, grid[1] - columns.stop, rows.start, grid[0] - rows.stop
 
 
 def _center_weights(size: int, device: torch.device) -> Tensor:

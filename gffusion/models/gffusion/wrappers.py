@@ -1,9 +1,8 @@
 """Wrappers around a model and its parts, which add to the names of weights: `clip._orig_mod.embeddings`."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
@@ -43,9 +42,3 @@ def map_names(module: nn.Module) -> dict[str, str]:
         return {}
     names = zip(module.state_dict(), plain.state_dict(), strict=True)
     return {wrapped: name for wrapped, name in names if wrapped != name}
-
-
-def rename_weights(module: nn.Module, weights: Mapping[str, Tensor] | None) -> dict[str, Tensor] | None:
-    """Return weights of a module with wrapped parts by their names without the wrappers; `None` for `None`."""
-    names = map_names(module)
-    return None if weights is None else {names.get(name, name): value for name, value in weights.items()}
