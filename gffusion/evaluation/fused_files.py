@@ -32,13 +32,7 @@ _FEW_DETAILS = 1  # gray levels: standard deviation below which rounding and noi
 def read_fused(
     file: Path, sources: Sequence[NDArray[Any]], max_pixels: int = DEFAULT_MAX_PIXELS, truncated: Truncated = "refuse"
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Read a fused image, and return it with notes on what is odd about it.
-
-    Args:
-        file: The image, gray or color.
-        sources: 8-bit luma (H, W) of both sources.
-        max_pixels: As for [`read_image`].
-        truncated: As for [`read_image`].
+    """Return the fused image in a file, with notes on what is odd about it beside `sources`, 8-bit luma (H, W).
 
     Raises:
         OSError: As for [`read_image`].

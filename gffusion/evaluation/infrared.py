@@ -31,10 +31,14 @@ def choose_options(
     other = next((model for model in models if not model.infrared_options.maps_like(first)), None)
     if other is None:
         return first
-    if any(model.infrared_options.is_inverted != first.is_inverted for model in models) or not _have_8_bits(
-        pairs, read_options
-    ):
-        raise ValueError(_refuse_different(models[0], other))
+    have_one_direction = len({model.infrared_options.is_inverted for model in models}) == 1
+    if not have_one_direction or not _have_8_bits(pairs, read_options):
+        texts = [format_options(model.infrared_options) or "--infrared-range auto" for model in (models[0], other)]
+        raise ValueError(
+            f"{models[0].name} was saved with {texts[0]}, but {other.name} with {texts[1]}, and metrics and baselines need one "
+            "mapping of infrared values: give the options of all (`infrared_options`; --infrared-range, --invert, --agc, "
+            "--plateau-limit, --smooth-range), or evaluate each model on its own."
+        )
     return replace(options, invert=options.invert or first.is_inverted != options.is_inverted)
 
 
@@ -60,12 +64,3 @@ def _read(pairs: Sequence[ImagePair], read_options: ReadOptions) -> Iterator[Pai
             yield read_pair(pair.visible, pair.infrared, read_options)
         except (OSError, ValueError, MemoryError):  # reported when the pair is measured
             continue
-
-
-def _refuse_different(first: Model, second: Model) -> str:
-    texts = [format_options(model.infrared_options) or "--infrared-range auto" for model in (first, second)]
-    return (
-        f"{first.name} was saved with {texts[0]}, but {second.name} with {texts[1]}, and metrics and baselines need one "
-        "mapping of infrared values: give the options of all (`infrared_options`; --infrared-range, --invert, --agc, "
-        "--plateau-limit, --smooth-range), or evaluate each model on its own."
-    )

@@ -183,13 +183,7 @@ def _check_compare(name: str | None, methods: Sequence[str]) -> None:
 
 
 def _check_segment_with(model: Any, labels: StrPath | None, predicted_labels: Iterable[str]) -> None:
-    """Check the argument `segment_with` of an evaluation, which can be `None`, before the model is loaded.
-
-    Raises:
-        OSError: If there is no such model.
-        TypeError: If it is neither a name nor a path.
-        ValueError: If there are no label maps to compare with, predicted label maps are given as well, or it is an .onnx file.
-    """
+    """Check the argument `segment_with` of an evaluation, which can be `None`, before the model is loaded."""
     if model is None:
         return
     if not isinstance(model, str | os.PathLike):

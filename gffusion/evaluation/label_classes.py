@@ -41,8 +41,11 @@ def prepare_classes(
     missing = check_class_values(
         (pair.labels for pair in inputs.match.pairs if pair.labels), names, label_map, max_pixels
     )
-    is_assumed = class_names is None and not label_map and not _find_class_lists(Path(labels))
-    notes = [*([_describe_class_ids(names)] if is_assumed else []), *([missing] if missing else [])]
+    notes = [missing] if missing else []
+    if class_names is None and not label_map and not _find_class_lists(Path(labels)):
+        ids = _list_ids(dict(enumerate(names)))
+        advice = "give --label-map LABELMAP=MODEL,... if theirs have other numbers"
+        notes.insert(0, f"label maps are read as {ids}, the classes of the model; {advice}")
     return names, f"note: {'; '.join(notes)}" if notes else ""
 
 
@@ -128,11 +131,6 @@ def _lacks_background(given: Sequence[str], known: Sequence[str]) -> bool:
 
 def _find_class_lists(labels: Path) -> list[Path]:
     return [folder / CLASSES_FILE for folder in (labels, labels.parent) if (folder / CLASSES_FILE).is_file()]
-
-
-def _describe_class_ids(class_names: Sequence[str]) -> str:
-    ids = _list_ids(dict(enumerate(class_names)))
-    return f"label maps are read as {ids}, the classes of the model; give --label-map LABELMAP=MODEL,... if theirs have other numbers"
 
 
 def _list_ids(names: Mapping[int, str]) -> str:

@@ -26,17 +26,8 @@ def match_images(
 ) -> PairMatch:
     """Return the pairs of a CSV file, or of folders, patterns or lists, with their label maps.
 
-    If one of both is a list or a pattern and the other a folder, other images in the folder are not without a partner.
-
-    Args:
-        visible: Folder, pattern or list of visible images; a folder with both kinds or a CSV file if `infrared` is `None`.
-        infrared: Folder, pattern or list of infrared images.
-        labels: Folder of label maps, or the CSV file.
-        results: Folders of results, which are not searched for images.
-        options: How files are read.
-
-    Raises:
-        OSError, TypeError, ValueError: As [`find_inputs`][gffusion.evaluation.inputs.find_inputs].
+    If one of both is a list or a pattern and the other a folder, other images in the folder are not without a partner. The
+    folders `results` are not searched for images. See [`evaluate`][gffusion.evaluation.evaluate] for the arguments.
     """
     visible_path = _check_images("visible", visible)
     infrared_path = visible_path if infrared is None else _check_images("infrared", infrared)
@@ -174,11 +165,9 @@ def name_alone(match: PairMatch, visible: StrPath, infrared: StrPath | None) -> 
 
 
 def describe_unused(files: Mapping[str, Path], folder: PurePosixPath) -> str:
-    """Return which images in a folder of results belong to no pair, for messages; an empty text if there are none.
+    """Return which images beside results, by the name of their pair, belong to no pair, or an empty text.
 
-    Args:
-        files: Results by the name of their pair.
-        folder: Folder in names of pairs, `.` for names without one.
+    `folder` is that in the names of pairs, `.` for names without one.
 
     Examples:
         >>> describe_unused({"1": Path(__file__)}, PurePosixPath("."))

@@ -45,7 +45,7 @@ def render_report(table: EvaluationTable, scenes: Sequence[dict[str, Any]], box_
         facts=summarize_settings(table.settings),
         tables=tables,
         scenes=scenes,
-        plots=Markup(_cut_svg(box_plots)) if box_plots else "",
+        plots=Markup(box_plots[box_plots.index(b"<svg") :].decode()) if box_plots else "",  # without an XML declaration
         metrics=table.metrics,
         columns=["method", "image", *tables[0]["header"][:-1]],  # without the mean rank
         values=[
@@ -67,9 +67,3 @@ def _describe_table(title: str, layout: Layout) -> dict[str, Any]:
         "rows": cells,
         "notes": Markup(" ").join(notes),
     }
-
-
-def _cut_svg(content: bytes) -> str:
-    """Return an SVG file without the lines before its root element."""
-    text = content.decode()
-    return text[text.index("<svg") :]

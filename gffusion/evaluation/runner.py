@@ -302,9 +302,10 @@ def _measure(
     models = [model for model in (*methods, segmenter) if isinstance(model, Model)]
     for wanted in (options, *(model.infrared_options for model in models)):
         # Ranges do not depend on the gain control, nor on inversion.
-        same = [ranges.limits for ranges in measured if _is_same_range(ranges.options, wanted)]
+        kind = wanted.infrared_range, wanted.smooth_range
+        same = [part for part in measured if (part.options.infrared_range, part.options.smooth_range) == kind]
         measured.append(
-            PairRanges(wanted, same[0], read_options) if same else measure_pairs(pairs, wanted, read_options)
+            PairRanges(wanted, same[0].limits, read_options) if same else measure_pairs(pairs, wanted, read_options)
         )
     for model, ranges in zip(models, measured[1:], strict=True):
         model.use_ranges(ranges)
@@ -313,10 +314,6 @@ def _measure(
     for warning in dict.fromkeys(ranges.warning for ranges in measured if ranges.warning):
         tell(f"warning: {warning}")
     return measured[0]
-
-
-def _is_same_range(first: InfraredOptions, second: InfraredOptions) -> bool:
-    return (first.infrared_range, first.smooth_range) == (second.infrared_range, second.smooth_range)
 
 
 def _choose_metrics(metrics: Sequence[str] | str | None, protocol: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
