@@ -5,6 +5,7 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 from skimage.transform import SimilarityTransform, warp
 
 from .base import Sample, check_fractions
@@ -100,7 +101,8 @@ class ThermalArtifacts:
         infrared = sample["infrared"]
         clean = sample.get("infrared_target", infrared)
         if rng.random() < self.probability:
-            infrared = _shift(infrared[..., 0], self.shift * rng.uniform(-1, 1, size=2))
+            shift = self.shift * rng.uniform(-1, 1, size=2)[::-1]  # of rows and columns
+            infrared = ndimage.shift(infrared[..., 0], -shift, order=1, mode="nearest")
             infrared = infrared + self.noise * rng.random() * rng.standard_normal(infrared.shape, np.float32)
             stripes = rng.standard_normal((1, infrared.shape[1]), np.float32)
             infrared = (infrared + self.noise / 2 * rng.random() * stripes).clip(0, 1).astype(np.float32)
@@ -108,16 +110,6 @@ class ThermalArtifacts:
                 infrared = _compress(infrared, int(rng.integers(*self.quality, endpoint=True)))
             infrared = infrared[..., None]
         return sample | {"infrared": infrared, "infrared_target": clean}
-
-
-def _shift(image: NDArray[np.float32], shift: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Shift an image (H, W) by less than two pixels, with repeated borders."""
-    height, width = image.shape
-    padded = Image.fromarray(np.pad(image, 2, mode="edge"))
-    moved = padded.transform(
-        padded.size, Image.Transform.AFFINE, (1, 0, shift[0], 0, 1, shift[1]), Image.Resampling.BILINEAR
-    )
-    return np.asarray(moved)[2 : 2 + height, 2 : 2 + width]
 
 
 def _compress(image: NDArray[np.float32], quality: int) -> NDArray[np.float32]:
