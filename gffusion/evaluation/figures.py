@@ -80,11 +80,11 @@ def fuse_scene(plan: Plan, pair: ImagePair) -> Scene:
     for name in (name for name, segmented in is_segmented.items() if segmented):
         predicted = predictions[name].labels
         if name in plan.label_files and pair.name in plan.label_files[name]:
-            predicted = read_labels(plan.label_files[name][pair.name], sources.max_pixels)
+            predicted = read_labels(plan.label_files[name][pair.name], sources.read_options.max_pixels)
         if predicted is not None and predicted.shape == visible.shape[:2]:
             labels[f"{name}: labels"] = overlay(fused[name], predicted)
     if labels and pair.labels is not None:
-        truth = replace_values(read_labels(pair.labels, sources.max_pixels), plan.label_map)
+        truth = replace_values(read_labels(pair.labels, sources.read_options.max_pixels), plan.label_map)
         if truth.shape == visible.shape[:2]:
             shown = np.where(truth < len(plan.class_names), truth, 0).astype(np.uint8)  # 255 is ignored
             labels = {"labels": overlay(visible, shown), **labels}

@@ -32,11 +32,7 @@ def name_model(model: StrPath) -> str:
 
 
 def check_no_baseline(model: StrPath) -> None:
-    """Raise OSError if the name of a model is that of a baseline, and of no folder.
-
-    Examples:
-        >>> check_no_baseline("gffusion-live")
-    """
+    """Raise OSError if the name of a model is that of a baseline, and of no folder."""
     if os.fspath(model) in BASELINE_NAMES and not os.path.exists(model):
         raise OSError(
             f"Unknown model {os.fspath(model)!r}: {model} is a baseline of `gffusion evaluate`: name it there in `baselines` (--baselines {model})"

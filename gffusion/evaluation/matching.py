@@ -168,10 +168,6 @@ def describe_unused(files: Mapping[str, Path], folder: PurePosixPath) -> str:
     """Return which images beside results, by the name of their pair, belong to no pair, or an empty text.
 
     `folder` is that in the names of pairs, `.` for names without one.
-
-    Examples:
-        >>> describe_unused({"1": Path(__file__)}, PurePosixPath("."))
-        ''
     """
     if not files:
         return ""

@@ -13,9 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gffusion.data import ImagePair, PairImages, read_pair
-from gffusion.data.bounds import DEFAULT_MAX_PIXELS
-from gffusion.data.decoded_image import Truncated
+from gffusion.data import ImagePair, PairImages, ReadOptions, read_pair
 from gffusion.data.infrared_range import PairRanges
 from gffusion.export.requirements import is_onnx
 from gffusion.inference.predict import Prediction, predict
@@ -49,8 +47,7 @@ class Sources:
     visible_luma: Tensor
     infrared_luma: Tensor
     infrared_options: InfraredOptions
-    max_pixels: int = DEFAULT_MAX_PIXELS  # of further files of this pair
-    truncated: Truncated = "refuse"  # as in `read_image`
+    read_options: ReadOptions  # also of further files of this pair
 
     @classmethod
     def read(cls, pair: ImagePair, ranges: PairRanges) -> "Sources":
@@ -69,7 +66,7 @@ class Sources:
                 mapped = to_infrared_values(infrared, options, measured.missing)[0]
                 infrared = mapped if is_mapped else infrared
             infrared_luma = to_luma8(infrared)
-        return cls(pair, images, visible_luma, infrared_luma, options, reading.max_pixels, reading.truncated)
+        return cls(pair, images, visible_luma, infrared_luma, options, reading)
 
 
 class Method(ABC):
@@ -126,8 +123,8 @@ class FusedFolder(Method):
 
     def fuse(self, sources: Sources, segment: bool = False) -> Prediction:
         """Return the image in the file, with notes on what is odd about it."""
-        lumas = [luma.numpy() for luma in (sources.visible_luma, sources.infrared_luma)]
-        image, notes = read_fused(self._file(sources.pair), lumas, sources.max_pixels, sources.truncated)
+        lumas, options = (sources.visible_luma.numpy(), sources.infrared_luma.numpy()), sources.read_options
+        image, notes = read_fused(self._file(sources.pair), lumas, options.max_pixels, options.truncated)
         return Prediction(image, notes=notes)
 
     def _file(self, pair: ImagePair) -> Path:

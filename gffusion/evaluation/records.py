@@ -22,12 +22,7 @@ _INTERVAL = 1.0  # seconds whose values a power failure can lose; they are measu
 
 
 def holds_records(path: Path) -> bool:
-    """Return whether a file begins as a file of [`Records`], of which a full disk can leave less than a line.
-
-    Examples:
-        >>> holds_records(Path(__file__))
-        False
-    """
+    """Return whether a file begins as a file of [`Records`], of which a full disk can leave less than a line."""
     try:
         with path.open("rb") as file:
             start = file.read(len(_START))
@@ -73,11 +68,7 @@ class Records:
         return self._values.get(key, {})
 
     def add(self, key: str, method: str, image: str, values: Mapping[str, Any]) -> None:
-        """Add values to a key; method and image only make the file readable.
-
-        Raises:
-            OSError: If the file cannot be written.
-        """
+        """Add values to a key; method and image only make the file readable."""
         line = json.dumps({"key": key, "method": method, "image": image, "values": values})
         with self._lock:
             self._values[key].update(values)
@@ -96,11 +87,7 @@ class Records:
             raise type(error)(error.errno, error.strerror, str(path)) from error
 
     def finish(self) -> None:
-        """Wait until the file and its name are on the disk.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
+        """Wait until the file and its name are on the disk."""
         if self._path is not None and self._path.exists():
             synchronize_entries(self._path)
             synchronize_entries(self._path.parent)

@@ -24,11 +24,7 @@ _OPTIONAL = re.compile(
 def save_results(
     table: EvaluationTable, plan: Plan, shown: Sequence[ImagePair], folder: Path, html: bool, zoom: Box | None
 ) -> None:
-    """Write tables and figures instead of former ones, together; only the scenes of one page are in memory at a time.
-
-    Raises:
-        OSError: If a file cannot be written.
-    """
+    """Write tables and figures instead of former ones, together; only the scenes of one page are in memory at a time."""
     described: list[dict[str, Any]] = []
 
     def fuse_scenes() -> Iterator[Scene]:

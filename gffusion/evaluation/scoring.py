@@ -205,15 +205,14 @@ def _measure(
     if not segment:
         return values, ""
     try:
-        return values | {CONFUSION: _count_pixels(plan, label_files, prediction.labels, sources.max_pixels)}, ""
+        return values | {CONFUSION: _count_pixels(plan, label_files, prediction.labels)}, ""
     except _ERRORS as error:
         return values, str(error)
 
 
-def _count_pixels(
-    plan: Plan, label_files: Sequence[Path], predicted: NDArray[Any] | None, max_pixels: int
-) -> list[list[int]]:
+def _count_pixels(plan: Plan, label_files: Sequence[Path], predicted: NDArray[Any] | None) -> list[list[int]]:
     """Return the pixels by class in the label map and in the prediction, of which a file takes precedence."""
+    max_pixels = plan.ranges.read_options.max_pixels
     labels, predicted, *_ = *(read_labels(file, max_pixels) for file in label_files), predicted
     if predicted is not None and labels.shape != predicted.shape:
         sizes = [f"{shape[1]} x {shape[0]}" for shape in (labels.shape, predicted.shape)]

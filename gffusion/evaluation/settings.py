@@ -71,11 +71,7 @@ def describe_device(plan: Plan) -> str:
 
 
 def hash_inputs(plan: Plan, pairs: Sequence[ImagePair], segmented: Collection[str]) -> dict[str, Any]:
-    """Return the SHA-256 of the sources, of each method that has files, and of the label maps of the `segmented` pairs.
-
-    Raises:
-        OSError: If a file cannot be read.
-    """
+    """Return the SHA-256 of the sources, of each method that has files, and of the label maps of the `segmented` pairs."""
     labeled = [pair for pair in pairs if pair.name in segmented]
     methods = {method.name: method.hash_files(pairs) for method in plan.methods}
     digests: dict[str, Any] = {

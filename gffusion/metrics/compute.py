@@ -99,9 +99,6 @@ def check_size(size: Sequence[int], metrics: Sequence[str], protocol: str = "sta
 
     Raises:
         ValueError: If they are too small for one; the message begins with it, and lists the metrics that they suit.
-
-    Examples:
-        >>> check_size((8, 64), ["EN", "SF"])
     """
     minimums = {name: find_minimum_size(protocol, name) for name in metrics}
     suited = [name for name, minimum in minimums.items() if minimum <= min(size)]

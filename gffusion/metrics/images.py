@@ -80,11 +80,7 @@ def _to_array(image: ArrayLike | PIL.Image.Image) -> NDArray[Any]:
 
 
 def _detach(image: Tensor, name: str) -> Tensor:
-    """Return an image without gradient, which rounding does not have, on a device that has float64, unlike MPS.
-
-    Raises:
-        ValueError: If it is sparse or on the meta device.
-    """
+    """Return an image without gradient, which rounding does not have, on a device that has float64, unlike MPS."""
     if image.layout != torch.strided or image.is_meta:
         kind = "on the meta device, without values" if image.is_meta else f"of layout {image.layout}"
         raise ValueError(

@@ -106,11 +106,7 @@ def select_options(protocol: str, metrics: Iterable[str] | None = None) -> Mappi
 
 
 def find_options(protocol: str, metric: str) -> Mapping[str, Any]:
-    """Return the options of one fusion metric under a protocol.
-
-    Raises:
-        ValueError: If the protocol is unknown or lacks the metric.
-    """
+    """Return the options of one fusion metric under a protocol; raise ValueError if it is unknown or lacks the metric."""
     check_protocol(protocol)
     registered: dict[str, Mapping[str, Any]] = {name: {} for name, info in METRICS.items() if info.is_registered}
     options = {**PROTOCOLS[protocol].options, **registered}
@@ -122,11 +118,6 @@ def find_options(protocol: str, metric: str) -> Mapping[str, Any]:
 
 
 def find_minimum_size(protocol: str, metric: str) -> int:
-    """Return the minimum height and width of the images of a fusion metric under a protocol, in pixels.
-
-    Raises:
-        ValueError: If the protocol is unknown or lacks the metric.
-    """
-    window = find_options(protocol, metric).get("window")
-    info = METRICS[metric]
+    """Return the minimum height and width of the images of a fusion metric under a protocol, in pixels."""
+    window, info = find_options(protocol, metric).get("window"), METRICS[metric]
     return info.uniform_minimum_size if window == "uniform" and info.uniform_minimum_size else info.minimum_size

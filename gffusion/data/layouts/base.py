@@ -139,11 +139,7 @@ def find_folder(root: Path, *names: str, kind: Words | None = None) -> Path | No
 
 
 def require_folder(root: Path, layout: str, *names: str, kind: Words | None = None) -> Path:
-    """Return what [`find_folder`] finds.
-
-    Raises:
-        FileNotFoundError: If there is none.
-    """
+    """Return what [`find_folder`] finds; raise FileNotFoundError if there is none."""
     folder = find_folder(root, *names, kind=kind)
     if folder is None:
         found = sorted(child.name for child in root.iterdir() if child.is_dir())

@@ -14,13 +14,9 @@ _INSTANCES = "segmentationobject"  # folder of Pascal VOC and CVAT with numbers 
 
 
 def describe_unread(pairs: Sequence[ImagePair], kind: str) -> str:
-    """Return advice on folders beside those of the images whose files have the same names, or an empty text.
+    """Return advice on folders of "labels" or "boxes" beside those of the images, with files of their names, or an empty text.
 
     For pairs of a CSV file, the advice is to name the files in a column.
-
-    Args:
-        pairs: The pairs.
-        kind: "labels" or "boxes", the name of the folder in the layout `folders`.
     """
     folders = _list_unread(pairs, IMAGE_SUFFIXES if kind == "labels" else BOX_SUFFIXES)
     content = "label maps" if kind == "labels" else "boxes"

@@ -9,11 +9,7 @@ _OPACITY_SHARE = 0.5
 
 
 def unmask(array: NDArray[Any], name: str) -> NDArray[Any]:
-    """Return an array without the type of masked arrays, whose mask most functions ignore.
-
-    Raises:
-        ValueError: If a value is masked.
-    """
+    """Return an array without the type of masked arrays, whose mask most functions ignore; refuse masked values."""
     if np.ma.is_masked(array):
         raise ValueError(
             f"The {name} image is a masked array: pass its values, image.data. For an infrared image, `predict`, the image "
@@ -33,18 +29,10 @@ def list_masks(missing: Any, count: int) -> list[Any]:
 
 
 def check_mask(mask: Any, size: tuple[int, ...], name: str = "A mask in `missing`") -> None:
-    """Raise ValueError if a mask is no bool array of a height and width; `None` and `np.ma.nomask` are allowed.
-
-    The message has the name.
-
-    Examples:
-        >>> check_mask(np.zeros((48, 64), bool), (48, 64))
-    """
-    if (
-        mask is None
-        or mask is np.ma.nomask
-        or (isinstance(mask, np.ndarray) and mask.dtype == np.bool_ and mask.shape == tuple(size))
-    ):
+    """Raise ValueError, with the name, unless a mask is a bool array of a height and width, `None` or `np.ma.nomask`."""
+    if mask is None or mask is np.ma.nomask:
+        return
+    if isinstance(mask, np.ndarray) and mask.dtype == np.bool_ and mask.shape == tuple(size):
         return
     got = f"{mask.dtype} of shape {tuple(mask.shape)}" if hasattr(mask, "shape") else f"a {type(mask).__name__}"
     advice = ": give an array such as `np.asarray(mask) > 0`" if np.shape(mask) == tuple(size) else ""

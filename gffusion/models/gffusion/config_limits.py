@@ -130,11 +130,7 @@ def check_classes(config_dict: dict[str, Any]) -> None:
 
 
 def number_classes(names: Any) -> dict[int, str]:
-    """Return the names of classes by number, which can be text.
-
-    Raises:
-        ValueError: If they are no such names, or the numbers are not 0, 1, 2, ...
-    """
+    """Return the names of classes by number, which can be text; raise ValueError unless the numbers are 0, 1, 2, ..."""
     check_classes({"id2label": names})
     numbered = {int(key): name for key, name in (names or {}).items()}
     if not numbered or sorted(numbered) != list(range(len(numbered))):

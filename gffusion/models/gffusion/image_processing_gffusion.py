@@ -219,18 +219,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
         return BatchFeature(data=data, tensor_type=return_tensors)
 
     if TYPE_CHECKING:  # the base class takes single images
-
-        def __call__(  # noqa: D102
-            self,
-            images: Pair | Sequence[Pair],
-            *others: Any,
-            size_divisor: int | None = None,
-            infrared_options: Sequence[InfraredOptions] | None = None,
-            missing: Sequence[NDArray[np.bool_] | None] | None = None,
-            infrared_luma: bool = False,
-            return_tensors: str | TensorType | None = None,
-            **overrides: Any,
-        ) -> BatchFeature: ...
+        __call__ = preprocess
 
     def _choose_options(self, given: Any, overrides: dict[str, Any], count: int) -> Sequence[InfraredOptions]:
         """Return the options of every pair."""

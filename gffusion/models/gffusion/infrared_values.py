@@ -116,11 +116,7 @@ def to_infrared_values(
 
 
 def measure_limits(array: NDArray[Any], missing: Mask | None = None) -> Limits:
-    """Return the 0.1st and 99.9th percentile of an infrared image (H, W) or (H, W, 3).
-
-    Raises:
-        ValueError: If values are not finite, or all pixels are missing.
-    """
+    """Return the 0.1st and 99.9th percentile of the [`measured_counts`] of an infrared image."""
     low, high = np.percentile(measured_counts(array, missing), PERCENTILES)
     return float(low), float(high)
 

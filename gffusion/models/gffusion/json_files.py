@@ -11,11 +11,7 @@ MAX_JSON_BYTES = 1 << 22  # larger files are rejected before they are read
 
 
 def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a file that holds a JSON object.
-
-    Raises:
-        OSError: If it cannot be read, or holds something else.
-    """
+    """Read a file that holds a JSON object; raise OSError if it cannot be read, or holds something else."""
     if (size := os.path.getsize(path)) > MAX_JSON_BYTES:
         raise OSError(f"{os.fspath(path)} has {size:,} bytes, more than {MAX_JSON_BYTES:,}")
     try:

@@ -108,11 +108,7 @@ def read_weights(paths: Sequence[str]) -> dict[str, Tensor]:
 
 
 def read_index(path: str | os.PathLike[str]) -> list[str]:
-    """Return the names of the shards that an index lists.
-
-    Raises:
-        OSError: If it is no index, or names other files than .safetensors files in its folder.
-    """
+    """Return the names of the shards that an index lists; raise OSError for others than .safetensors files in its folder."""
     places = read_json_object(path).get("weight_map")
     if not isinstance(places, dict) or not places:
         raise OSError(
