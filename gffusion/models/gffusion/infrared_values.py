@@ -71,13 +71,13 @@ def to_visible_values(array: NDArray[Any], name: str = "visible") -> NDArray[np.
 
 
 def to_infrared_values(
-    array: NDArray[Any], options: InfraredOptions | None = None, missing: Mask | None = None
+    array: NDArray[Any], options: InfraredOptions, missing: Mask | None = None
 ) -> NDArray[np.float32]:
     """Map an infrared image (H, W) or (H, W, 3) to [0, 1] -> (1, H, W); color is reduced to luma.
 
     Args:
         array: The image, uint8, uint16 or floating point.
-        options: How values are mapped, by default `InfraredOptions()`.
+        options: How values are mapped.
         missing: (H, W), True where nothing was measured. Such pixels count in no range and no histogram.
 
     Raises:
@@ -90,7 +90,6 @@ def to_infrared_values(
         array([[[1. , 0.8],
                 [0.2, 0. ]]], dtype=float32)
     """
-    options = options or InfraredOptions()
     if options.needs_measuring:
         raise ValueError(
             'infrared_range="folder" and `smooth_range` depend on several images, which `gffusion fuse`, the pipeline with a '

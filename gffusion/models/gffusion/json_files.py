@@ -32,12 +32,6 @@ def describe_type(value: Any) -> str:
     return kind if isinstance(value, dict | list | None) else f"{kind} {str(value)[:40]!r}"
 
 
-def abbreviate(error: Exception) -> str:
-    """Return the message of an error in one line, without the middle of a long one, which can repeat whole lists."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= 500 else f"{text[:350]} ... {text[-100:]}"
-
-
 @contextlib.contextmanager
 def name_file_in_errors(file: str, given: Collection[str] = ()) -> Iterator[None]:
     """Turn errors about the content of a JSON file into a ValueError of one line that names it.
@@ -47,7 +41,8 @@ def name_file_in_errors(file: str, given: Collection[str] = ()) -> Iterator[None
     try:
         yield
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError, OverflowError) as error:
-        text = abbreviate(error)
+        text = " ".join(str(error).split())
+        text = text if len(text) <= 500 else f"{text[:350]} ... {text[-100:]}"  # the middle can repeat whole lists
         if isinstance(error, ValueError) and (file in text or any(name in text for name in given)):
             raise ValueError(text) from error
         cause = text if isinstance(error, ValueError) else f"a field has a wrong type ({text})"

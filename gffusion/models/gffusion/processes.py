@@ -9,10 +9,6 @@ def is_main_process() -> bool:
     """Return whether this is the only process, or the first of several.
 
     Before torch.distributed connects them, the variables of `accelerate launch` tell which one is the first.
-
-    Examples:
-        >>> is_main_process()
-        True
     """
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank() == 0
