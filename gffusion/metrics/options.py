@@ -8,14 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 def check_options(function: Callable[..., Any], /, **options: Any) -> None:
-    """Check the values of options of a fusion metric; numbers are ranges of gray levels, and therefore positive.
-
-    Args:
-        function: Functional form of the metric.
-        options: Values by name.
-
-    Raises:
-        ValueError: If a value is not allowed.
+    """Raise ValueError for wrong values of options of a fusion metric; numbers are ranges of gray levels, thus positive.
 
     Examples:
         >>> from gffusion.metrics.functional import mutual_information

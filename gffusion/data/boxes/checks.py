@@ -148,10 +148,7 @@ def _check_class_ids(
 def check_sizes(boxes: Sequence[Any], sizes: Sequence[tuple[int, int]], origin: str) -> None:
     """Check that boxes hold left, top, width and height, and not two corners. A few boxes beyond their images are accepted.
 
-    Args:
-        boxes: N boxes, in pixels.
-        sizes: Height and width of the image of each box.
-        origin: Where the boxes were read from.
+    `sizes` are height and width of the image of each box.
 
     Raises:
         ValueError: If many boxes extend far beyond their images, and would not as two corners.

@@ -51,10 +51,7 @@ class Compose:
 
 
 def apply_transform(transform: Transform, sample: Sample, rng: np.random.Generator) -> Sample:
-    """Return what a transform makes of a sample.
-
-    Raises:
-        ValueError: If the transform does not take a sample and a generator, or does not return a sample.
+    """Return what a transform makes of a sample; raise ValueError as [`Compose`].
 
     Examples:
         >>> def forget(sample, rng):
