@@ -6,11 +6,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-_NO_CUDA_BUILD = (
-    "torch {version} was built without CUDA: install a CUDA build (https://pytorch.org/get-started/locally/)"
-)
-_NO_GPU = "torch finds no NVIDIA GPU with a working driver: check nvidia-smi"
-
 
 def choose_device(name: str) -> str:
     """Return the torch device with this name; "auto" means the accelerator of this machine, or "cpu" if it has none.
@@ -23,8 +18,8 @@ def choose_device(name: str) -> str:
     import torch
 
     if name == "auto":
-        accelerator = _find_accelerator()
-        return _take_turn(accelerator.type) if accelerator is not None else "cpu"
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return "cpu" if accelerator is None else _take_turn(accelerator.type)
     try:
         torch.zeros(1, device=name).item()  # also fails on "meta", where tensors have no values
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
@@ -32,16 +27,11 @@ def choose_device(name: str) -> str:
     return _take_turn(name)
 
 
-def _find_accelerator() -> "torch.device | None":
-    import torch
-
-    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-
-
 def _take_turn(name: str) -> str:
     import torch
 
-    process, accelerator = int(os.environ.get("LOCAL_RANK") or "0"), _find_accelerator()
+    process = int(os.environ.get("LOCAL_RANK") or "0")
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
     if not process or accelerator is None or name != accelerator.type:
         return name
     return f"{name}:{process % torch.accelerator.device_count()}"
@@ -60,10 +50,9 @@ def choose_dtype(name: str | None, device: str) -> "torch.dtype":
 def _list_devices() -> list[str]:
     import torch
 
-    accelerator = _find_accelerator()
-    if accelerator is None:
-        return ["auto", "cpu"]
-    return ["auto", "cpu", *(f"{accelerator.type}:{index}" for index in range(torch.accelerator.device_count()))]
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    count = 0 if accelerator is None else torch.accelerator.device_count()
+    return ["auto", "cpu", *(f"{accelerator}:{index}" for index in range(count))]
 
 
 def _explain(name: str, error: Exception) -> str:
@@ -72,8 +61,9 @@ def _explain(name: str, error: Exception) -> str:
 
     kind, _, index = name.lower().partition(":")
     if (kind in ("cuda", "gpu") or kind.isdecimal()) and not torch.accelerator.is_available():
-        built = torch.version.cuda or torch.version.hip
-        return _NO_GPU if built else _NO_CUDA_BUILD.format(version=torch.__version__)
+        if torch.version.cuda or torch.version.hip:
+            return "torch finds no NVIDIA GPU with a working driver: check nvidia-smi"
+        return f"torch {torch.__version__} was built without CUDA: install a CUDA build (https://pytorch.org/get-started/locally/)"
     if name in _list_devices():  # for example, its memory is full
         return str(error).splitlines()[0]
     return "this machine has no such device" if index or kind in ("mps", "xpu") else "torch has no such device"
