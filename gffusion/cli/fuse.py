@@ -18,7 +18,7 @@ from .errors import user_errors
 from .fuse_plans import check_outputs, check_pairs, name_thermal, plan_pairs, split_folder, warn_of_thermal_visible
 from .fuse_reports import print_jobs, report_interruption, report_outcome, report_part, show_result
 from .fuse_runs import run_jobs, start_processes
-from .fuse_settings import BACKENDS, DTYPES, FuseSettings, check_options, check_suffix
+from .fuse_settings import BACKENDS, DTYPES, FuseSettings, check_options
 from .fuse_videos import (
     InfraredFpsOption,
     NoAudioOption,
@@ -207,7 +207,8 @@ def fuse(
             timing |= {"visible_fps": visible_fps, "infrared_fps": infrared_fps, "keep_audio": not no_audio}
             fuse_videos(visible, infrared, settings, images, timing)
             return
-        check_suffix(suffix)
+        if suffix not in (None, *IMAGE_SUFFIXES):
+            raise ValueError(f"--suffix must be one of {', '.join(IMAGE_SUFFIXES)}, got {suffix!r}")
         jobs, match = plan_pairs(visible, infrared, output, suffix, segment, settings.read_options)
         check_pairs(match.pairs, settings.read_options)
         jobs = [replace(job, overwrite=overwrite, keep_metadata=metadata) for job in jobs]

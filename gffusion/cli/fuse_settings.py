@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gffusion.export.requirements import check_file, is_onnx
 
-from .choices import IMAGE_SUFFIXES
 from .device import choose_device, choose_dtype
 from .infrared_options import check_saved_options
 from .library_logging import quiet_libraries
@@ -52,9 +51,8 @@ class FuseSettings(NamedTuple):
 
     def load(self) -> tuple["GFFusionModel", "GFFusionImageProcessor"]:
         """Return the model on its device, and its image processor."""
-        name, segment, options = self.model, self.segment, self.infrared_options
-        if is_onnx(name):
-            return _load_onnx(name, self.device, segment, options, self.as_json)  # type: ignore[return-value]
+        if is_onnx(self.model):
+            return self._load_onnx()  # type: ignore[return-value]
         with paused_collection():
             device = choose_device(self.device)
             import_transformers()
@@ -62,35 +60,26 @@ class FuseSettings(NamedTuple):
 
             quiet_libraries()
             dtype = choose_dtype(self.dtype, device)
-            parts = {} if segment else {"use_segmenter": False}
+            parts = {} if self.segment else {"use_segmenter": False}
             with skip_meta_values():
-                model = create_model(name, dtype=dtype, **parts)
-        if segment and not model.config.use_segmenter:  # a model of the Hub
-            raise ValueError(NO_SEGMENTER.format(name))
-        return model.to(device), load_image_processor(name, **options)
+                model = create_model(self.model, dtype=dtype, **parts)
+        if self.segment and not model.config.use_segmenter:  # a model of the Hub
+            raise ValueError(NO_SEGMENTER.format(self.model))
+        return model.to(device), load_image_processor(self.model, **self.infrared_options)
 
+    def _load_onnx(self) -> "tuple[OnnxModel, GFFusionImageProcessor]":
+        """Load an exported file and its image processor."""
+        from gffusion.export.running import OnnxModel
 
-def _load_onnx(
-    path: str, device: str, segment: bool, options: dict[str, Any], as_json: bool
-) -> "tuple[OnnxModel, GFFusionImageProcessor]":
-    """Load an exported file and its image processor; with `as_json`, only the report is on stdout."""
-    from gffusion.export.running import OnnxModel
-
-    quiet_libraries()
-    model = OnnxModel(path, device)
-    if segment and not model.has_labels:
-        raise ValueError(
-            f"{path} computes no label maps: export a model that has a segmenter with --segment, or omit --segment"
-        )
-    facts = f"{path}: {model.metadata['gffusion.model']}, {model.metadata['gffusion.dtype']}, on {model.provider}"
-    print_line(facts, err=as_json)
-    return model, model.load_image_processor(**options)
-
-
-def check_suffix(suffix: str | None) -> None:
-    """Raise ValueError if images cannot be written in the format of a suffix."""
-    if suffix is not None and suffix not in IMAGE_SUFFIXES:
-        raise ValueError(f"--suffix must be one of {', '.join(IMAGE_SUFFIXES)}, got {suffix!r}")
+        quiet_libraries()
+        model = OnnxModel(self.model, self.device)
+        if self.segment and not model.has_labels:
+            raise ValueError(
+                f"{self.model} computes no label maps: export a model that has a segmenter with --segment, or omit --segment"
+            )
+        facts = f"{model.metadata['gffusion.model']}, {model.metadata['gffusion.dtype']}, on {model.provider}"
+        print_line(f"{self.model}: {facts}", err=self.as_json)
+        return model, model.load_image_processor(**self.infrared_options)
 
 
 def check_options(dtype: str | None, backend: str, model: str) -> None:
