@@ -26,7 +26,7 @@ from .masks import masks
 from .match import match
 from .messages import printed_warnings, use_options
 from .models import models
-from .option_values import check_lists, join_list_words, read_paths
+from .option_values import check_empty, check_lists, join_list_words, read_paths
 from .printing import checked_output, drop_unwritten, expect_json, prepare_output
 from .pull import pull
 from .push import push
@@ -109,14 +109,12 @@ def _options(
         typer.echo(WELCOME)
 
 
-def _check_current_folder(words: Sequence[str]) -> None:
-    """Exit with an error if the current folder was deleted, in which libraries of torch end the process."""
-    if words[0] in ("doctor", "models") or {"--help", "-h"} & set(words):
-        return
+def _check_current_folder() -> None:
+    """Raise FileNotFoundError if the current folder was deleted, in which libraries of torch end the process."""
     try:
         os.getcwd()
     except FileNotFoundError:
-        exit_with_usage_error(FileNotFoundError("the current folder was deleted: change to another folder"))
+        raise FileNotFoundError("the current folder was deleted: change to another folder") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -128,28 +126,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     group = typer.main.get_command(app)
     command = getattr(group, "commands", {}).get(words[0]) if words else None
-    options = [option for parameter in getattr(command, "params", ()) for option in parameter.opts]
-    expect_json("--json" in options and "--json" in words)
-    if command is not None:
-        _check_current_folder(words)
-        refuse_processes(words)
-    if command is not None and "" in words:
-        option = words[max(words.index("") - 1, 0)]
-        is_flag = any(option in parameter.opts and getattr(parameter, "is_flag", False) for parameter in command.params)
-        given = f"the value of {option}" if option.startswith("--") and not is_flag else "an argument"
-        exit_with_usage_error(
-            ClickException(
-                f"{given} is empty: a variable of the shell may not be set; leave out options without a value"
-            )
-        )
+    parameters = [] if command is None else command.params
+    expect_json("--json" in words and any("--json" in parameter.opts for parameter in parameters))
     if command is not None:
         try:
-            words = read_paths(words, command.params)
-            check_lists(words, command.params)
-        except ValueError as error:
+            if words[0] not in ("doctor", "models") and not {"--help", "-h"} & set(words):
+                _check_current_folder()
+                refuse_processes(words[0])
+            check_empty(words, parameters)
+            words = read_paths(words, parameters)
+            check_lists(words, parameters)
+        except (FileNotFoundError, ValueError) as error:
             exit_with_usage_error(error)
-        words = join_list_words(words, command.params)
-        use_options(command.params)
+        words = join_list_words(words, parameters)
+        use_options(parameters)
     try:
         with interrupted_by_signals(), printed_warnings(), checked_output():
             sys.exit(group.main(words, prog_name="gffusion", standalone_mode=False))

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from gffusion.utils.signals import ended_by_signals
 
-from .errors import exit_with_usage_error
 from .printing import name_process
 
 if TYPE_CHECKING:
@@ -46,21 +45,19 @@ def wait_for_launcher() -> None:
     time.sleep(_LAUNCHER_SECONDS)
 
 
-def refuse_processes(words: Sequence[str]) -> None:
-    """Exit with an error if a launcher started several processes of a command that would repeat its work in each.
+def refuse_processes(command: str) -> None:
+    """Raise ValueError if a launcher started several processes of a command that would repeat its work in each.
 
-    The others print it only if no launcher ends them, as in a subprocess that has the variables of a launched process.
+    The others raise it only if no launcher ends them, as in a subprocess that has the variables of a launched process.
     """
     rank, size = find_launched()
-    if size == 1 or words[0] in (*_SHARED, "doctor", "models") or {"--help", "-h"} & set(words):
+    if size == 1 or command in _SHARED:
         return
     if rank:
         wait_for_launcher()
-    exit_with_usage_error(
-        ValueError(
-            f"gffusion {words[0]} runs in one process, and the variable WORLD_SIZE is {size}: start it without accelerate launch and "
-            "torchrun, or unset WORLD_SIZE"
-        )
+    raise ValueError(
+        f"gffusion {command} runs in one process, and the variable WORLD_SIZE is {size}: start it without accelerate launch and "
+        "torchrun, or unset WORLD_SIZE"
     )
 
 

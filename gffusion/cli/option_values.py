@@ -56,6 +56,15 @@ def find_spelling(word: str) -> str:
     return word[:start] + next(filter(os.path.lexists, list_spellings(path)), path)
 
 
+def check_empty(words: Sequence[str], parameters: Iterable[Any]) -> None:
+    """Raise ValueError if a word of a command is empty."""
+    if "" in words:
+        option = words[words.index("") - 1]
+        is_flag = any(option in parameter.opts and getattr(parameter, "is_flag", False) for parameter in parameters)
+        given = f"the value of {option}" if option.startswith("--") and not is_flag else "an argument"
+        raise ValueError(f"{given} is empty: a variable of the shell may not be set; leave out options without a value")
+
+
 def read_paths(words: Sequence[str], parameters: Iterable[Any]) -> list[str]:
     """Return the words of a command with paths as in [`expand_home`] and [`find_spelling`], except for values with the metavar MESSAGE.
 
