@@ -113,14 +113,13 @@ def align(
         orientation = Orientation(infrared_turn, infrared_mirror)
         estimate = estimate_rig(found.arrays, transform, found.tags, orientation)  # type: ignore[arg-type]
         estimate.check_found()
-        is_accepted = estimate.sure or accept_uncertain
-        if is_accepted:
-            print_line(estimate.describe(), err=as_json)
         distance = None
-        if is_accepted and found.tags is not None:
-            size = found.arrays[0][0].shape[:2]
-            distance = measure_distance(orientation.matrix @ found.tags.matrix, estimate.rig.matrix, size)
-            print_line(f"distance from the position in the tags of the file: {distance:.1f} pixels", err=as_json)
+        if is_accepted := estimate.sure or accept_uncertain:
+            print_line(estimate.describe(), err=as_json)
+            if found.tags is not None:
+                size = found.arrays[0][0].shape[:2]
+                distance = measure_distance(orientation.matrix @ found.tags.matrix, estimate.rig.matrix, size)
+                print_line(f"distance from the position in the tags of the file: {distance:.1f} pixels", err=as_json)
         if overlay is not None:
             _write_overlay(overlay, found, estimate.rig, overwrite, as_json)
         if not is_accepted:

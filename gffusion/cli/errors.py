@@ -157,11 +157,9 @@ def interrupted_by_signals() -> Iterator[None]:
         _received.append(number)
         raise KeyboardInterrupt
 
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    if threading.current_thread() is not threading.main_thread():
-        numbers = []
-    former = {number: signal.getsignal(number) for number in numbers}
-    replaced = [number for number, handler in former.items() if handler == signal.SIG_DFL]
+    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    replaced = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
     for number in replaced:
         signal.signal(number, interrupt)
     try:

@@ -223,7 +223,7 @@ def evaluate(
             workers=workers,
             device=device if models and all(map(is_onnx, models)) and not segment_with else choose_device(device),
             progress=True,
-            write=_print_text,
+            write=lambda text: print_line(one_line(text), err=True),
             infrared_options=infrared_options,
         )
     if as_json:
@@ -241,11 +241,6 @@ def evaluate(
         exit_with_failures("left out, for all methods", list(table.skipped.items()), shown=20)
     if table.unsegmented:
         raise typer.Exit(1)
-
-
-def _print_text(text: str) -> None:
-    """Print a note or a warning of the library."""
-    print_line(one_line(text), err=True)
 
 
 def _parse_sheet(text: str) -> int | list[str] | None:

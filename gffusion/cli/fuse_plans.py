@@ -135,16 +135,17 @@ def check_outputs(jobs: "list[FusionJob]", overwrite: bool) -> None:
     from gffusion.data.file_names import name_file  # these imports take time that `gffusion --help` need not spend
     from gffusion.utils.atomic import check_replaceable
 
-    for path in (path for job in jobs for path in job.outputs if not overwrite):
+    outputs = [(path, job) for job in jobs for path in job.outputs]
+    for path, _ in () if overwrite else outputs:
         check_replaceable(path)
     sources = [path for job in jobs for path in (job.pair.visible, job.pair.infrared)]
-    check_not_inputs((path for job in jobs for path in job.outputs), sources)
+    check_not_inputs((path for path, _ in outputs), sources)
     written: dict[str, FusionJob] = {}
-    for path, other in ((path, job) for job in jobs for path in job.outputs):
-        earlier = written.setdefault(name_file(path), other)
-        first, second = earlier.pair.visible, other.pair.visible
-        if earlier is other:
+    for path, job in outputs:
+        earlier = written.setdefault(name_file(path), job)
+        if earlier is job:
             continue
+        first, second = earlier.pair.visible, job.pair.visible
         if first == second:
             raise ValueError(
                 f"{first} is listed twice, and both outputs would be {path}: remove one, or name the two in CSV"

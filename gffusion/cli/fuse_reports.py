@@ -47,9 +47,9 @@ def _print_rows(rows: "Sequence[tuple[FusionJob, bool]]") -> None:
 
 
 def _describe_job(job: "FusionJob") -> dict[str, str]:
-    files = {"visible": job.pair.visible, "infrared": job.pair.infrared, "fused": job.fused}
-    files |= {kind: path for kind in ("labels", "overlay", "thermal") if (path := getattr(job, kind)) is not None}
-    return {kind: str(path) for kind, path in files.items()}
+    files = {"visible": job.pair.visible, "infrared": job.pair.infrared}
+    files |= {kind: getattr(job, kind) for kind in ("fused", "labels", "overlay", "thermal")}
+    return {kind: str(path) for kind, path in files.items() if path is not None}
 
 
 def _list_unmatched(match: "PairMatch") -> dict[str, list[str]]:

@@ -130,21 +130,16 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        if (kept := _count_kept(stop)) is None:
+        if (kept := getattr(stop, "finished_frames", None)) is None:  # it had not yet looked for earlier segments
             raise
         advice = f"the same command continues after the {kept} frames that are finished"
         raise InterruptedRun(
             {}, advice if kept else "no segment was finished, so the same command starts anew"
         ) from None
     except OSError as error:
-        if not (kept := _count_kept(error)):
+        if not (kept := getattr(error, "finished_frames", None)):
             raise
         when = " when there is room" if prevents_writing(error) else ""
         raise StoppedRun(
             f"{one_line(error)}; the same command continues after the {kept} frames that are finished{when}"
         ) from error
-
-
-def _count_kept(error: BaseException) -> int | None:
-    """Return the number of frames after which a run continues, `None` if it had not yet looked for earlier segments."""
-    return getattr(error, "finished_frames", None)
