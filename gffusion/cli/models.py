@@ -1,13 +1,14 @@
 """`gffusion models`: the listed models."""
 
 import contextlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from gffusion.models.gffusion.json_files import read_json_object
 
 from .choices import STATUSES, show_choices
 from .errors import user_errors
@@ -90,11 +91,10 @@ def locate_model(name: str) -> str:
 
 def check_segmenter(name: str, folder: str) -> None:
     """Raise ValueError if the configuration in the folder of a model shows that it has no segmenter; does not import torch."""
-    config, settings = Path(folder, "config.json"), None
-    if config.is_file():
-        with contextlib.suppress(ValueError, RecursionError):  # a damaged one is reported when the model is loaded
-            settings = json.loads(config.read_bytes())
-    if isinstance(settings, dict) and settings.get("use_segmenter") is False:
+    settings: dict[str, Any] = {}
+    with contextlib.suppress(OSError):  # a missing or damaged one is reported when the model is loaded
+        settings = read_json_object(Path(folder, "config.json"))
+    if settings.get("use_segmenter") is False:
         raise ValueError(NO_SEGMENTER.format(name))
 
 
