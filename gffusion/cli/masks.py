@@ -156,7 +156,8 @@ def masks(
         flags: dict[str, Any] = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
         read_options = reading.parse_reading(None, truncated, visible_range, align, **flags)
         pairs, names, found = _find_pairs(data, layout, split, split_list(class_names))
-        output, match = output or found.labels or data / "labels", found.match
+        data_labels, match = found.labels or data / "labels", found.match
+        output = output or data_labels
         _check_output(output, match)
         _check_order(names, found, layout, output)
         stack.enter_context(new_output(output))
@@ -164,9 +165,9 @@ def masks(
         pairs = [replace(pair, labels=file) for pair, file in zip(pairs, label_maps, strict=True)]
         check_not_inputs(label_maps, _list_sources(match))
         if contact_sheet is not None:
-            data_labels = (pair.labels for pair in match.pairs if pair.labels is not None)
-            data_files = [*_list_sources(match), *match.labels_only, *data_labels]
-            check_contact_sheet(contact_sheet, data_files, found.labels or data / "labels", label_maps)
+            given_maps = (pair.labels for pair in match.pairs if pair.labels is not None)
+            data_files = [*_list_sources(match), *match.labels_only, *given_maps]
+            check_contact_sheet(contact_sheet, data_files, data_labels, label_maps)
         todo = [pair for pair in pairs if overwrite or not is_labeled(pair)]
         if contact_sheet is not None and len(todo) == len(pairs):  # otherwise, it can be of this command, interrupted
             check_new(contact_sheet, overwrite)
@@ -187,7 +188,7 @@ def masks(
             if names is not None:
                 name_existing(pairs, output, names, is_listed=class_names is not None or found.are_names_listed)
         if names is None:
-            note_unnamed(output, _find_names_file(data, found))
+            note_unnamed(output, find_classes_file(data_labels))
         if contact_sheet is not None:
             write_contact_sheet(pairs, names, contact_sheet, ranges, overwrite, max_pixels)
     if failed:
@@ -204,8 +205,8 @@ def _check_options(data: Path, method: str, source: str, fallback: str, contact_
     check_choice("--fallback", fallback, FALLBACKS)
     if contact_sheet is not None:
         check_parent(contact_sheet, "--contact-sheet")
-    if contact_sheet is not None and contact_sheet.suffix.lower() not in IMAGE_SUFFIXES:
-        raise ValueError(f"--contact-sheet must end in one of {', '.join(IMAGE_SUFFIXES)}, got {contact_sheet}")
+        if contact_sheet.suffix.lower() not in IMAGE_SUFFIXES:
+            raise ValueError(f"--contact-sheet must end in one of {', '.join(IMAGE_SUFFIXES)}, got {contact_sheet}")
 
 
 def _refuse_options(options: Mapping[str, Any]) -> None:
@@ -250,8 +251,9 @@ def _find_pairs(
     class_names = found.check_class_names() if given_names is None else check_typed_names(given_names, "--class-names")
     named = (pair.boxes for pair in pairs if isinstance(pair.boxes, Path) and has_class_names(pair.boxes))
     if class_names is None and (file := next(named, None)):
+        names_file = find_classes_file(found.labels or data / "labels")
         raise ValueError(
-            f"{file} contains class names: list all names in order in {_find_names_file(data, found)}, or pass --class-names A,B"
+            f"{file} contains class names: list all names in order in {names_file}, or pass --class-names A,B"
         )
     boxes = {pair.visible: pair.boxes for pair in pairs}
     check_has_objects(boxes.values())
@@ -262,11 +264,6 @@ def _find_pairs(
     for note in filter(None, notes):
         print_note(note)
     return pairs, class_names, found
-
-
-def _find_names_file(data: Path, found: "FoundPairs") -> Path:
-    """Return the file in which a person can list the classes of the boxes."""
-    return find_classes_file(found.labels or data / "labels")
 
 
 def _check_output(output: Path, match: "PairMatch") -> None:
