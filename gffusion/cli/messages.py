@@ -24,8 +24,6 @@ _BOTH = (
 )
 _OPTION = re.compile(r'`(\w{1,50})(?:="?([^`"]{0,200})"?)?`|\b(\w{1,50})=(?:"([^"]{0,200})"|(\[low, high\]))')
 _DASHED = re.compile(r"(?<!\S)--([a-z]{1,50}(?:-[a-z]{1,50}){1,9})\b")  # options of `gffusion train` have underscores
-# Options of commands whose argument in Python has another name.
-_OTHER_NAMES = {"models": "model"}
 _EXTRA = re.compile(r'pip install "gffusion(\[\w+\])"')
 
 _options: dict[str, str] = {}
@@ -39,7 +37,8 @@ def use_options(parameters: Sequence[Any]) -> None:
     _options.update(
         {f"{parameter.name}=False": parameter.secondary_opts[0] for parameter in parameters if parameter.secondary_opts}
     )
-    _options.update({other: _options[name] for other, name in _OTHER_NAMES.items() if name in _options})
+    if "model" in _options:
+        _options["models"] = _options["model"]  # the name in Python
 
 
 def name_options(options: dict[str, str]) -> None:

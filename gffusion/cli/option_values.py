@@ -10,9 +10,6 @@ from typing import Any
 # What can stand before a path in one word: -o, --output=, NAME= and @.
 _BEFORE_PATH = re.compile(r"(?:-[a-z]|--[\w-]+=)?(?:[^-@~=/\\][^@~=/\\]*=)?@?")
 
-# Values of list options that are given without one.
-_PLAIN = {"--baselines": "all"}
-
 _USER = re.compile(r"~[\w.-]+(?:[/\\]|$)")
 
 
@@ -203,8 +200,8 @@ def join_list_words(words: Sequence[str], parameters: Iterable[Any]) -> list[str
     joined: list[str] = []
     option, has_value = "", False
     for word, following in zip_longest(words, words[1:], fillvalue="-"):
-        if word in _PLAIN and following.startswith("-"):
-            joined.append(f"{word}={_PLAIN[word]}")
+        if word == "--baselines" and following.startswith("-"):
+            joined.append("--baselines=all")
         elif word.startswith("-"):
             option, equals, _ = word.partition("=")
             has_value = bool(equals)
