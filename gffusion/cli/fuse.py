@@ -197,12 +197,8 @@ def fuse(
         if has_video(visible, infrared, output, video):
             if share.size > 1:
                 raise ValueError("a video is fused by one process: run gffusion fuse without accelerate launch")
-            images: dict[str, Any] = {
-                "--suffix": suffix,
-                "--keep-thermal": keep_thermal or None,
-                "--raw-frame": raw_frame,
-            }
-            images["--truncated fill"] = None if truncated == "refuse" else truncated
+            images: dict[str, Any] = {"--suffix": suffix, "--keep-thermal": keep_thermal, "--raw-frame": raw_frame}
+            images["--truncated fill"] = truncated == "fill"
             timing: dict[str, Any] = {"semantic_every": semantic_every or 1, "time_offset": time_offset or 0}
             timing |= {"visible_fps": visible_fps, "infrared_fps": infrared_fps, "keep_audio": not no_audio}
             fuse_videos(visible, infrared, settings, images, timing)

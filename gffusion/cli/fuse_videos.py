@@ -136,7 +136,7 @@ def fuse_videos(
         visible: The visible video, a file or a folder of frames; or a folder of videos.
         infrared: The infrared video or videos, in the same way; `None` for a folder of both kinds of videos.
         settings: Options of images and videos.
-        images: Options of images, as typed, and their values or `None`.
+        images: Options of images, as typed, and whether they are given.
         timing: Options of [`fuse_video`] about times.
     """
     from gffusion.video.jobs import check_time_offset
@@ -145,7 +145,7 @@ def fuse_videos(
     are_folders = are_video_folders(visible, infrared)
     frames = [] if are_folders else [path for path in (visible, infrared) if path is not None and path.is_dir()]
     allowed = {"--raw-frame": infrared in frames, "--truncated fill": bool(frames)}
-    refused = [name for name, value in images.items() if value is not None and not allowed.get(name)]
+    refused = [name for name, value in images.items() if value and not allowed.get(name)]
     if is_onnx(settings.model):
         refused.append(f"--model {settings.model}")
     if refused:
