@@ -103,7 +103,7 @@ def align(
         read_options = reading.parse_reading(raw_frame, truncated, visible_range, **flags)
         pairs = _find_pairs(visible, infrared, output, read_options)
         sources = [file for pair in pairs for file in (pair.visible, pair.infrared)]
-        check_not_inputs((output,) if overlay is None else (output, overlay), sources)
+        check_not_inputs(filter(None, (output, overlay)), sources)
         check_pairs(pairs, read_options)
         warn_of_thermal_visible(pairs, read_options)
         found = read_rig_pairs(pairs, read_options)
@@ -158,9 +158,9 @@ def _check(output: Path, transform: str, turn: int, overlay: Path | None, overwr
         raise ValueError(f"--infrared-turn must be one of {', '.join(map(str, TURNS))}, got {turn}")
     if output.suffix.lower() != ".json":
         raise ValueError(f"--output must be a .json file, got {output}")
-    if overlay is not None and overlay.suffix.lower() not in IMAGE_SUFFIXES:
-        raise ValueError(f"--overlay must be one of {', '.join(IMAGE_SUFFIXES)}, got {overlay}")
     if overlay is not None:
+        if overlay.suffix.lower() not in IMAGE_SUFFIXES:
+            raise ValueError(f"--overlay must be one of {', '.join(IMAGE_SUFFIXES)}, got {overlay}")
         check_parent(overlay, "--overlay")
         check_writable(overlay, "--overlay")
     check_writable(output)
