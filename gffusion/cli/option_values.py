@@ -7,8 +7,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-# What can stand before a path in one word: -o, --output=, NAME= and @.
-_BEFORE_PATH = re.compile(r"(?:-[a-z]|--[\w-]+=)?(?:[^-@~=/\\][^@~=/\\]*=)?@?")
+# Any word: what can stand before a path, which is -o, --output=, NAME= and @, and the path.
+_WORD = re.compile(r"((?:-[a-z]|--[\w-]+=)?(?:[^-@~=/\\][^@~=/\\]*=)?@?)(.*)", re.DOTALL)
 
 _USER = re.compile(r"~[\w.-]+(?:[/\\]|$)")
 
@@ -25,8 +25,7 @@ def expand_home(word: str) -> str:
         >>> expand_home("--fused=mine=~/fused") == "--fused=mine=" + os.path.expanduser("~/fused")
         True
     """
-    start = _BEFORE_PATH.match(word).end()  # type: ignore[union-attr]  # which matches nothing, too
-    path = word[start:]
+    before, path = _WORD.fullmatch(word).groups()  # type: ignore[union-attr]
     if not path.startswith("~") or os.path.lexists(path) or os.path.lexists(word):
         return word
     expanded = os.path.expanduser(path)
@@ -34,7 +33,7 @@ def expand_home(word: str) -> str:
         raise ValueError(
             f"{path} begins with the home folder of a user who does not exist: write ./{path} for this name"
         )
-    return word[:start] + expanded
+    return before + expanded
 
 
 def find_spelling(word: str) -> str:
@@ -44,13 +43,12 @@ def find_spelling(word: str) -> str:
         >>> find_spelling("--fused=mine=missing")
         '--fused=mine=missing'
     """
-    start = _BEFORE_PATH.match(word).end()  # type: ignore[union-attr]  # which matches nothing, too
-    path = word[start:]
+    before, path = _WORD.fullmatch(word).groups()  # type: ignore[union-attr]
     if path.isascii() or os.path.lexists(path):
         return word
     from gffusion.data.file_names import list_spellings  # saves start-up time
 
-    return word[:start] + next(filter(os.path.lexists, list_spellings(path)), path)
+    return before + next(filter(os.path.lexists, list_spellings(path)), path)
 
 
 def check_empty(words: Sequence[str], parameters: Iterable[Any]) -> None:
