@@ -77,14 +77,7 @@ NoAudioOption = Annotated[bool, typer.Option("--no-audio", help="For videos: do 
 def has_video(visible: Path, infrared: Path | None, output: Path, options: Mapping[str, Any]) -> bool:
     """Return whether videos are to be fused: two, each a file or a folder of frames, or those of folders.
 
-    Args:
-        visible: The visible file or folder.
-        infrared: The infrared file or folder.
-        output: The file or folder to write; two folders are videos if it is named as one.
-        options: Options of videos, as typed, and their values or `None`.
-
-    Raises:
-        ValueError: If one of the two is no video, or options of videos are given for images.
+    Two folders of images are frames if the output is named as a video. `options` are those of videos, as typed, and their values.
     """
     from gffusion.data.other_files import is_video  # saves start-up time
     from gffusion.video.formats import refuse_flir
@@ -130,14 +123,9 @@ def _check_two(visible: Path, infrared: Path | None) -> None:
 def fuse_videos(
     visible: Path, infrared: Path | None, settings: FuseSettings, images: Mapping[str, Any], timing: Mapping[str, Any]
 ) -> None:
-    """Fuse two videos, or the videos of folders.
+    """Fuse two videos, each a file or a folder of frames, or the videos of two folders, or of one that holds both kinds.
 
-    Args:
-        visible: The visible video, a file or a folder of frames; or a folder of videos.
-        infrared: The infrared video or videos, in the same way; `None` for a folder of both kinds of videos.
-        settings: Options of images and videos.
-        images: Options of images, as typed, and whether they are given.
-        timing: Options of [`fuse_video`] about times.
+    `images` are options of images, as typed, and whether they are given; `timing` are options of [`fuse_video`].
     """
     from gffusion.video.jobs import check_time_offset
     from gffusion.video.pairs import are_video_folders, match_videos

@@ -74,11 +74,7 @@ def parse_infrared_options(
     plateau_limit: float | None,
     smooth_range: float | None,
 ) -> dict[str, Any]:
-    """Return the options that were given, after all checks that are possible without the model.
-
-    Raises:
-        ValueError: If an option is wrong, or options exclude each other.
-    """
+    """Return the options that were given, after all checks that are possible without the model."""
     from gffusion.data.infrared_range import parse_infrared_range  # saves start-up time
 
     options: dict[str, Any] = {

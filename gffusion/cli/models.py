@@ -73,11 +73,7 @@ def models(
 
 
 def locate_model(name: str) -> str:
-    """Return the folder or Hub id of a model; an unknown name can be that of a baseline.
-
-    Raises:
-        OSError: As `locate`, or if it is.
-    """
+    """Return the folder or Hub id of a model; an unknown name can be that of a baseline, of which the error then is."""
     from gffusion.zoo import locate
 
     try:

@@ -61,11 +61,7 @@ def check_empty(words: Sequence[str], parameters: Iterable[Any]) -> None:
 
 
 def read_paths(words: Sequence[str], parameters: Iterable[Any]) -> list[str]:
-    """Return the words of a command with paths as in [`expand_home`] and [`find_spelling`], except for values with the metavar MESSAGE.
-
-    Raises:
-        ValueError: If a word is `-`, with which other programs mean standard input or output, or names no user's home folder.
-    """
+    """Return the words of a command with paths as in [`expand_home`] and [`find_spelling`], except for values with the metavar MESSAGE."""
     texts = {name for parameter in parameters if parameter.metavar == "MESSAGE" for name in parameter.opts}
     paths = list(words)
     for index, word in enumerate(words):
@@ -97,9 +93,6 @@ def split_list(text: str | None) -> list[str] | None:
 def split_named(option: str, text: str) -> tuple[str, Path]:
     """Return name and folder of an option `NAME=DIR`.
 
-    Raises:
-        ValueError: If one of them is missing.
-
     Examples:
         >>> split_named("--fused", "SeAFusion=results/seafusion")[0]
         'SeAFusion'
@@ -111,11 +104,7 @@ def split_named(option: str, text: str) -> tuple[str, Path]:
 
 
 def collect_folders(option: str, texts: Sequence[str] | None) -> dict[str, Path]:
-    """Return the folders of an option `NAME=DIR` by name.
-
-    Raises:
-        ValueError: If an option is malformed, or two have the same name.
-    """
+    """Return the folders of an option `NAME=DIR` by name."""
     folders = [split_named(option, text) for text in texts or []]
     check_once(option, [name for name, _ in folders])
     return dict(folders)
@@ -138,9 +127,6 @@ def check_once(option: str, names: Sequence[Any]) -> None:
 def parse_label_map(text: str | None) -> dict[int, int]:
     """Return the new values of `--label-map` by the old ones.
 
-    Raises:
-        ValueError: If the text is not LABELMAP=MODEL,..., or an old value is given twice.
-
     Examples:
         >>> parse_label_map("4=1,9=255")
         {4: 1, 9: 255}
@@ -155,9 +141,6 @@ def parse_label_map(text: str | None) -> dict[int, int]:
 
 def parse_zoom(text: str | None) -> tuple[int, int, int, int] | None:
     """Return left, top, right and bottom of `--zoom`.
-
-    Raises:
-        ValueError: If the text is not LEFT,TOP,WIDTH,HEIGHT.
 
     Examples:
         >>> parse_zoom("200,120,160,100")

@@ -93,11 +93,7 @@ def write_output(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def new_output(path: Path, option: str = "--output") -> Iterator[None]:
-    """Check the folder of an output, and, if the work on it fails, remove the folders that were created and are empty.
-
-    Raises:
-        OSError: As [`check_parent`].
-    """
+    """Check the folder of an output, and, if the work on it fails, remove the folders that were created and are empty."""
     check_parent(path, option)
     missing = [folder for folder in (path, path.parent) if not folder.exists()]
     present = set(path.iterdir()) if path.is_dir() else set()

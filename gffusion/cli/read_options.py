@@ -93,12 +93,7 @@ def parse_reading(
     crop: bool = False,
     **options: Any,
 ) -> "ReadOptions":
-    """Return how images are read and aligned; `options` are further fields of [`ReadOptions`].
-
-    Raises:
-        OSError: If the file of a rig cannot be read.
-        ValueError: If an option is wrong.
-    """
+    """Return how images are read and aligned; `options` are further fields of [`ReadOptions`]."""
     from gffusion.data import ReadOptions  # these imports take time that `gffusion --help` need not spend
     from gffusion.data.raw_frames import RawFrame
     from gffusion.data.rigs import parse_align

@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 
 
 def name_outputs(visible: Path, infrared: Path, output: Path, segment: bool) -> "VideoJob":
-    """Return two videos, and the files to write if the fused one is `output`; with `segment`, also label maps and an overlay.
-
-    Raises:
-        ValueError: If a name cannot be used.
-    """
+    """Return two videos, and the files to write if the fused one is `output`; with `segment`, also label maps and an overlay."""
     from gffusion.video.jobs import VideoJob  # saves start-up time
 
     labels, overlay = output.with_name(f"{output.stem}_labels.mkv"), output.with_stem(f"{output.stem}_overlay")
@@ -39,13 +35,7 @@ def name_fused(visible: Path) -> str:
 
 
 def check_sources(job: "VideoJob", timing: Mapping[str, Any], options: "ReadOptions") -> None:
-    """Raise errors about videos that show without reading frames, before the model is loaded.
-
-    Raises:
-        ImportError: If PyAV is not installed.
-        OSError: If a video cannot be read.
-        ValueError: If a format is not read, or frames have no known times or several sizes.
-    """
+    """Raise errors about videos that show without reading frames, before the model is loaded."""
     from gffusion.video.folders import open_sources
     from gffusion.video.formats import refuse_flir
 
@@ -58,9 +48,7 @@ def check_sources(job: "VideoJob", timing: Mapping[str, Any], options: "ReadOpti
 def find_finished(job: "VideoJob", overwrite: bool) -> bool:
     """Return whether all outputs exist and are kept.
 
-    Raises:
-        OSError: If an output is no regular file.
-        ValueError: If only some exist, and they may not be replaced. Those of an interrupted run may, see [`fuse_video`].
+    If only some exist, they may not be replaced, except for those of an interrupted run, see [`fuse_video`].
     """
     from gffusion.utils.atomic import check_replaceable, is_written  # saves start-up time
 
