@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from gffusion.utils.signals import ended_by_signals
 
@@ -15,8 +15,6 @@ from .printing import name_process
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
-
-Item = TypeVar("Item")
 
 _SHARED = ("fuse", "train")  # commands whose processes share the work
 _LAUNCHER_SECONDS = 10
@@ -117,15 +115,6 @@ class Share(NamedTuple):
         if not rank.isdecimal() or int(rank) >= int(size):
             raise ValueError(f"the variable RANK must be less than WORLD_SIZE {size}, got {rank!r}: {_ADVICE}")
         return cls(int(rank), int(size))
-
-    def pick(self, items: Sequence[Item]) -> list[Item]:
-        """Return this process's part. It must not depend on which files exist, because the others write some meanwhile.
-
-        Examples:
-            >>> Share(1, 2).pick("abcde")
-            ['b', 'd']
-        """
-        return list(items[self.rank :: self.size])
 
     def mute(self) -> None:
         """Print only errors and warnings in other processes than the first one, so that messages and progress appear once."""

@@ -223,7 +223,7 @@ def _fuse_pairs(jobs: "list[FusionJob]", match: "PairMatch", settings: FuseSetti
         warn_of_thermal_visible(match.pairs, settings.read_options)
         print_jobs(jobs, match, settings)
         return
-    mine = share.pick(jobs)
+    mine = jobs[share.rank :: share.size]  # whether files exist or not: the other processes write some meanwhile
     todo = [job for job in mine if job.needs_fusing]
     outcome = Outcome(skipped=len(mine) - len(todo))
     if todo:
