@@ -82,10 +82,5 @@ def demo(
         settings = DemoSettings(models, place, dtype, max_pixels, max_megabytes, max_frames, max_seconds)
         with serve(settings, host, port) as (_, address):
             typer.echo(f"the demo is at {address} (Ctrl-C stops it)")
-            _wait()
-
-
-def _wait() -> None:
-    """Wait until the process is interrupted."""
-    while True:
-        time.sleep(3600)
+            while True:
+                time.sleep(3600)

@@ -73,7 +73,7 @@ def models(
 
 
 def locate_model(name: str) -> str:
-    """Return the folder or Hub id of a model; an unknown name can be that of a baseline, of which the error then is."""
+    """Return the folder or Hub id of a model; if the name is unknown, but that of a baseline, the error says so."""
     from gffusion.zoo import locate
 
     try:

@@ -22,7 +22,7 @@ from .outputs import check_new, check_not_inputs, check_writable, new_output, wr
 from .printing import print_line
 
 if TYPE_CHECKING:
-    from gffusion.data import ImagePair, PairImages, ReadOptions
+    from gffusion.data import ImagePair, ReadOptions
     from gffusion.inference.features import Features
 
 KINDS = {
@@ -195,17 +195,12 @@ def _extract(
     processor = load_image_processor(name, **infrared_options)
     ranges = measure_pairs([pair], processor.infrared_options, read_options)
     images = ranges.read(pair)
-    _print_notes(images)
+    for note in images.notes:
+        print_note(note)
     processor.infrared_options = ranges.options_of(pair)
     model = create_model(name).to(device)
     class_names = [model.config.id2label[label] for label in range(model.config.num_labels)]
     return extract_features(model, processor, images), class_names
-
-
-def _print_notes(images: "PairImages") -> None:
-    """Print how the images were read."""
-    for note in images.notes:
-        print_note(note)
 
 
 def _find_fused(pair: "ImagePair", models: Sequence[str], folders: Mapping[str, Path]) -> dict[str, Path]:
@@ -236,7 +231,8 @@ def _fuse(
     for method in loaded:
         method.use_ranges(measure_pairs([pair], method.infrared_options, read_options))
     sources = Sources.read(pair, measure_pairs([pair], options, read_options))
-    _print_notes(sources.images)
+    for note in sources.images.notes:
+        print_note(note)
     infrared = to_infrared_values(sources.images.infrared, sources.infrared_options, sources.images.missing)
     methods = [*loaded, *(FusedFolder(name, {pair.name: file}) for name, file in files.items())]
     predictions = {method.name: method.fuse(sources) for method in methods}
