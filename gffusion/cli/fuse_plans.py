@@ -205,18 +205,16 @@ def _plan_folder(pairs: "Sequence[ImagePair]", output: Path, suffix: str | None,
 
     if output.is_file():
         raise NotADirectoryError(f"{output} is a file: --output must be a folder here")
-    if output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir():
+    kind = output.suffix.lower()
+    if kind in (*IMAGE_SUFFIXES, ".csv", ".html", ".json", ".npy", ".txt", ".zip") and not output.is_dir():
+        advice = f"; --suffix {kind} gives the format of its files" if kind in IMAGE_SUFFIXES else ""
         raise ValueError(
             f"--output {output} is named as a file, but several images are written: give a folder, such as -o "
-            f"{output.with_suffix('')}; --suffix {output.suffix.lower()} gives the format of its files"
+            f"{output.with_suffix('')}{advice}"
         )
     if is_video(output) and not output.is_dir():
         raise ValueError(
             f"--output {output} is named as a video, which is made of two folders of frames: give both, or a folder as --output"
-        )
-    if output.suffix.lower() in (".csv", ".html", ".json", ".npy", ".txt", ".zip") and not output.is_dir():
-        raise ValueError(
-            f"--output {output} is named as a file, but a folder of images is written: give a folder, such as -o {output.with_suffix('')}"
         )
     for file in (pair.visible for pair in pairs if suffix is None):
         if file.suffix.lower() not in IMAGE_SUFFIXES:
