@@ -1,7 +1,8 @@
 """`gffusion fuse` of videos, each a file or a folder of frames, or of two folders of videos: options, checks and printing."""
 
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,18 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gffusion.export.requirements import is_onnx
+from gffusion.utils.atomic import prevents_writing
+from gffusion.utils.device_errors import describe_device_error, is_lost
 from gffusion.utils.notes import NOT_COMPARED, format_count
 
+from .distributed import Outcome
 from .errors import exit_with_failures
-from .fuse_reports import check_strict, show_result
+from .fuse_plans import check_outputs, report_match
+from .fuse_reports import check_strict, print_jobs, report_interruption, report_outcome, show_result
 from .fuse_settings import FuseSettings
-from .messages import list_printed, one_line
+from .messages import list_printed, one_line, print_measured
 from .outputs import check_writable
 from .printing import print_json, print_line
-from .video_folders import fuse_folders
 from .video_runs import check_sources, find_finished, name_fused, name_outputs, remove_leftovers, run_video
 
 if TYPE_CHECKING:
+    from gffusion.data import PairMatch
     from gffusion.video.jobs import VideoJob, VideoReport
 
 SemanticEveryOption = Annotated[
@@ -142,7 +147,7 @@ def fuse_videos(
     if are_folders and (rates := [f"--{kind}-fps" for kind in ("visible", "infrared") if timing[f"{kind}_fps"]]):
         raise ValueError(f"{rates[0]} is for a folder of frames, but the folders hold videos: leave it out")
     if are_folders:
-        fuse_folders(match_videos(visible, infrared), settings, timing)
+        _fuse_folders(match_videos(visible, infrared), settings, timing)
         return
     assert infrared is not None
     output = settings.output
@@ -186,7 +191,7 @@ def _report(job: "VideoJob", report: "VideoReport", seconds: float, as_json: boo
     rate = f"{count / seconds:.1f} per second" if seconds else ""
     print_line(f"fused {format_count(count, 'frame')} in {seconds:.1f} s ({rate}{refreshed}){resumed} -> {job.fused}")
     if report.failures:
-        errors = [(time, reason) for time, _, reason in (error.partition(": ") for error in report.errors)]
+        errors = [(moment, reason) for moment, _, reason in (error.partition(": ") for error in report.errors)]
         title = f"pair{'s' * (report.failures != 1)} of frames failed and {'is' if report.failures == 1 else 'are'} left out ({len(errors)} shown)"
         exit_with_failures(title, errors, count=report.failures)
     check_strict(strict, notes)
@@ -236,3 +241,87 @@ def _describe(job: "VideoJob", report: "VideoReport", seconds: float = 0.0) -> d
         "seconds": seconds,
         "output": str(job.fused),
     }
+
+
+def _fuse_folders(match: "PairMatch", settings: FuseSettings, timing: Mapping[str, Any]) -> None:
+    """Fuse pairs of videos one after the other, and report all; one that fails does not end the others."""
+    from gffusion.data.other_files import is_video
+    from gffusion.inference.file_jobs import FusionJob  # saves start-up time
+
+    output = settings.output
+    if output.is_file() or (is_video(output) and not output.is_dir()):
+        raise ValueError(f"--output {output} is a file, but several videos are written: give a folder")
+    report_match(match)
+    videos = [
+        name_outputs(pair.visible, pair.infrared, output / name_fused(pair.visible), settings.segment)
+        for pair in match.pairs
+    ]
+    jobs = [
+        FusionJob(pair, video.fused, video.labels, video.overlay, overwrite=settings.overwrite)
+        for pair, video in zip(match.pairs, videos, strict=True)
+    ]
+    check_outputs(jobs, settings.overwrite)
+    if settings.show:
+        raise ValueError(f"--show is for one pair: leave it out, and open {output}")
+    settings.check_model()
+    if settings.dry_run:
+        print_jobs(jobs, match, settings)
+        return
+    outcome = _fuse_all([(pair.name, video) for pair, video in zip(match.pairs, videos, strict=True)], settings, timing)
+    if outcome.is_interrupted:
+        report_interruption(outcome, match, settings)
+    report_outcome(outcome, jobs, match, settings)
+
+
+def _fuse_all(videos: "Sequence[tuple[str, VideoJob]]", settings: FuseSettings, timing: Mapping[str, Any]) -> Outcome:
+    """Fuse the videos, with their names, whose files do not exist."""
+    started = time.perf_counter()
+    todo: list[tuple[str, VideoJob]] = []
+    failures: list[tuple[str, str]] = []
+    skipped = 0
+    for name, job in videos:
+        try:
+            if find_finished(job, settings.overwrite):
+                remove_leftovers(job)
+                skipped += 1
+                continue
+            check_sources(job, timing, settings.read_options)
+        except (OSError, ValueError) as error:
+            failures.append((name, one_line(error)))
+        else:
+            todo.append((name, job))
+    outcome = Outcome(skipped=skipped, failures=failures)
+    if todo:
+        check_writable(settings.output)
+        outcome = _run(todo, outcome, settings, timing)
+    return outcome._replace(seconds=time.perf_counter() - started, warnings=list_printed("warning"))
+
+
+def _run(
+    todo: "Sequence[tuple[str, VideoJob]]", outcome: Outcome, settings: FuseSettings, timing: Mapping[str, Any]
+) -> Outcome:
+    """Return the outcome with that of the videos to do, until no other one can be done, or the user interrupts."""
+    model, processor = settings.load()
+    failures, done = list(outcome.failures), 0
+    notes: list[tuple[str, str]] = []
+    for number, (name, job) in enumerate(todo):
+        stopped = outcome._replace(done=done, failures=failures, notes=notes, not_tried=len(todo) - number)
+        try:
+            title = f"{name} ({number + 1} of {len(todo)})"
+            report, _ = run_video(job, model, processor, settings, timing, title)
+        except KeyboardInterrupt:
+            return stopped._replace(is_interrupted=True)
+        except (OSError, ValueError, MemoryError, RuntimeError) as error:
+            is_of_files = isinstance(error, OSError | ValueError)  # others are about memory or a device
+            failures.append((name, one_line(error) if is_of_files else describe_device_error(error)))
+            if any(map(prevents_writing, (error, error.__cause__))) or is_lost(error):
+                return stopped._replace(not_tried=len(todo) - number - 1)
+            continue
+        for text in report.measured:
+            print_measured(f"{name}: {text}", err=settings.as_json)
+        notes += [(name, note) for note in report.notes]
+        if report.failures:
+            failures.append((name, f"{report.failures} pairs of frames failed and are left out: {report.errors[0]}"))
+        else:
+            done += 1
+    return outcome._replace(done=done, failures=failures, notes=notes)
