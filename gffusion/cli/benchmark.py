@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gffusion._version import __version__
+
 from .errors import user_errors
 from .library_logging import quiet_libraries
 from .models import locate_model
@@ -65,8 +67,6 @@ def _describe(measured: "Measurement", model: str, size: tuple[int, int]) -> dic
 
     import torch
     import transformers
-
-    from gffusion import __version__
 
     return {
         "model": model,

@@ -13,7 +13,9 @@ from typing import Any, NoReturn, cast
 
 import typer
 
+from gffusion.utils.device_errors import describe_device_error, is_lost
 from gffusion.utils.escaping import escape_controls
+from gffusion.utils.memory import describe_memory_error
 from gffusion.utils.peers import PeerError
 
 from .messages import one_line
@@ -75,10 +77,8 @@ def exit_with_failures(
         typer.echo(f"  {escape_controls(name)}: {text}", err=True)
         if others:
             names = list_names(other for other, _ in others)
-            is_same = (
-                len({re.sub(r"(?<!\S)\S*[/\\]\S*", "", text) for text in (text, *(other for _, other in others))}) == 1
-            )
-            numbers = "" if is_same else ", with other numbers,"
+            texts = {re.sub(r"(?<!\S)\S*[/\\]\S*", "", reason) for reason in (text, *(reason for _, reason in others))}
+            numbers = ", with other numbers," if len(texts) > 1 else ""
             typer.echo(f"    the same{numbers} for {len(others)} more: {names}", err=True)
     if shown is not None and len(groups) > shown:
         typer.echo(f"  and {len(groups) - shown} more reasons", err=True)
@@ -113,9 +113,6 @@ def user_errors() -> Iterator[None]:
         _print_error(one_line(error), code := 1 if isinstance(error, StoppedRun) else 2)
         raise typer.Exit(code) from None
     except (MemoryError, RuntimeError) as error:
-        from gffusion.utils.device_errors import describe_device_error, is_lost  # saves start-up time
-        from gffusion.utils.memory import describe_memory_error
-
         if describe_memory_error(error) is None and not is_lost(error):
             raise
         _print_error(one_line(describe_device_error(error)))

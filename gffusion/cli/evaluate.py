@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from gffusion.evaluation.baseline_names import BASELINE_NAMES
+from gffusion.export.requirements import is_onnx
 
 from . import infrared_options as mapping
 from . import read_options as reading
@@ -189,7 +190,6 @@ def evaluate(
         # Wrong arguments are reported before torch is imported.
         from gffusion.data.pair_lists import is_pipe
         from gffusion.evaluation.inputs import find_inputs, name_model
-        from gffusion.export.requirements import is_onnx
 
         methods = [*folders, *map(name_model, models)]
         inputs: dict[str, Any] = {

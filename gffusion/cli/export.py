@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gffusion.export.requirements import DTYPES
+from gffusion.export.requirements import DTYPES, check_export
 
 from . import infrared_options as mapping
 from . import read_options as reading
@@ -89,8 +89,6 @@ def export(
     Exit code: 0 if the file was written, 2 if not.
     """
     with user_errors(), new_output(output):
-        from gffusion.export.requirements import check_export
-
         check_export(output, dtype, overwrite)
         check_writable(output)
         infrared_options = mapping.parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gffusion.utils.atomic import check_replaceable
+from gffusion.utils.regular_files import check_regular
+
 from .choices import IMAGE_SUFFIXES
 from .messages import print_note, print_warning
 from .outputs import check_not_inputs
@@ -87,10 +90,7 @@ def _note_videos(*folders: Path | None) -> None:
 
 def _check_paths(visible: Path, infrared: Path | None, output: Path, options: "ReadOptions") -> None:
     """Raise errors about files and folders that show before anything is read."""
-    from gffusion.utils.regular_files import (
-        check_regular,  # these imports take time that `gffusion --help` need not spend
-    )
-    from gffusion.zoo.registry import PICKLE_SUFFIXES
+    from gffusion.zoo.registry import PICKLE_SUFFIXES  # saves start-up time
 
     for path in filter(None, (visible, infrared, output)):
         if path.name.startswith(".") and f".{path.name.lstrip('.').lower()}" in IMAGE_SUFFIXES and not path.is_dir():
@@ -132,8 +132,7 @@ def warn_of_thermal_visible(pairs: "Sequence[ImagePair]", options: "ReadOptions"
 
 def check_outputs(jobs: "list[FusionJob]", overwrite: bool) -> None:
     """Raise ValueError if an output would replace an input or the output of another pair, and OSError if it is no file."""
-    from gffusion.data.file_names import name_file  # these imports take time that `gffusion --help` need not spend
-    from gffusion.utils.atomic import check_replaceable
+    from gffusion.data.file_names import name_file  # saves start-up time
 
     outputs = [(path, job) for job in jobs for path in job.outputs]
     for path, _ in () if overwrite else outputs:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gffusion.utils.atomic import is_written
+
 from .messages import print_note
 from .outputs import resolve_files, write_output
 from .printing import list_names, print_line
@@ -59,6 +61,4 @@ def write_contact_sheet(
 
 def is_labeled(pair: "ImagePair") -> bool:
     """Return whether the label map of a pair exists."""
-    from gffusion.utils.atomic import is_written  # saves start-up time
-
     return pair.labels is not None and is_written(pair.labels)

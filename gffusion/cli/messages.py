@@ -9,7 +9,9 @@ from typing import Any
 
 import typer
 
+from gffusion.utils.atomic import describe_error
 from gffusion.utils.escaping import escape_controls
+from gffusion.utils.notes import get_subject
 
 from .printing import print_line
 
@@ -77,11 +79,7 @@ def _spell(match: re.Match[str]) -> str:
 
 def one_line(error: BaseException | str) -> str:
     """Return an error's message without line breaks, as users of the command line read it."""
-    text = str(error)
-    if isinstance(error, OSError):
-        from gffusion.utils.atomic import describe_error  # saves start-up time
-
-        text = describe_error(error)
+    text = error if isinstance(error, str) else describe_error(error)
     return escape_controls(translate(" ".join(text.split()))) or type(error).__name__
 
 
@@ -112,8 +110,6 @@ def list_printed(*kinds: str) -> list[str]:
 
 class _Printer(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        from gffusion.utils.notes import get_subject  # saves start-up time
-
         text, subject = record.getMessage(), get_subject()
         print_warning(f"{subject}: {text}" if subject and subject not in text else text)
 

@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from gffusion.utils.atomic import replace_file
+
 
 def check_parent(path: Path, option: str) -> None:
     """Raise OSError if more than the output and its folder would have to be created, or something in the way is no folder.
@@ -21,11 +23,10 @@ def check_parent(path: Path, option: str) -> None:
     for folder in path.parents:
         if os.path.exists(folder) and not folder.is_dir():
             raise NotADirectoryError(f"{option} {path}: {folder} is no folder: give another file or folder")
-    above = path.parent.parent
     if not path.absolute().parent.parent.is_dir():
         nearest = next(folder for folder in path.absolute().parents if folder.is_dir())
         raise FileNotFoundError(
-            f"{option} {path}: the folder {above} does not exist; the nearest folder that does is {nearest}: correct the "
+            f"{option} {path}: the folder {path.parent.parent} does not exist; the nearest folder that does is {nearest}: correct the "
             "name, or create the folder"
         )
 
@@ -85,8 +86,6 @@ def check_new(path: Path, overwrite: bool) -> None:
 
 def write_output(path: Path, content: bytes) -> None:
     """Write a file, and its folder if that is missing."""
-    from gffusion.utils.atomic import replace_file  # saves start-up time
-
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, content)
 

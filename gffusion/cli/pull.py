@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from gffusion.utils.escaping import quote_word
+
 from .errors import user_errors
 from .library_logging import quiet_libraries
 from .options import QuietOption
@@ -31,7 +33,6 @@ def pull(
     has_configuration = (output / "config.json").is_file()
     with user_errors(), new_output(output):
         from gffusion.hub import pull as save_model  # imports torch
-        from gffusion.utils.escaping import quote_word  # saves start-up time
 
         quiet_libraries()
         save_model(name, output, revision=revision)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from gffusion.utils.memory import describe_ended_worker
 from gffusion.utils.notes import format_count
 from gffusion.utils.signals import ended_by_signals
 
@@ -109,8 +110,6 @@ def _train(recipe: "Recipe") -> None:
 @contextmanager
 def _ended_workers() -> Iterator[None]:
     """Turn the end of a process that loads data into an error of users."""
-    from gffusion.utils.memory import describe_ended_worker  # saves start-up time
-
     try:
         yield
     except RuntimeError as error:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gffusion.utils.atomic import check_replaceable, is_written, prevents_writing
+
 from .errors import InterruptedRun, StoppedRun
 from .messages import one_line
 
@@ -50,8 +52,6 @@ def find_finished(job: "VideoJob", overwrite: bool) -> bool:
 
     If only some exist, they may not be replaced, except for those of an interrupted run, see [`fuse_video`].
     """
-    from gffusion.utils.atomic import check_replaceable, is_written  # saves start-up time
-
     paths = [path for path, _ in job.outputs.values()]
     for path in paths:
         check_replaceable(path)
@@ -113,8 +113,6 @@ def run_video(
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
     """Tell after Ctrl-C and after errors of files, such as on a full disk, what [`fuse_video`] kept and how to continue."""
-    from gffusion.utils.atomic import prevents_writing  # saves start-up time
-
     try:
         yield
     except KeyboardInterrupt as stop:
