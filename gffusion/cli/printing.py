@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 class LostOutput(Exception):
     """Standard output cannot be written. This is no OSError, as those are about files."""
 
-    def __init__(self, error: OSError) -> None:
-        super().__init__(error.strerror)
-
 
 _UNLIMITED_WIDTH = 10_000
 _MIN_WIDTH, _DEFAULT_WIDTH = 20, 80
@@ -94,7 +91,7 @@ def _write(text: str, err: bool = False) -> None:
         typer.echo(text, err=err)
     except OSError as error:
         if not err:  # notes that cannot be written end no work
-            raise LostOutput(error) from None
+            raise LostOutput(error.strerror) from None
 
 
 def make_console() -> "Console":
