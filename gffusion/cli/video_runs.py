@@ -50,7 +50,7 @@ def check_sources(job: "VideoJob", timing: Mapping[str, Any], options: "ReadOpti
 def find_finished(job: "VideoJob", overwrite: bool) -> bool:
     """Return whether all outputs exist and are kept.
 
-    If only some exist, they may not be replaced, except for those of an interrupted run, see [`fuse_video`].
+    Only some are an error, unless they may be replaced or are those of an interrupted run, see [`fuse_video`].
     """
     paths = [path for path, _ in job.outputs.values()]
     for path in paths:
