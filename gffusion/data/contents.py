@@ -38,8 +38,12 @@ def is_same_file(visible: Source, infrared: Source) -> bool:
     """Return whether two sources are paths of one file."""
     if not (isinstance(visible, str | os.PathLike) and isinstance(infrared, str | os.PathLike)):
         return False
-    paths = Path(visible), Path(infrared)
-    return paths[0] == paths[1] or (all(path.exists() for path in paths) and os.path.samefile(*paths))
+    if Path(visible) == Path(infrared):
+        return True
+    try:
+        return os.path.samefile(visible, infrared)
+    except (OSError, ValueError):  # reported when the files are read
+        return False
 
 
 def read_source(source: Source, name: str, max_pixels: int) -> bytes:

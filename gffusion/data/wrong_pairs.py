@@ -32,9 +32,12 @@ def check_different_files(
     Raises:
         ValueError: If a pair of equal files does not hold both images, and is not flat.
     """
-    same = [pair for pair in pairs if _have_same_content(pair.visible, pair.infrared)]
-    if not every and len(same) < len(pairs):
-        return
+    same = []
+    for pair in pairs:
+        if _have_same_content(pair.visible, pair.infrared):
+            same.append(pair)
+        elif not every:
+            return
     for pair in same if every else same[:1]:
         try:
             if not every and pair.visible.samefile(pair.infrared):
