@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -167,18 +167,11 @@ def _check_items(
     which: str, dataset: Dataset[dict[str, Any]], first: dict[str, Any], model: GFFusionModel, metrics: Sequence[str]
 ) -> None:
     """Check that all items, or the first one of datasets other than [`FusionDataset`], fit the model and metrics, and each other in training."""
+    _check_sizes(which, [first["visible_values"].shape[1:]], model, metrics)  # before headers of all files are read
     is_training, sizes = which == "Training", _sizes(dataset, first)
     if is_training and len(sizes) > 1:
         raise ValueError(f"Training images must have one size to form batches, got {describe_sizes(sizes)}")
-    used = [term for name, term in OUR_TERMS.items() if getattr(model.config, f"{name}_weight")]
-    minimum = max([MIN_SIZE, *(term.minimum_size for term in used)])
-    for height, width in sizes:
-        if min(height, width) < minimum:
-            raise ValueError(
-                f"{which} images must measure at least {minimum} x {minimum} for the model and its losses, got {height} x {width} "
-                "(height x width)."
-            )
-        _check_metrics((height, width), metrics)
+    _check_sizes(which, sizes, model, metrics)
     if has_labels(first, model):
         check_labels(dataset, first, model, is_training)
 
@@ -194,6 +187,19 @@ def _sizes(dataset: Any, first: dict[str, Any]) -> list[tuple[int, int]]:
             sample = apply_transform(dataset.transform, sample, np.random.default_rng(0))
         sizes.add(sample["visible"].shape[:2])
     return sorted(sizes)
+
+
+def _check_sizes(which: str, sizes: Iterable[Sequence[int]], model: GFFusionModel, metrics: Sequence[str]) -> None:
+    """Raise ValueError if images of one of the sizes (height, width) are too small for the model, its losses or metrics."""
+    used = [term for name, term in OUR_TERMS.items() if getattr(model.config, f"{name}_weight")]
+    minimum = max([MIN_SIZE, *(term.minimum_size for term in used)])
+    for height, width in sizes:
+        if min(height, width) < minimum:
+            raise ValueError(
+                f"{which} images must measure at least {minimum} x {minimum} for the model and its losses, got {height} x {width} "
+                "(height x width)."
+            )
+        _check_metrics((height, width), metrics)
 
 
 def _check_metrics(size: tuple[int, int], metrics: Sequence[str]) -> None:
