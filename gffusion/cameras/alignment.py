@@ -11,7 +11,7 @@ from gffusion.models.gffusion.array_checks import check_mask, unmask
 from gffusion.models.gffusion.image_sizes import check_same_size
 from gffusion.utils.notes import format_count
 
-from .rig import ASPECT_TOLERANCE, Rig, describe_size
+from .rig import ASPECT_TOLERANCE, Rig, describe_size, measure_misfit
 from .warping import AlignedImages, Reference, apply_rig, check_reference
 
 if TYPE_CHECKING:
@@ -123,8 +123,15 @@ def _check_resize(
     notes = []
     if abs(difference) > ASPECT_TOLERANCE:
         notes.append(
-            'the images have different aspect ratios, and align="resize" (--align resize) distorts one of them; '
+            f"the images have different aspect ratios ({describe_size(sizes[0])} and {describe_size(sizes[1])} pixels), and "
+            'align="resize" (--align resize) distorts one of them; '
             'align="auto" (--align auto) looks for the position instead'
+        )
+    elif misfit := measure_misfit(*sizes):
+        notes.append(
+            f'the images measure {describe_size(sizes[0])} and {describe_size(sizes[1])} pixels, and align="resize" (--align resize) is '
+            f"about {misfit:.0f} pixels of the smaller one off if one was cropped or padded: cut off rows and columns that show "
+            "nothing of the scene, such as telemetry and padding"
         )
     if tags is not None and not np.allclose(tags.matrix, np.eye(3), atol=0.01):
         notes.append(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gffusion.utils.atomic import replace_file
+from gffusion.utils.notes import format_count
 
 _FORMAT, _VERSION = "gffusion-rig", 1
 _MAX_SIDE = 10**6
@@ -19,9 +20,9 @@ _MAX_BYTES = 100_000  # a rig has a few hundred bytes
 _CORNERS = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]], np.float64)
 # Fields of view that differ more than 50-fold leave no common detail to align.
 _SCALES = (0.02, 50.0)
-# Cameras of one aspect ratio differ by less than this, because sizes are rounded to whole pixels: 1440 x 1080 and 160 x
-# 121.
+# Aspect ratios that differ by more are those of other cameras. Images are not scaled by less: they are cropped or padded.
 ASPECT_TOLERANCE = 0.02
+_ROUNDING = 1  # pixels, of sizes that are scaled: 1440 x 1080 and 160 x 121
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,31 +200,29 @@ class Rig:
         return from_relative(infrared_size) @ self.matrix @ np.linalg.inv(from_relative(visible_size))
 
     def check_sizes(self, visible_size: tuple[int, int], infrared_size: tuple[int, int]) -> tuple[str, ...]:
-        """Check that images have the aspect ratios that the rig was made for.
+        """Check that images have the sizes that the rig was made for, up to scaling.
 
         Args:
             visible_size: Height and width of the visible image.
             infrared_size: Height and width of the infrared image.
 
         Returns:
-            A note for the user if the aspect ratios are right but the sizes differ.
+            A note for the user if the sizes differ and the images can be scaled ones.
 
         Raises:
-            ValueError: If an aspect ratio differs, as with other cameras, or after cropping or rotating images.
+            ValueError: If they cannot, as with other cameras, added rows, or after cropping or rotating images.
         """
         notes = []
         sizes = (("visible", visible_size, self.visible_size), ("infrared", infrared_size, self.infrared_size))
         for name, size, expected in sizes:
             if expected is None or tuple(size) == tuple(expected):
                 continue
-            words = (
-                f"the rig is for {name} images of {describe_size(expected)} pixels, this one has {describe_size(size)}"
-            )
             if abs(math.log(size[1] * expected[0] / (size[0] * expected[1]))) > ASPECT_TOLERANCE:
                 raise ValueError(
-                    f"{words}: another camera, or cropped or rotated images. Run `gffusion align` on pairs of this kind"
+                    f"the rig is for {name} images of {describe_size(expected)} pixels, this one has {describe_size(size)}: "
+                    "another camera, or cropped, padded or rotated images. Run `gffusion align` on pairs of this kind"
                 )
-            notes.append(f"{words}, of the same aspect ratio")
+            notes.append(_describe_scaling(name, size, expected))
         return tuple(notes)
 
 
@@ -235,6 +234,63 @@ def describe_size(size: tuple[int, ...]) -> str:
         '640 x 480'
     """
     return f"{size[1]} x {size[0]}"
+
+
+def measure_misfit(size: tuple[int, ...], other: tuple[int, ...]) -> float:
+    """Return the pixels of the smaller image by which two sizes of one field of view differ from scaled ones; 0 up to rounding.
+
+    Sizes that differ by few pixels are those of a cropped or padded image.
+
+    Examples:
+        >>> measure_misfit((512, 640), (257, 320)), measure_misfit((512, 640), (516, 640)), measure_misfit((1080, 1920), (480, 848))
+        (0.0, 4.0, 3.0)
+    """
+    (height, width), (large_height, large_width) = sorted((size, other), key=math.prod)
+    if _is_near(size, other):
+        misfit = float(max(abs(large_height - height), abs(large_width - width)))
+    else:
+        area = abs(height * large_width - width * large_height)
+        misfit = area / max(large_height, large_width)
+    return misfit if misfit > _ROUNDING else 0.0
+
+
+def _is_near(size: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    return all(abs(a - b) <= ASPECT_TOLERANCE * max(a, b) for a, b in zip(size, other, strict=True))
+
+
+def _describe_scaling(name: str, size: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    """Return what is known about an image of nearly the expected aspect ratio.
+
+    Raises:
+        ValueError: If it is no scaled one: both sizes are near each other, or only one side is scaled by a whole number.
+    """
+    words = f"the rig is for {name} images of {describe_size(expected)} pixels, this one has {describe_size(size)}"
+    misfit = measure_misfit(size, expected)
+    if misfit == 0:
+        return f"{words}, {'up to 1 pixel off' if _is_near(size, expected) else 'of the same aspect ratio'}"
+    is_exact = [max(sides) % min(sides) == 0 for sides in zip(size, expected, strict=True)]
+    if _is_near(size, expected):
+        nominal = expected
+    elif any(is_exact):
+        share = size[1] / expected[1] if is_exact[1] else size[0] / expected[0]
+        nominal = tuple(round(side * share) for side in expected)
+    else:
+        return (
+            f"{words}, of nearly the same aspect ratio: right if it was scaled to this size, but about {misfit:.0f} pixels off "
+            "if it was cropped or padded"
+        )
+    changes = {noun: side - other for noun, side, other in zip(("row", "column"), size, nominal, strict=True)}
+    counts = [
+        f"{format_count(abs(change), noun)} {'more' if change > 0 else 'fewer'}"
+        for noun, change in changes.items()
+        if change
+    ]
+    raw = ", in raw frames at the top by the header of raw_frame (--raw-frame)" if name == "infrared" else ""
+    raise ValueError(
+        f"{words}, {' and '.join(counts)} than a scaled one, and would be up to {max(map(abs, changes.values()))} pixels off. Cut off "
+        f"rows and columns that show nothing of the scene, such as telemetry and padding{raw}; give images that are not "
+        "cropped; or run `gffusion align` on pairs of this size"
+    )
 
 
 def from_relative(size: tuple[float, float]) -> NDArray[np.float64]:

@@ -198,6 +198,49 @@ def test_other_cameras_are_refused_and_other_resolutions_noted() -> None:
         rig.check_sizes((640, 480), (240, 320))
 
 
+@pytest.mark.parametrize(
+    ("size", "expected", "words"),
+    [
+        ("320 x 256", "640 x 512", "256, of the same aspect ratio"),
+        ("1366 x 768", "1920 x 1080", "768, of the same aspect ratio"),
+        ("160 x 121", "320 x 240", "121, of the same aspect ratio"),
+        ("640 x 513", "640 x 512", "513, up to 1 pixel off"),
+        ("641 x 481", "640 x 480", "481, up to 1 pixel off"),
+        ("848 x 480", "1920 x 1080", "about 3 pixels off if it was cropped or padded"),
+        ("640 x 482", "4000 x 3000", "about 2 pixels off if it was cropped or padded"),
+    ],
+)
+def test_sizes_of_scaled_images(size: str, expected: str, words: str) -> None:
+    (note,) = Rig(np.eye(3), None, parse(expected)).check_sizes((480, 640), parse(size))
+    assert note.endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected", "words"),
+    [
+        ("640 x 514", "640 x 512", "2 rows more than a scaled one, and would be up to 2 pixels off"),  # telemetry
+        ("160 x 122", "160 x 120", "2 rows more"),
+        ("320 x 258", "640 x 512", "2 rows more"),
+        ("1280 x 1028", "640 x 512", "4 rows more"),
+        ("512 x 642", "512 x 640", "2 rows more"),
+        ("1920 x 1088", "1920 x 1080", "8 rows more"),  # blocks of video encoders
+        ("960 x 544", "1920 x 1080", "4 rows more"),
+        ("1920 x 1080", "1920 x 1088", "8 rows fewer"),
+        ("382 x 288", "384 x 288", "2 columns fewer"),
+        ("1936 x 1096", "1920 x 1080", "16 rows more and 16 columns more"),
+    ],
+)
+def test_sizes_with_added_rows_are_refused(size: str, expected: str, words: str) -> None:
+    sizes = rf"for visible images of {expected} pixels, this one has {size}, .*{words}.*telemetry.*`gffusion align`"
+    with pytest.raises(ValueError, match=sizes):
+        Rig(np.eye(3), parse(expected)).check_sizes(parse(size), (480, 640))
+
+
+def parse(size: str) -> tuple[int, int]:
+    width, height = map(int, size.split(" x "))
+    return height, width
+
+
 def test_a_calibration_in_a_mirror() -> None:
     mirror = [[-1, 0, 639], [0, 1, 0], [0, 0, 1]]
     rig = Rig.from_pixels(mirror, (480, 640), (480, 640), mirrored=True)

@@ -256,6 +256,12 @@ class TestAlignImages:
         (note,) = align_images(self.visible, np.ones((24, 32)), align="resize", tags=tags)[1]
         assert "tags" in note
 
+    @pytest.mark.parametrize(("rows", "pixels"), [(512, 0), (513, 0), (514, 2), (516, 4)])
+    def test_added_rows_are_noted(self, rows: int, pixels: int) -> None:
+        notes = align_images(np.zeros((512, 640), np.uint8), np.ones((rows, 640), np.uint16), align="resize")[1]
+        assert len(notes) == (pixels > 0)
+        assert all(f"640 x 512 and 640 x {rows} pixels" in note and f"about {pixels} pixels" in note for note in notes)
+
     def test_auto_uses_tags(self) -> None:
         tags = Rig.from_flir(2.0, 0, 0, (48, 64))
         aligned, notes = align_images(self.visible, np.ones((24, 32), np.uint16), align="auto", tags=tags)
