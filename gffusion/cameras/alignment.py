@@ -29,6 +29,7 @@ def align_images(
     crop: bool = False,
     tags: Rig | None = None,
     names: tuple[str, str] = ("the visible image", "the infrared image"),
+    border: NDArray[np.bool_] | None = None,
 ) -> tuple[AlignedImages, tuple[str, ...]]:
     """Bring the images of a pair into one frame.
 
@@ -42,6 +43,7 @@ def align_images(
         crop: Whether to keep only the largest rectangle that both cameras see.
         tags: The rig that the file of the infrared image contains.
         names: Names of the images in messages.
+        border: See [`apply_rig`].
 
     Returns:
         The images, and notes for the user.
@@ -73,7 +75,7 @@ def align_images(
     else:
         estimate = estimate_sure([(visible, infrared, missing)])
         rig, notes = estimate.rig, (f"aligned by an estimated {estimate.describe()}",)
-    return apply_rig(visible, infrared, missing, rig, reference, crop), notes
+    return apply_rig(visible, infrared, missing, rig, reference, crop, border), notes
 
 
 def check_align(align: Any) -> None:

@@ -73,6 +73,31 @@ def find_borders(values: NDArray[Any], missing: Mask | None = None) -> Mask | No
     return joined if joined.mean() <= _MAX_AREA else found[0]
 
 
+def find_missing_border(missing: Mask) -> Mask | None:
+    """Return what lies along the sides of an image around the convex hull of its measured part, (H, W); `None` if nothing does.
+
+    Dead pixels, holes, and missing regions that the measured part surrounds, such as saturated objects, belong to the hull.
+
+    Examples:
+        >>> missing = np.zeros((60, 80), bool)
+        >>> missing[30, 40] = missing[:, :20] = True
+        >>> find_missing_border(missing).sum() == 60 * 20
+        True
+    """
+    if get_edge(missing).sum() < _MIN_LENGTH:
+        return None
+    measured = _open(~_open(missing, 3), 5)
+    if not measured.any():
+        return None
+    first, last = _find_hull(measured, 0)
+    column = np.arange(missing.shape[1])
+    regions, count = scipy.ndimage.label((column < first[:, None]) | (column > last[:, None]))
+    lengths = np.bincount(get_edge(regions), minlength=count + 1)
+    lengths[0] = 0
+    border = (lengths >= _MIN_LENGTH)[regions]
+    return border if border.any() else None
+
+
 def _choose_border_values(levels: NDArray[Any]) -> list[tuple[float, float]]:
     """Return the values that a border could have, and how much they may vary."""
     edge = get_edge(levels)
@@ -163,7 +188,7 @@ def _can_hold_border(opened: Mask, needed: float) -> bool:
     rest = _open(~opened, 5)
     if not rest.any():
         return True
-    first, last = _find_eroded_hull(rest)
+    first, last = _find_hull(rest, _MAX_DEPTH)
     return bool(rest.size - np.maximum(last - first + 1, 0).sum() >= needed)
 
 
@@ -176,7 +201,7 @@ def _keep_outside_hull(same: Mask, opened: Mask) -> Mask:
     rest = _open(~candidates[regions], 5)  # without the specks of JPEG along the step
     if not candidates.any() or not rest.any():
         return np.zeros_like(same)
-    first, last = _find_eroded_hull(rest)
+    first, last = _find_hull(rest, _MAX_DEPTH)
     column = np.arange(same.shape[1])
     inner = (column >= first[:, None]) & (column <= last[:, None])
     shares = _count(regions, len(lengths), opened & inner) / np.maximum(_count(regions, len(lengths), opened), 1)
@@ -186,8 +211,8 @@ def _keep_outside_hull(same: Mask, opened: Mask) -> Mask:
     return np.asarray(scipy.ndimage.binary_propagation(kept, mask=kept | (same & ~inner)), np.bool_)
 
 
-def _find_eroded_hull(mask: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the first and the last column, by row, of the convex hull of a mask that is not empty, without its outer pixels.
+def _find_hull(mask: Mask, depth: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first and the last column, by row, of the convex hull of a mask that is not empty, without `depth` outer pixels.
 
     The edge of the image does not erode it. In an empty row, the first column is behind the last one.
     """
@@ -197,7 +222,7 @@ def _find_eroded_hull(mask: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]
     first, last = np.full(height + 2, width), np.full(height + 2, -1)
     first[1 + hull] = np.ceil(_follow_hull(rows, mask.argmax(axis=1)[rows], hull) - 1e-9)
     last[1 + hull] = width - 1 - np.ceil(_follow_hull(rows, mask[:, ::-1].argmax(axis=1)[rows], hull) - 1e-9)
-    for _ in range(_MAX_DEPTH):
+    for _ in range(depth):
         first[[0, -1]], last[[0, -1]] = 0, width - 1  # the rows outside of the image
         inside = np.where(first == 0, 0, first + 1), np.where(last == width - 1, last, last - 1)
         first[1:-1] = np.max([inside[0][1:-1], first[:-2], first[2:]], axis=0)

@@ -24,6 +24,8 @@ _GRAY_ENDS = (
 
 BORDER_FILLED = "filled by the visible image; --keep-borders keeps it"
 """End of the note on a border."""
+BORDER_CUT = "cut off; --keep-borders keeps it"
+"""The same, if the images are cropped."""
 
 
 def clean_frame(
@@ -77,6 +79,16 @@ def clean_frame(
             "the infrared image has only two values, as a mask or a 1-bit file: give the image as the camera measured it"
         )
     return replace(frame, values=values, missing=missing, notes=tuple(notes))
+
+
+def note_cut_border(notes: tuple[str, ...], crop: bool) -> tuple[str, ...]:
+    """Return notes in which a border is cut off, if the images are cropped, and not filled.
+
+    Examples:
+        >>> note_cut_border((f"infrared border (9 %) {BORDER_FILLED}",), True)
+        ('infrared border (9 %) cut off; --keep-borders keeps it',)
+    """
+    return tuple(note.replace(BORDER_FILLED, BORDER_CUT) for note in notes) if crop else notes
 
 
 def _looks_swapped(values: NDArray[Any]) -> bool:

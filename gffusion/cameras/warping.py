@@ -44,6 +44,7 @@ def apply_rig(
     rig: Rig,
     reference: Reference = "visible",
     crop: bool = False,
+    border: NDArray[np.bool_] | None = None,
 ) -> AlignedImages:
     """Move the images of a pair into one frame.
 
@@ -54,10 +55,12 @@ def apply_rig(
         rig: The transform between the images. Its sizes are not checked, see [`Rig.check_sizes`].
         reference: The image whose frame and size the result has. The other one is moved.
         crop: Whether to keep only the largest rectangle that both cameras see.
+        border: (h, w), True where the infrared camera sees nothing for `crop`. By default, what `missing` has along the
+            sides around a convex rest, such as black bars; this can differ from frame to frame.
 
     Raises:
         ValueError: If the images have no common part, or if the visible image is moved, does not cover the infrared
-            image, and `crop` is not set; or if `reference` is unknown, an image is a masked array, or the mask is not bool
+            image, and `crop` is not set; or if `reference` is unknown, an image is a masked array, or a mask is not bool
             or has another size.
 
     Examples:
@@ -71,16 +74,21 @@ def apply_rig(
     """
     visible, infrared = unmask(visible, "visible"), unmask(infrared, "infrared")
     check_mask(missing, infrared.shape[:2], "`missing`")
+    check_mask(border, infrared.shape[:2], "`border`")
     check_reference(reference)
     check_flag("`crop` (--crop)", crop)
+    border = _find_border(missing, border) if crop else None
     matrix = rig.to_pixels(visible.shape[:2], infrared.shape[:2])
     if reference == "visible":
         size = visible.shape[:2]
+        if border is not None:
+            border = warp_image(np.zeros(infrared.shape[:2], np.uint8), border, matrix, size)[1]
         infrared, missing, outside = warp_image(infrared, missing, matrix, size)
     else:
         size, matrix = infrared.shape[:2], np.linalg.inv(matrix).astype(np.float64)
         visible, _, outside = warp_image(visible, None, matrix, size, 0 if crop else _TOLERANCE)
-    if outside.all():
+    unseen = outside if border is None else outside | border
+    if unseen.all():
         raise ValueError("the infrared image lies outside the visible image: the rig does not belong to these images")
     if not crop:
         if reference == "infrared" and outside.any():
@@ -89,10 +97,19 @@ def apply_rig(
                 'keep the common part, or reference="visible" (--reference visible)'
             )
         return AlignedImages(visible, infrared, missing, outside=outside if outside.any() else None)
-    top, left, height, width = window = find_window(~outside)
+    top, left, height, width = window = find_window(~unseen)
     part = slice(top, top + height), slice(left, left + width)
     missing = None if missing is None or not missing[part].any() else missing[part]
     return AlignedImages(visible[part], infrared[part], missing, window)
+
+
+def _find_border(missing: NDArray[np.bool_] | None, border: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+    """Return the given border or that of the missing pixels; `None` if it is empty."""
+    if border is None and missing is not None and missing.any():
+        from .borders import find_missing_border  # imports scipy
+
+        border = find_missing_border(missing)
+    return None if border is None or not border.any() else border
 
 
 def check_reference(reference: Any) -> None:

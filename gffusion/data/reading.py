@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gffusion.cameras import Align, InfraredFrame, Reference, align_images
 from gffusion.cameras.alignment import check_align
-from gffusion.cameras.cleaning import BORDER_FILLED
+from gffusion.cameras.cleaning import BORDER_CUT, BORDER_FILLED, note_cut_border
 from gffusion.cameras.common_frames import note_common_frame
 from gffusion.cameras.png_chunks import PNG_SIGNATURE
 from gffusion.cameras.same_images import check_different_images
@@ -42,8 +42,7 @@ class PairImages(NamedTuple):
         missing: (H, W), True where the infrared image has no measurement; `None` if it has one everywhere.
         notes: What was changed or assumed while reading, one sentence each, for the user.
         temperature: Scale that turns the infrared values into degrees Celsius, if the file contains it.
-        is_raw: Whether the infrared values are counts or degrees of a radiometric file, whose range is not that of
-            their type.
+        is_raw: Whether the infrared values are counts or degrees of a radiometric file, whose range is not that of their type.
         window: Top, left, height and width in the frame of the reference, if the images were cropped.
         infrared_size: Height and width of the infrared image before it was aligned, if it was read from a file.
         outside: (H, W), True outside of the frame of the aligned infrared image; `None` if it covers the visible image.
@@ -89,12 +88,10 @@ class ReadOptions:
             cameras with the same field of view; `"auto"` takes the position of the infrared image from its file, or
             estimates it; a [`Rig`] gives it.
         reference: The image whose frame and size the aligned images have.
-        crop: Whether to keep only the largest rectangle that both cameras see.
+        crop: Whether to keep only the largest rectangle that both cameras see, without borders of the infrared image.
         raw_frame: Format of infrared files with a suffix in `RAW_SUFFIXES`.
-        infrared_luma: Whether to take the luma of infrared images in color. By default, false colors of a known palette
-            are mapped back to intensities, and other colors are refused.
-        keep_borders: Whether black or white borders of infrared images are measurements. By default, borders that a
-            registration left are missing.
+        infrared_luma: Whether to take the luma of infrared images in color. By default, known palettes are mapped back to intensities, and other colors refused.
+        keep_borders: Whether black or white borders of infrared images are measurements. By default, those of a registration are missing.
         visible_range: Values of the visible image that become black and white; values outside are clipped. For cameras
             with 10 to 14 bits in 16-bit files, such as `(0, 4095)`, and for reflectance. Images of 8 bits are refused.
         max_pixels: Largest number of pixels of an image.
@@ -188,7 +185,8 @@ def finish_pair(
 ) -> PairImages:
     """Complete a pair of single images by [`complete_pair`], with notes from before, and on a frame that both images have."""
     pair = complete_pair(visible, frame, options, names)
-    if found := note_common_frame(visible, frame.values):
+    found = note_common_frame(visible, frame.values)
+    if found and not any(note.endswith(BORDER_CUT) for note in pair.notes):
         notes += tuple(note for note in pair.notes if BORDER_FILLED not in note)  # the frame is the border
         return pair._replace(notes=notes + found)
     return pair._replace(notes=notes + pair.notes)
@@ -352,8 +350,9 @@ def complete_pair(
     frame: InfraredFrame,
     options: ReadOptions = ReadOptions(),
     names: tuple[str, str] = ("the visible image", "the infrared image"),
+    border: NDArray[np.bool_] | None = None,
 ) -> PairImages:
-    """Find missing values, align the images, and fill what is missing.
+    """Find missing values, align the images, and fill what is missing; `border` is that of [`apply_rig`].
 
     Raises:
         ValueError: If the images cannot be aligned.
@@ -368,12 +367,13 @@ def complete_pair(
             crop=options.crop,
             tags=frame.rig,
             names=names,
+            border=border,
         )
     return PairImages(
         aligned.visible,
         _fill(aligned.infrared, aligned.missing, names[1]),
         aligned.missing,
-        frame.notes + notes,
+        note_cut_border(frame.notes, options.crop and border is None) + notes,
         frame.temperature,
         frame.is_raw,
         aligned.window,

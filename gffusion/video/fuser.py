@@ -182,7 +182,8 @@ class FrameFuser:
         frame = clean(mask_border(infrared, self._border, names[1]), names[1], self._read_options)
         self._check_palette(read_palette(frame, infrared.values), names[1])
         mapped, range_notes = map_visible(visible, names[0], self._read_options.visible_range)
-        images = complete_pair(mapped, frame, self._read_options, names)
+        border = np.zeros(frame.values.shape[:2], np.bool_) if self._border is None else self._border  # of all frames
+        images = complete_pair(mapped, frame, self._read_options, names, border)
         changes = self._note_sizes(visible.shape[:2], infrared.values.shape[:2])
         changes += self._note_visible_type(visible)
         images = images._replace(notes=range_notes + images.notes + changes)

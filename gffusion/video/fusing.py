@@ -17,7 +17,7 @@ from torch import nn
 
 from gffusion._version import __version__
 from gffusion.cameras import InfraredFrame
-from gffusion.cameras.cleaning import BORDER_FILLED
+from gffusion.cameras.cleaning import BORDER_FILLED, note_cut_border
 from gffusion.cameras.missing import format_share
 from gffusion.cameras.narrow_ranges import measure_width, note_narrow_frame
 from gffusion.cameras.range_histogram import RangeHistogram
@@ -173,7 +173,8 @@ class _VideoRun:
         self.report.measured += [found] if found else []
         self.report.notes += describe_files(pair, interlaced)
         if self._border is not None:
-            self.report.notes.append(f"infrared border ({format_share(self._border)}) {BORDER_FILLED}")
+            note = f"infrared border ({format_share(self._border)}) {BORDER_FILLED}"
+            self.report.notes += note_cut_border((note,), read_options.crop)
         self._processor, self._model, self._semantic_every = image_processor, model, semantic_every
         self._infrared_options = image_processor.infrared_options
         has_own_ranges = (

@@ -5,7 +5,7 @@ import pytest
 from camera_files import to_jpeg
 
 from gffusion.cameras.common_frames import note_common_frame
-from gffusion.data import read_pair, write_image
+from gffusion.data import ReadOptions, read_pair, write_image
 
 RNG = np.random.default_rng(0)
 
@@ -69,3 +69,6 @@ def test_the_frame_is_not_also_noted_as_an_infrared_border(tmp_path, value):
         write_image(tmp_path / f"{name}.png", make(ALL, value=value, channels=channels))
     (note,) = read_pair(tmp_path / "visible.png", tmp_path / "infrared.png").notes
     assert note.startswith(f"both images have the same bars or frame of value {value}")
+    paths = tmp_path / "visible.png", tmp_path / "infrared.png"
+    cropped = read_pair(*paths, ReadOptions(align="resize", crop=True))
+    assert len(cropped.notes) == 1 and "cut off" in cropped.notes[0]  # in both images

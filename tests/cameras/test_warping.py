@@ -225,6 +225,59 @@ def test_missing_pixels_inside_a_window_are_kept() -> None:
     assert kept.missing.sum() == 1
 
 
+@pytest.mark.parametrize("reference", ["visible", "infrared"])
+@pytest.mark.parametrize("kind", ["bars", "frame", "bars and a dead line", "turned"])
+def test_crop_leaves_out_borders(reference: Any, kind: str) -> None:
+    """Compared with a brute-force search for the largest rectangle without the border; dead pixels do not shrink it."""
+    border = np.zeros((60, 80), bool)
+    border[:9] = border[53:] = True
+    if kind == "frame":
+        border[:, :11] = border[:, 73:] = True
+    if kind == "turned":
+        rows, columns = np.indices((60, 80))
+        border = (rows < 2 + columns / 8) | (columns < 12 - rows / 8)
+    missing = border.copy()
+    missing[30, 40] = True
+    if kind == "bars and a dead line":
+        missing[:, 30:34] = True
+    visible, infrared = np.zeros((60, 80), np.uint8), np.ones((60, 80), np.uint8)
+    window = apply_rig(visible, infrared, missing, Rig(np.eye(3)), reference, crop=True).window
+    assert window is not None
+    top, left, height, width = window
+    assert border[top : top + height, left : left + width].mean() < 2e-3  # where a pixel is partly in the convex hull
+    best = 0
+    for first in range(60):
+        for last in range(first, 60):
+            ends = np.flatnonzero(np.pad(border[first : last + 1].any(axis=0), 1, constant_values=True))
+            best = max(best, (last + 1 - first) * int(np.diff(ends).max() - 1))  # the longest run of columns without it
+    assert height * width >= 0.99 * best
+
+
+@pytest.mark.parametrize(
+    "part",
+    [np.s_[0, 0], np.s_[:5, :5], np.s_[:, 30:34], np.s_[20:40, 20:40], np.s_[50:, 10:30], np.s_[20:22]],
+    ids=["corner", "corner block", "dead line", "hole", "hot object at the side", "dead rows"],
+)
+def test_crop_keeps_what_is_missing_inside(part: Any) -> None:
+    missing = np.zeros((60, 80), bool)
+    missing[part] = True
+    images = np.zeros((60, 80), np.uint8), np.ones((60, 80), np.uint8)
+    assert apply_rig(*images, missing, Rig(np.eye(3)), crop=True).window == (0, 0, 60, 80)
+
+
+def test_crop_leaves_out_a_given_border() -> None:
+    """As in videos, whose window is that of all frames; a border of another size shows a mistake."""
+    images = np.zeros((120, 160), np.uint8), np.ones((60, 80), np.uint8)
+    border = np.zeros((60, 80), bool)
+    border[:10] = True
+    for missing in (None, border[::-1]):
+        assert apply_rig(*images, missing, Rig(np.eye(3)), crop=True, border=border).window == (20, 0, 100, 160)
+        unmoved = apply_rig(*images, missing, Rig(np.eye(3)), crop=True, border=np.zeros_like(border))
+        assert unmoved.window == (0, 0, 120, 160)
+    with pytest.raises(ValueError, match="`border` must be bool of shape"):
+        apply_rig(*images, None, Rig(np.eye(3)), crop=True, border=border[1:])
+
+
 class TestAlignImages:
     visible = np.zeros((48, 64, 3), np.uint8)
 

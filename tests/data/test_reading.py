@@ -482,3 +482,21 @@ def test_numbers_of_pixels_are_integers() -> None:
     for value in (0, True, 9.0):
         with pytest.raises(ValueError, match=f"`max_pixels` must be a positive integer, got {value}"):
             ReadOptions(max_pixels=value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("kind", "cut"), [("bars", 2), ("NaN", 0)])
+def test_crop_cuts_borders_off(tmp_path: Path, kind: str, cut: int) -> None:
+    """Recognized bars with the two pixels along their step, which are mixtures; both files in one window, but --keep-borders."""
+    noise = np.random.default_rng(0)
+    infrared = noise.integers(90, 160, (60, 80)).astype(np.uint8 if kind == "bars" else np.float32)
+    infrared[:20] = infrared[50:] = 0 if kind == "bars" else np.nan
+    write_image(tmp_path / "visible.png", visible := noise.integers(0, 256, (60, 80, 3), np.uint8))
+    tifffile.imwrite(tmp_path / "infrared.tif", infrared)
+    paths, rig = (tmp_path / "visible.png", tmp_path / "infrared.tif"), Rig(np.eye(3))
+    pair = read_pair(*paths, ReadOptions(align=rig, crop=True))
+    assert pair.window == (20 + cut, 0, 30 - 2 * cut, 80) and pair.missing is None
+    np.testing.assert_array_equal(pair.infrared, infrared[20 + cut : 50 - cut])
+    np.testing.assert_array_equal(pair.visible, visible[20 + cut : 50 - cut])
+    assert [note.endswith("cut off; --keep-borders keeps it") for note in pair.notes] == [kind == "bars"]
+    kept = read_pair(*paths, ReadOptions(align=rig, crop=True, keep_borders=True))
+    assert kept.window == ((0, 0, 60, 80) if kind == "bars" else pair.window)

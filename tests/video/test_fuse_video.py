@@ -272,6 +272,9 @@ def test_borders_come_from_all_frames(tmp_path: Path, fuse: Callable) -> None:
     assert re_find(report.notes, "infrared border (2")
     images = read_frames(path)[0]
     assert all(abs(image[:, 2:10].mean() - 120) < 6 for index, image in enumerate(images) if index != 5)
+    path, report = fuse(visible, infrared, "cut.mp4", read_options=ReadOptions(align="resize", crop=True))
+    assert re_find(report.notes, "infrared border (28 %) cut off")
+    assert {image.shape[:2] for image in read_frames(path)[0]} == {(48, 46)}
     path, report = fuse(visible, infrared, "kept.mp4", read_options=ReadOptions(keep_borders=True))
     assert not re_find(report.notes, "border")
 

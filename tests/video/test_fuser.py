@@ -117,3 +117,15 @@ def test_visible_types_that_change_are_noted(funet: GFFusionModel) -> None:
     ]
     changes = ("uint8 (color)", "uint16 (color)"), ("uint16 (color)", "uint8 (gray)"), ("uint8 (gray)", "uint8 (color)")
     assert notes == [f"the type of the visible frames changes from {before} to {after}" for before, after in changes]
+
+
+@pytest.mark.parametrize("value", [0, np.nan])
+def test_cropped_frames_keep_one_size(funet: GFFusionModel, value: float) -> None:
+    """Also of a stream that searches every frame for borders."""
+    fuser = FrameFuser(funet, load_image_processor("gffusion-funet"), ReadOptions(align="resize", crop=True))
+    for width in (16, 24):
+        infrared = np.random.default_rng(0).uniform(90, 160, (48, 64)).astype(np.float32 if value else np.uint8)
+        infrared[:, :width] = value
+        images = fuser.prepare(np.full((48, 64, 3), 120, np.uint8), infrared).images
+        assert images.visible.shape[:2] == images.infrared.shape == (48, 64)
+        assert images.missing is not None and any("filled" in note for note in images.notes)
