@@ -152,7 +152,7 @@ def warp_image(
     weights = None if missing is None or not missing.any() else (~missing).astype(np.float32)
     if weights is not None:
         planes[:, missing] = 0
-    sigma = _find_blur(matrix, size)
+    sigma = find_blur(matrix, size)
     if max(sigma) > 0:
         planes = np.stack([ndimage.gaussian_filter(plane, sigma, mode="nearest") for plane in planes])
         weights = None if weights is None else ndimage.gaussian_filter(weights, sigma, mode="nearest")
@@ -204,6 +204,24 @@ def find_window(inside: NDArray[np.bool_]) -> tuple[int, int, int, int]:
     return int(rows[first]), int(x), int(heights[first, last]), int(width)
 
 
+def find_blur(matrix: NDArray[np.float64], size: tuple[int, int]) -> tuple[float, float]:
+    """Return the standard deviations in y and x of the Gaussian before an image is warped, as in `skimage.transform.resize`.
+
+    Args:
+        matrix: (3, 3), maps pixels (column, row, 1) of the result to pixels of the image.
+        size: Height and width of the result.
+
+    Examples:
+        >>> find_blur(np.diag([3.0, 1.0, 1.0]), (120, 160))  # a third of the width
+        (0.0, 1.0)
+    """
+    center = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2, 1])
+    x, y, depth = matrix @ center
+    jacobian = (matrix[:2, :2] - np.outer((x / depth, y / depth), matrix[2, :2])) / depth
+    across, down = np.linalg.norm(jacobian, axis=1)  # pixels of the image per pixel of the result
+    return max(0.0, (float(down) - 1) / 2), max(0.0, (float(across) - 1) / 2)
+
+
 def _map_points(matrix: NDArray[np.float64], rows: slice, width: int) -> NDArray[np.float64]:
     """Return the rows and columns (2, rows, W) in the other image of pixels of some rows."""
     x, y = np.arange(width)[None, :], np.arange(rows.start, rows.stop)[:, None]
@@ -219,12 +237,3 @@ def _is_outside(points: NDArray[np.float64], size: tuple[int, int], tolerance: f
     margin = 0.5 + tolerance + _SNAP
     rows, columns = points
     return (rows < -margin) | (rows > size[0] - 1 + margin) | (columns < -margin) | (columns > size[1] - 1 + margin)
-
-
-def _find_blur(matrix: NDArray[np.float64], size: tuple[int, int]) -> tuple[float, float]:
-    """Return the standard deviations of the Gaussian along rows and columns, as in `skimage.transform.resize`."""
-    center = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2, 1])
-    x, y, depth = matrix @ center
-    jacobian = (matrix[:2, :2] - np.outer((x / depth, y / depth), matrix[2, :2])) / depth
-    across, down = np.linalg.norm(jacobian, axis=1)  # pixels of the image per pixel of the result
-    return max(0.0, (float(down) - 1) / 2), max(0.0, (float(across) - 1) / 2)
