@@ -58,7 +58,7 @@ class Rig:
         object.__setattr__(self, "matrix", matrix)
         for name in ("visible_size", "infrared_size"):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, _check_size(name, getattr(self, name)))
+                object.__setattr__(self, name, check_size(name, getattr(self, name)))
 
     @classmethod
     def from_flir(cls, real2ir: float, offset_x: float, offset_y: float, visible_size: tuple[int, int]) -> "Rig":
@@ -118,8 +118,8 @@ class Rig:
                    [0., 1., 0.],
                    [0., 0., 1.]])
         """
-        visible_size = _check_size("visible_size", visible_size)
-        infrared_size = _check_size("infrared_size", infrared_size)
+        visible_size = check_size("visible_size", visible_size)
+        infrared_size = check_size("infrared_size", infrared_size)
         try:
             numbers = np.array(matrix, np.float64)
         except (TypeError, ValueError):  # complex numbers, rows of different lengths
@@ -304,7 +304,7 @@ def from_relative(size: tuple[float, float]) -> NDArray[np.float64]:
     return np.array([[width, 0, -0.5], [0, height, -0.5], [0, 0, 1]], np.float64)
 
 
-def _check_size(name: str, size: Any) -> tuple[int, int]:
+def check_size(name: str, size: Any) -> tuple[int, int]:
     """Return a size as integers of Python, which JSON can hold."""
     try:
         height, width = (operator.index(side) for side in size if not isinstance(side, bool))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from gffusion.models.gffusion.argument_checks import check_flag
 from gffusion.models.gffusion.array_checks import check_mask, unmask
 
-from .rig import Rig
+from .rig import Rig, check_size
 
 Reference = Literal["visible", "infrared"]
 REFERENCES: tuple[Reference, ...] = ("visible", "infrared")
@@ -16,6 +16,7 @@ REFERENCES: tuple[Reference, ...] = ("visible", "infrared")
 _ROWS = 256  # rows warped at once, to limit memory
 _SNAP = 1e-6  # coordinates closer to the center of a pixel, in pixels, are not interpolated
 _CANDIDATES = 512  # rows tried as borders of a window
+_IGNORED = 255  # label of pixels that are not learned
 _TOLERANCE = 1.0  # pixels that the visible image may fall short of the infrared image
 
 
@@ -110,6 +111,44 @@ def _find_border(missing: NDArray[np.bool_] | None, border: NDArray[np.bool_] | 
 
         border = find_missing_border(missing)
     return None if border is None or not border.any() else border
+
+
+def align_labels(labels: NDArray[Any], rig: Rig, visible_size: tuple[int, int]) -> NDArray[Any]:
+    """Move a label map that was drawn on the infrared image into the frame of the visible image, by nearest neighbor.
+
+    Args:
+        labels: (h, w), class indices.
+        rig: The transform between the images, with which they are aligned.
+        visible_size: Height and width of the visible image.
+
+    Returns:
+        (H, W) in the type of `labels`, 255 (ignored) outside of the infrared image.
+
+    Raises:
+        ValueError: If `labels` are no array of integers with two axes whose type can hold 255, the rig is for other sizes, or `visible_size` is no pair of positive integers.
+
+    Examples:
+        >>> align_labels(np.array([[0, 1]], np.uint8), Rig(np.diag([2.0, 1.0, 1.0])), (2, 8))
+        array([[  0,   0,   1,   1, 255, 255, 255, 255],
+               [  0,   0,   1,   1, 255, 255, 255, 255]], dtype=uint8)
+    """
+    labels = unmask(np.asanyarray(labels), "label map")
+    if labels.ndim != 2 or labels.dtype.kind not in "iu" or np.iinfo(labels.dtype).max < _IGNORED:
+        raise ValueError(
+            f"`labels` must be an array (height, width) of class indices, such as uint8, got {labels.dtype} of shape {labels.shape}"
+        )
+    height, width = size = check_size("visible_size", visible_size)
+    rig.check_sizes(size, (labels.shape[0], labels.shape[1]))
+    matrix = rig.to_pixels(size, (labels.shape[0], labels.shape[1]))
+    moved = np.full(size, _IGNORED, labels.dtype)
+    for top in range(0, height, _ROWS):
+        rows = slice(top, min(top + _ROWS, height))
+        points = _map_points(matrix, rows, width)
+        inside = ~_is_outside(points, labels.shape, 0)
+        limits = np.array(labels.shape)[:, None] - 1
+        row, column = np.clip(np.rint(points[:, inside]), 0, limits).astype(np.intp)
+        moved[rows][inside] = labels[row, column]
+    return moved
 
 
 def check_reference(reference: Any) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.transform import resize, warp
 
-from gffusion.cameras import Rig, align_images, apply_rig
+from gffusion.cameras import Rig, align_images, align_labels, apply_rig
 from gffusion.cameras.warping import find_window, warp_image
 
 
@@ -276,6 +276,51 @@ def test_crop_leaves_out_a_given_border() -> None:
         assert unmoved.window == (0, 0, 120, 160)
     with pytest.raises(ValueError, match="`border` must be bool of shape"):
         apply_rig(*images, None, Rig(np.eye(3)), crop=True, border=border[1:])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        np.eye(3),
+        [[1, 0, 0.1], [0, 1, -0.05], [0, 0, 1]],
+        [[1.6, -0.08, -0.2], [0.06, 1.5, 0.1], [0, 0, 1]],
+        [[0.95, 0, 0.01], [0, 0.9, 0.02], [0.05, -0.03, 1]],
+        [[0, 1, 0], [-1, 0, 1], [0, 0, 1]],  # a turned camera
+    ],
+)
+def test_label_maps_are_moved_by_nearest_neighbor(matrix: Any, dtype: Any) -> None:
+    """Compared with the definition of the matrix: 0 and 1 are the outer edges of the images."""
+    labels = np.random.default_rng(0).integers(0, 9, (60, 80)).astype(dtype)
+    rig, size = Rig(np.array(matrix)), (300, 320)  # more rows than are warped at once
+    moved = align_labels(labels, rig, size)
+    assert moved.shape == size and moved.dtype == dtype
+    y, x = (np.indices(size) + 0.5) / np.reshape(size, (2, 1, 1))
+    u, v, depth = np.einsum("ij,jhw->ihw", rig.matrix, np.stack([x, y, np.ones(size)]))
+    column, row = u / depth * 80, v / depth * 60  # whole numbers are the edges of pixels
+    inside = (row > 0) & (row < 60) & (column > 0) & (column < 80)
+    clear = (np.abs(row - np.rint(row)) > 1e-6) & (np.abs(column - np.rint(column)) > 1e-6)  # not on an edge
+    expected = np.where(
+        inside, labels[np.where(inside, row, 0).astype(int), np.where(inside, column, 0).astype(int)], 255
+    )
+    np.testing.assert_array_equal(moved[clear], expected[clear])
+    assert clear.mean() > 0.7
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.zeros((24, 32)), "float64"),
+        (np.zeros((24, 32), np.int8), "int8"),
+        (np.zeros((24, 32, 3), np.uint8), "shape"),
+        (np.zeros((24, 34), np.uint8), "infrared images of 32 x 24 pixels, this one has 34 x 24"),
+    ],
+)
+def test_other_label_maps_are_refused(labels: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        align_labels(labels, Rig(np.eye(3), (48, 64), (24, 32)), (48, 64))
+    with pytest.raises(ValueError, match="`visible_size` must be a height and a width"):
+        align_labels(np.zeros((24, 32), np.uint8), Rig(np.eye(3)), (48, 64, 3))  # type: ignore[arg-type]
 
 
 class TestAlignImages:

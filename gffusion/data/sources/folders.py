@@ -169,7 +169,7 @@ def _check_labels_size(
         raise ValueError(
             f"{pair.labels} measures {labels_size[1]} x {labels_size[0]} pixels (width x height), as {pair.infrared}: it seems to be "
             f"drawn on the infrared image, which is moved into the frame of the visible image, {size[1]} x {size[0]}. Move the label "
-            "map with the same rig, by nearest neighbor and with 255 around it, or draw it on the visible image: resizing would misplace it"
+            "map with the same rig by gffusion.cameras.align_labels, or draw it on the visible image: resizing would misplace it"
         )
     check_same_size({str(pair.visible): size, str(pair.infrared): size, str(pair.labels): labels_size})
 
