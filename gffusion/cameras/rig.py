@@ -262,24 +262,18 @@ def _describe_scaling(name: str, size: tuple[int, ...], expected: tuple[int, ...
     """Return what is known about an image of nearly the expected aspect ratio.
 
     Raises:
-        ValueError: If it is no scaled one: both sizes are near each other, or only one side is scaled by a whole number.
+        ValueError: If it is no scaled one, because both sizes are near each other.
     """
     words = f"the rig is for {name} images of {describe_size(expected)} pixels, this one has {describe_size(size)}"
     misfit = measure_misfit(size, expected)
     if misfit == 0:
         return f"{words}, {'up to 1 pixel off' if _is_near(size, expected) else 'of the same aspect ratio'}"
-    is_exact = [max(sides) % min(sides) == 0 for sides in zip(size, expected, strict=True)]
-    if _is_near(size, expected):
-        nominal = expected
-    elif any(is_exact):
-        share = size[1] / expected[1] if is_exact[1] else size[0] / expected[0]
-        nominal = tuple(round(side * share) for side in expected)
-    else:
+    if not _is_near(size, expected):
         return (
             f"{words}, of nearly the same aspect ratio: right if it was scaled to this size, but about {misfit:.0f} pixels off "
             "if it was cropped or padded"
         )
-    changes = {noun: side - other for noun, side, other in zip(("row", "column"), size, nominal, strict=True)}
+    changes = {noun: side - other for noun, side, other in zip(("row", "column"), size, expected, strict=True)}
     counts = [
         f"{format_count(abs(change), noun)} {'more' if change > 0 else 'fewer'}"
         for noun, change in changes.items()
@@ -287,8 +281,8 @@ def _describe_scaling(name: str, size: tuple[int, ...], expected: tuple[int, ...
     ]
     raw = ", in raw frames at the top by the header of raw_frame (--raw-frame)" if name == "infrared" else ""
     raise ValueError(
-        f"{words}, {' and '.join(counts)} than a scaled one, and would be up to {max(map(abs, changes.values()))} pixels off. Cut off "
-        f"rows and columns that show nothing of the scene, such as telemetry and padding{raw}; give images that are not "
+        f"{words}, {' and '.join(counts)}, and would be up to {misfit:.0f} pixels off. Cut "
+        f"off rows and columns that show nothing of the scene, such as telemetry and padding{raw}; give images that are not "
         "cropped; or run `gffusion align` on pairs of this size"
     )
 
