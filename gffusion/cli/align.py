@@ -10,6 +10,7 @@ from . import read_options as reading
 from .choices import IMAGE_SUFFIXES, TURNS, show_choices
 from .errors import user_errors
 from .fuse_plans import check_pairs, find_match, warn_of_thermal_visible
+from .messages import one_line, print_note
 from .options import JsonOption, OverwriteFileOption, QuietOption
 from .outputs import check_new, check_not_inputs, check_parent, check_writable, new_output, write_output
 from .printing import print_json, print_line
@@ -109,7 +110,9 @@ def align(
         found = read_rig_pairs(pairs, read_options)
         if not found.arrays:
             names = f"{visible} and {infrared}" if infrared is not None else visible
-            raise ValueError(f"no pair of {names} can be read: {found.error}")
+            raise ValueError(f"no pair of {names} can be read: {next(iter(found.left_out.values()))}")
+        if found.left_out:
+            print_note(found.describe_left_out())
         orientation = Orientation(infrared_turn, infrared_mirror)
         estimate = estimate_rig(found.arrays, transform, found.tags, orientation)  # type: ignore[arg-type]
         estimate.check_found()
@@ -133,7 +136,8 @@ def align(
     print_line(f"rig -> {output}", err=as_json)
     if as_json:
         facts = {name: getattr(estimate, name) for name in ("transform", "pairs", "residual", "confidence", "sure")}
-        print_json({**facts, "distance_from_tags": distance, "output": str(output)})
+        left_out = {name: one_line(reason) for name, reason in found.left_out.items()}
+        print_json({**facts, "left_out": left_out, "distance_from_tags": distance, "output": str(output)})
 
 
 def _suggest_orientation(found: "RigPairs", transform: str, tried: "Orientation") -> str:

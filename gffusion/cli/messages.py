@@ -99,8 +99,9 @@ def print_warning(text: str) -> None:
 
 def print_measured(text: str, err: bool) -> None:
     """Print a result of measuring all files, as their rig or range, on standard error if wanted."""
-    print_line(text, err=err)
-    _printed.append(("measured", text))
+    line = one_line(text)
+    print_line(line, err=err)
+    _printed.append(("measured", line))
 
 
 def list_printed(*kinds: str) -> list[str]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gffusion.cameras import Align, InfraredFrame, Rig
 from gffusion.cameras.alignment import estimate_sure
+from gffusion.cameras.rig import describe_size
 from gffusion.utils.memory import memory_errors
 
 from .pairs import ImagePair
@@ -34,13 +35,23 @@ class RigPairs(NamedTuple):
         pairs: The pairs.
         arrays: Their images, all of the same sizes.
         tags: The rig in the tags of the first file that has one.
-        error: Why the first pair that cannot be read cannot.
+        left_out: Why other pairs are left out, by their names.
     """
 
     pairs: list[Any]
     arrays: "list[PairArrays]"
     tags: Rig | None
-    error: str | None = None
+    left_out: dict[str, str]
+
+    def describe_left_out(self) -> str:
+        """Return which pairs are left out and why, in words; empty if there are none.
+
+        Examples:
+            >>> RigPairs([], [], None, {"1": "truncated", "7": "the infrared image has no contrast"}).describe_left_out()
+            'left out of the estimate: 1 (truncated), 7 (the infrared image has no contrast)'
+        """
+        reasons = ", ".join(f"{name} ({reason})" for name, reason in self.left_out.items())
+        return f"left out of the estimate: {reasons}" if reasons else ""
 
 
 def parse_align(text: str, option: str = "--align") -> Align:
@@ -76,7 +87,8 @@ def find_rig(pairs: Sequence[Any], options: ReadOptions, read: Reader | None = N
         read: Returns the visible image and the infrared image of a pair. By default, its files are read.
 
     Returns:
-        The options to read the pairs with, and what was found in words, or `None` if there was nothing to find.
+        The options to read the pairs with, and what was found in words, with the pairs that were left out, or `None` if
+        there was nothing to find.
 
     Raises:
         ValueError: If the estimate is not sure.
@@ -88,32 +100,60 @@ def find_rig(pairs: Sequence[Any], options: ReadOptions, read: Reader | None = N
         return options, "aligned by the tags of the files"
     if not found.arrays:  # the error of every file is reported when it is used
         return options, None
-    estimate = estimate_sure(found.arrays)
-    return replace(options, align=estimate.rig), f"aligned by an estimated {estimate.describe()}"
+    end = f"; {found.describe_left_out()}" if found.left_out else ""
+    try:
+        estimate = estimate_sure(found.arrays)
+    except ValueError as error:
+        raise ValueError(f"{error}{end}") from error
+    return replace(options, align=estimate.rig), f"aligned by an estimated {estimate.describe()}{end}"
 
 
 def read_rig_pairs(pairs: Sequence[Any], options: ReadOptions, read: Reader | None = None) -> RigPairs:
-    """Read up to ten evenly spaced pairs; those that cannot be read or have other sizes than most are left out."""
+    """Read up to ten evenly spaced pairs. Those that cannot be read, have other sizes than most or no contrast are left out."""
 
     def read_files(pair: ImagePair) -> tuple[NDArray[Any], InfraredFrame]:
         return read_unaligned(pair.visible, pair.infrared, options)[:2]
 
     read = read or read_files
     chosen = np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), MAX_PAIRS)).round().astype(int))
-    images: list[tuple[Any, PairArrays]] = []
-    tags, error = None, None
-    for pair in (pairs[index] for index in chosen):
+    images: list[tuple[str, Any, PairArrays]] = []
+    tags: Rig | None = None
+    left_out: dict[str, str] = {}
+    for index in chosen:
+        pair = pairs[index]
+        name = pair.name if isinstance(pair, ImagePair) else f"pair {index + 1}"
         try:
             with memory_errors():
                 visible, frame = read(pair)
         except (OSError, ValueError, MemoryError) as reason:
-            error = error or str(reason)
+            left_out[name] = str(reason)
             continue
         tags = tags or frame.rig
-        images.append((pair, (visible, frame.values, frame.missing)))
-    if not images:
-        return RigPairs([], [], tags, error)
-    sizes = [(arrays[0].shape[:2], arrays[1].shape[:2]) for _, arrays in images]
-    usual = Counter(sizes).most_common(1)[0][0]
-    kept = [item for item, size in zip(images, sizes, strict=True) if size == usual]
-    return RigPairs([pair for pair, _ in kept], [arrays for _, arrays in kept], tags, error)
+        images.append((name, pair, (visible, frame.values, frame.missing)))
+    for find_reasons in (_find_flat, _find_other_sizes):
+        reasons = find_reasons([arrays for *_, arrays in images])
+        if not all(reasons):  # of images that are all flat, the estimate says so
+            left_out |= {name: reason for (name, *_), reason in zip(images, reasons, strict=True) if reason}
+            images = [item for item, reason in zip(images, reasons, strict=True) if not reason]
+    return RigPairs([pair for _, pair, _ in images], [arrays for *_, arrays in images], tags, left_out)
+
+
+def _find_flat(images: "Sequence[PairArrays]") -> list[str]:
+    """Return which image of each pair has no contrast, or an empty text."""
+    reasons = []
+    for visible, infrared, missing in images:
+        values = infrared if missing is None else infrared[~missing]
+        flat = "visible" if np.ptp(visible) == 0 else "infrared" if values.size == 0 or np.ptp(values) == 0 else ""
+        reasons.append(f"the {flat} image has no contrast" if flat else "")
+    return reasons
+
+
+def _find_other_sizes(images: "Sequence[PairArrays]") -> list[str]:
+    """Return the sizes of each pair whose sizes are not the usual ones, or an empty text."""
+    sizes = [(visible.shape[:2], infrared.shape[:2]) for visible, infrared, _ in images]
+    usual = [size for size, _ in Counter(sizes).most_common(1)]
+    words = [" and ".join(map(describe_size, size)) for size in sizes]
+    return [
+        "" if size in usual else f"{own} pixels, others have {' and '.join(map(describe_size, usual[0]))}"
+        for size, own in zip(sizes, words, strict=True)
+    ]

@@ -298,7 +298,10 @@ def _find_rig(inputs: Any, timeout: float | None, given: dict[str, Any]) -> Read
     options = ReadOptions(**given)
     if options.align != "auto" or not hasattr(inputs, "__len__"):
         return options  # of a generator, the rig of each pair is estimated from this pair
-    return find_rig(inputs, options, lambda pair: _decode_pair(pair, timeout, options)[:2])[0]
+    options, text = find_rig(inputs, options, lambda pair: _decode_pair(pair, timeout, options)[:2])
+    if text:
+        logger.warning(text)
+    return options
 
 
 def _load_pair(pair: SourcePair, timeout: float | None, options: ReadOptions, logged: set[str]) -> PairImages:

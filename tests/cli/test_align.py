@@ -53,6 +53,26 @@ def test_a_rig_is_written_and_kept(gffusion: Callable[..., Any], rig_folder: Pat
     assert Rig.load(tmp_path / "rig.json").infrared_size == (120, 160)
 
 
+def test_pairs_that_are_left_out_are_named(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(rig_folder, tmp_path / "data")
+    write_image(
+        tmp_path / "data" / "infrared" / "2.png", np.zeros((100, 160), np.uint8) + np.arange(160, dtype=np.uint8)
+    )
+    words = (
+        "align",
+        tmp_path / "data" / "visible",
+        tmp_path / "data" / "infrared",
+        "-o",
+        tmp_path / "rig.json",
+        "--json",
+    )
+    done = gffusion(*words)
+    reason = "320 x 240 and 160 x 100 pixels, others have 320 x 240 and 160 x 120"
+    assert done.exit_code == 0 and "from 2 pairs" in done.err
+    assert f"note: left out of the estimate: 2 ({reason})" in done.err
+    assert json.loads(done.out)["left_out"] == {"2": reason}
+
+
 def test_one_folder_gives_the_rig_of_two(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:
     for kind, letter in (("visible", "V"), ("infrared", "T")):
         for file in (rig_folder / kind).iterdir():
