@@ -97,13 +97,14 @@ def estimate_sure(pairs: Sequence["PairArrays"]) -> "RigEstimate":
         ValueError: If the estimate is not sure, or as for [`estimate_rig`].
     """
     from .estimation import estimate_rig  # imports scipy and scikit-image, which takes a second
+    from .search import describe_search
 
     estimate = estimate_rig(pairs)
     estimate.check_found()
     if not estimate.sure:
         raise ValueError(
             f"the position of the infrared image could not be estimated from {format_count(len(pairs), 'pair')} with certainty (residual "
-            f"{estimate.residual:.1f} pixels, confidence {estimate.confidence:.2f}). Run `gffusion align` on ten pairs of the "
+            f"{estimate.residual:.1f} pixels, confidence {estimate.confidence:.2f}); {describe_search()}. Run `gffusion align` on ten pairs of the "
             "rig with structure at all distances, look at its overlay, and pass the rig (--align RIG.json); or pass "
             'align="resize" (--align resize) if both cameras have the same field of view'
         )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gffusion.models.gffusion.array_checks import check_mask
 from gffusion.utils.notes import format_count
+from gffusion.utils.progress import show_progress
 
 from .edges import EdgePair, prepare_pair
 from .orientation import ORIENTATIONS, Orientation
@@ -146,7 +147,7 @@ def find_orientation(
     Raises:
         ValueError: As for [`estimate_rig`].
     """
-    others = (other for other in ORIENTATIONS if other != tried)
+    others = show_progress([other for other in ORIENTATIONS if other != tried], unit="orientation")
     return next((other for other in others if estimate_rig(pairs[:5], transform, None, other).sure), None)
 
 

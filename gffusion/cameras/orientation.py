@@ -43,3 +43,22 @@ class Orientation(NamedTuple):
 
 ORIENTATIONS = tuple(Orientation(turn, mirror) for mirror, turn in product((False, True), (0, 180, 90, 270)))
 """All orientations, the more usual ones first."""
+
+
+def split_orientation(matrix: NDArray[np.float64]) -> tuple[Orientation, NDArray[np.float64]]:
+    """Return how the infrared camera of a rig, (3, 3), is mounted, and the rig for its upright images.
+
+    Examples:
+        >>> split_orientation(Orientation(90, mirror=True).matrix)[0]
+        Orientation(turn=90, mirror=True)
+    """
+    upright = {orientation: np.linalg.inv(orientation.matrix) @ matrix for orientation in ORIENTATIONS}
+
+    def measure(orientation: Orientation) -> float:
+        """Return the derivative of x by x plus that of y by y at the center of the visible image: both are positive if upright."""
+        x, y, depth = upright[orientation] @ (0.5, 0.5, 1)
+        (x_by_x, _, _), (_, y_by_y, _), (depth_by_x, depth_by_y, _) = upright[orientation]
+        return float(x_by_x - depth_by_x * x / depth + y_by_y - depth_by_y * y / depth)
+
+    best = max(ORIENTATIONS, key=measure)
+    return best, upright[best]

@@ -49,6 +49,19 @@ def search_rigs(
     return [matrix for _, matrix in sorted(candidates, key=lambda candidate: -candidate[0])]
 
 
+def describe_search() -> str:
+    """Return the positions that [`search_rigs`] covers, for messages.
+
+    Examples:
+        >>> describe_search()
+        'the search covers infrared fields of view of 43% to 238% of the visible width, rotations up to 6 degrees, and ...'
+    """
+    return (
+        f"the search covers infrared fields of view of {1 / ZOOMS[-1]:.0%} to {1 / ZOOMS[0]:.0%} of the visible width, rotations up to "
+        f"{max(ANGLES):.0f} degrees, and shifts up to {_MAX_SHIFT:.0%} of the image"
+    )
+
+
 def _aspect(pair: EdgePair) -> float:
     """Return how much taller the infrared image is than the visible image, at the same width; at least 1."""
     (height, width), (other_height, other_width) = pair.visible.shape, pair.infrared.shape

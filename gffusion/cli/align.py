@@ -1,5 +1,6 @@
 """`gffusion align`: estimate the rig of two cameras from their images."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import read_options as reading
+from .align_starts import Start, check_options, load_start
 from .choices import IMAGE_SUFFIXES, TURNS, show_choices
 from .errors import user_errors
 from .fuse_plans import check_pairs, find_match, warn_of_thermal_visible
@@ -17,7 +19,9 @@ from .printing import print_json, print_line
 
 if TYPE_CHECKING:
     from gffusion.cameras import Rig
+    from gffusion.cameras.estimation import RigEstimate
     from gffusion.cameras.orientation import Orientation
+    from gffusion.cameras.rig_checks import RigCheck
     from gffusion.data import ImagePair, ReadOptions
     from gffusion.data.rigs import RigPairs
 
@@ -42,7 +46,26 @@ def align(
         ),
     ] = None,
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="RIG.json", help="File of the rig to write.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="RIG.json", help="File of the rig to write.", show_default=False),
+    ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RIG.json",
+            help="Saved rig to compare with a new estimate from these pairs: exit code 0 if it still fits, 1 if a camera has moved, and 2 "
+            "if the estimate is not sure. With -o, the new rig is written, too.",
+        ),
+    ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RIG.json",
+            help="Approximate rig at which the search starts, too, such as one made in Python: needed for fields of view that the "
+            "search does not cover.",
+        ),
+    ] = None,
     transform: Annotated[
         str,
         typer.Option(
@@ -92,14 +115,12 @@ def align(
 
     The cameras must be fixed to each other. From folders, up to ten evenly spaced pairs are used together; different scenes
     with structure at the usual distance give the best result. If radiometric files state the position in their tags, it is compared with the others.
-    Exit code: 0 if a rig was written, 2 if the estimate is not sure or nothing could be done.
+    Exit code: 0 if a rig was written, or that of --check still fits, 1 if a camera has moved since --check RIG.json was saved, 2 if the estimate is not sure or nothing could be done.
     """
-    with user_errors(), new_output(output):
+    with user_errors(), contextlib.nullcontext() if output is None else new_output(output):
         _check(output, transform, infrared_turn, overlay, overwrite)
-        from gffusion.cameras.estimation import estimate_rig, measure_distance  # saves start-up time
-        from gffusion.cameras.orientation import Orientation
-        from gffusion.data.rigs import read_rig_pairs
-
+        check_options(output, check, start, accept_uncertain)
+        given = load_start(check, start, infrared_turn, infrared_mirror)
         flags: dict[str, Any] = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
         read_options = reading.parse_reading(raw_frame, truncated, visible_range, **flags)
         pairs = _find_pairs(visible, infrared, output, read_options)
@@ -107,37 +128,96 @@ def align(
         check_not_inputs(filter(None, (output, overlay)), sources)
         check_pairs(pairs, read_options)
         warn_of_thermal_visible(pairs, read_options)
-        found = read_rig_pairs(pairs, read_options)
-        if not found.arrays:
-            names = f"{visible} and {infrared}" if infrared is not None else visible
-            raise ValueError(f"no pair of {names} can be read: {next(iter(found.left_out.values()))}")
-        if found.left_out:
-            print_note(found.describe_left_out())
-        orientation = Orientation(infrared_turn, infrared_mirror)
-        estimate = estimate_rig(found.arrays, transform, found.tags, orientation)  # type: ignore[arg-type]
+        found = _read_images(pairs, read_options, " and ".join(map(str, filter(None, (visible, infrared)))))
+        estimate, checked = _estimate(found, transform, given, check)
         estimate.check_found()
-        distance = None
-        if is_accepted := estimate.sure or accept_uncertain:
+        is_accepted = estimate.sure or accept_uncertain
+        facts = {name: getattr(estimate, name) for name in ("transform", "pairs", "residual", "confidence", "sure")}
+        facts["left_out"] = {name: one_line(reason) for name, reason in found.left_out.items()}
+        if is_accepted:
             print_line(estimate.describe(), err=as_json)
-            if found.tags is not None:
-                size = found.arrays[0][0].shape[:2]
-                distance = measure_distance(orientation.matrix @ found.tags.matrix, estimate.rig.matrix, size)
-                print_line(f"distance from the position in the tags of the file: {distance:.1f} pixels", err=as_json)
+            facts["distance_from_tags"] = _compare_with_tags(found, given, estimate.rig, as_json)
         if overlay is not None:
             _write_overlay(overlay, found, estimate.rig, overwrite, as_json)
         if not is_accepted:
-            raise ValueError(
-                f"the estimate is not sure, and no rig was written (residual {estimate.residual:.1f} pixels, confidence "
-                f"{estimate.confidence:.2f}): give up to ten pairs of the rig, of different scenes with "
-                "edges that both cameras see; check that the files belong together; look at --overlay FILE, and pass "
-                f"--accept-uncertain if it is right{_suggest_orientation(found, transform, orientation)}"
-            )
-        write_output(output, estimate.rig.to_json().encode())
-    print_line(f"rig -> {output}", err=as_json)
+            message = _describe_uncertain(estimate, check, given, found)
+            if as_json:
+                print_json({**facts, "error": one_line(message), "exit_code": 2})
+            raise ValueError(message)
+        if output is not None:
+            write_output(output, estimate.rig.to_json().encode())
+            print_line(f"rig -> {output}", err=as_json)
+    if checked is not None:
+        print_line(checked.describe(), err=as_json)
+        facts |= {name: getattr(checked, name) for name in ("distance", "tolerance", "has_moved")}
     if as_json:
-        facts = {name: getattr(estimate, name) for name in ("transform", "pairs", "residual", "confidence", "sure")}
-        left_out = {name: one_line(reason) for name, reason in found.left_out.items()}
-        print_json({**facts, "left_out": left_out, "distance_from_tags": distance, "output": str(output)})
+        print_json({**facts, "output": None if output is None else str(output)})
+    if checked is not None and checked.has_moved:
+        raise typer.Exit(1)
+
+
+def _read_images(pairs: "Sequence[ImagePair]", options: "ReadOptions", names: str) -> "RigPairs":
+    """Read up to ten pairs, and print which ones are left out."""
+    from gffusion.data.rigs import read_rig_pairs  # saves start-up time
+
+    found = read_rig_pairs(pairs, options)
+    if not found.arrays:
+        raise ValueError(f"no pair of {names} can be read: {next(iter(found.left_out.values()))}")
+    if found.left_out:
+        print_note(found.describe_left_out())
+    return found
+
+
+def _estimate(
+    found: "RigPairs", transform: Any, given: Start, check: Path | None
+) -> "tuple[RigEstimate, RigCheck | None]":
+    """Estimate the rig, and compare it with that of `--check` if there is one."""
+    from gffusion.cameras.estimation import (
+        estimate_rig,
+    )  # these imports take time that `gffusion --help` need not spend
+    from gffusion.cameras.rig_checks import check_rig
+
+    if given.rig is None:
+        return estimate_rig(found.arrays, transform, found.tags, given.orientation), None
+    visible, infrared = (image.shape[:2] for image in found.arrays[0][:2])
+    for note in given.rig.check_sizes(visible, infrared):
+        print_note(note)
+    if check is None:
+        return estimate_rig(found.arrays, transform, given.upright, given.orientation), None
+    checked = check_rig(found.arrays, given.rig, transform)
+    return checked.estimate, checked
+
+
+def _compare_with_tags(found: "RigPairs", given: Start, rig: "Rig", as_json: bool) -> float | None:
+    """Print and return the distance from the rig in the tags of a file; `None` if there is none."""
+    from gffusion.cameras.estimation import measure_distance  # saves start-up time
+
+    if found.tags is None:
+        return None
+    size = found.arrays[0][0].shape[:2]
+    distance = measure_distance(given.orientation.matrix @ found.tags.matrix, rig.matrix, size)
+    print_line(f"distance from the position in the tags of the file: {distance:.1f} pixels", err=as_json)
+    return distance
+
+
+def _describe_uncertain(estimate: "RigEstimate", check: Path | None, given: Start, found: "RigPairs") -> str:
+    """Return why the estimate is not accepted, and what to do."""
+    from gffusion.cameras.search import describe_search  # saves start-up time
+
+    outcome = "the estimate is not sure, and no rig was written"
+    if check is not None:
+        outcome = f"the estimate is not sure, and it is not known whether {check} still fits"
+    advice = "" if check is not None else "; look at --overlay FILE, and pass --accept-uncertain if it is right"
+    if given.rig is None:
+        advice += (
+            f"; {describe_search()}: for others, pass an approximate rig (--start RIG.json)"
+            f"{_suggest_orientation(found, estimate.transform, given.orientation)}"
+        )
+    return (
+        f"{outcome} (residual {estimate.residual:.1f} pixels, confidence {estimate.confidence:.2f}): "
+        "give up to ten pairs of the rig, of different scenes with edges that both cameras see; check that the files belong "
+        f"together{advice}"
+    )
 
 
 def _suggest_orientation(found: "RigPairs", transform: str, tried: "Orientation") -> str:
@@ -155,23 +235,26 @@ def _suggest_orientation(found: "RigPairs", transform: str, tried: "Orientation"
     return f". The infrared images seem to be turned or mirrored: try {options.strip()}"
 
 
-def _check(output: Path, transform: str, turn: int, overlay: Path | None, overwrite: bool) -> None:
+def _check(output: Path | None, transform: str, turn: int, overlay: Path | None, overwrite: bool) -> None:
     if transform not in TRANSFORMS:
         raise ValueError(f"--transform must be one of {', '.join(TRANSFORMS)}, got {transform!r}")
     if turn not in TURNS:
         raise ValueError(f"--infrared-turn must be one of {', '.join(map(str, TURNS))}, got {turn}")
-    if output.suffix.lower() != ".json":
+    if output is not None and output.suffix.lower() != ".json":
         raise ValueError(f"--output must be a .json file, got {output}")
     if overlay is not None:
         if overlay.suffix.lower() not in IMAGE_SUFFIXES:
             raise ValueError(f"--overlay must be one of {', '.join(IMAGE_SUFFIXES)}, got {overlay}")
         check_parent(overlay, "--overlay")
         check_writable(overlay, "--overlay")
-    check_writable(output)
-    check_new(output, overwrite)
+    if output is not None:
+        check_writable(output)
+        check_new(output, overwrite)
 
 
-def _find_pairs(visible: Path, infrared: Path | None, output: Path, options: "ReadOptions") -> "Sequence[ImagePair]":
+def _find_pairs(
+    visible: Path, infrared: Path | None, output: Path | None, options: "ReadOptions"
+) -> "Sequence[ImagePair]":
     from gffusion.data.other_files import is_video  # saves start-up time
 
     for path in filter(None, (visible, infrared)):
@@ -180,7 +263,7 @@ def _find_pairs(visible: Path, infrared: Path | None, output: Path, options: "Re
                 f"{path} is a video, and align takes images: give two folders of frames that were extracted from both videos "
                 "(ffmpeg -i VIDEO -vf fps=1 FOLDER/%04d.png), or pass --align auto to gffusion fuse"
             )
-    return find_match(visible, infrared, output, options).pairs
+    return find_match(visible, infrared, output or Path("rig.json"), options).pairs
 
 
 def _write_overlay(path: Path, found: "RigPairs", rig: "Rig", overwrite: bool, as_json: bool) -> None:

@@ -25,7 +25,7 @@ from .printing import LostOutput, list_names, print_failure, print_json_of_failu
 ClickException = cast(type[Exception], typer.BadParameter.__mro__[2])
 
 _OUTPUTS = {
-    "align": "rig.json", "evaluate": "results", "export": "model.onnx", "fuse": "fused.png, or -o fused for a folder",
+    "evaluate": "results", "export": "model.onnx", "fuse": "fused.png, or -o fused for a folder",
     "match": "pairs.csv", "pull": "model", "show": "figure.png",
 }  # fmt: skip
 """Examples of the outputs of commands."""

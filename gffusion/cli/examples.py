@@ -4,6 +4,7 @@ _EXAMPLES = {
     "align": """\
 gffusion align visible.png infrared.png -o rig.json --overlay overlay.png
 gffusion align visible/ infrared/ -o rig.json
+gffusion align visible/ infrared/ --check rig.json
 gffusion fuse visible/ infrared/ -o fused/ --align rig.json""",
     "benchmark": """\
 gffusion benchmark

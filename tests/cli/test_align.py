@@ -116,6 +116,50 @@ def test_turned_cameras_are_found_and_aligned(gffusion: Callable[..., Any], rig_
     assert "--infrared-turn must be one of 0, 90, 180, 270, got 45" in gffusion(*words, "--infrared-turn", 45).err
 
 
+def test_a_saved_rig_is_checked(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:
+    """Exit code 0 if it fits, 1 if a camera has moved; `-o` writes the new rig, in place of the saved one, too."""
+    saved = tmp_path / "saved.json"
+    words = "align", rig_folder / "visible", rig_folder / "infrared", "--check", saved
+    shutil.copy(rig_folder / "rig.json", saved)
+    done = gffusion(*words)
+    assert done.exit_code == 0 and "the saved rig still fits: the saved rig (infrared field of view 71%" in done.out
+    assert [path.name for path in tmp_path.iterdir()] == ["saved.json"]
+    shift = np.array([[1, 0, 6 / 320], [0, 1, -8 / 240], [0, 0, 1]])  # 10 pixels of the visible image
+    Rig(MATRIX @ shift, (480, 640), (120, 160)).save(saved)
+    done = gffusion(*words, "-o", saved, "--overwrite", "--json")
+    report = json.loads(done.out)
+    assert done.exit_code == 1 and "a camera has moved" in done.err
+    assert "note: the rig is for visible images of 640 x 480 pixels" in done.err  # of another resolution
+    assert report["has_moved"] and abs(report["distance"] - 10) < 0.7 and report["tolerance"] < 3
+    assert (report["output"], report["sure"]) == (str(saved), True)
+    assert 320 * measure_distance(MATRIX, Rig.load(saved).matrix) < 1
+
+
+def test_a_check_that_is_not_sure(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:
+    write_image(tmp_path / "noise.png", np.random.default_rng(0).integers(0, 255, (120, 160)).astype(np.uint8))
+    words = "align", rig_folder / "visible" / "0.png", tmp_path / "noise.png", "--check", rig_folder / "rig.json"
+    done = gffusion(*words, "--json")
+    report = json.loads(done.out)
+    assert done.exit_code == report["exit_code"] == 2 and not report["sure"] and "has_moved" not in report
+    assert "it is not known whether" in done.err and report["error"] in done.err
+    assert "--accept-uncertain" not in done.err and "the search covers" not in done.err  # neither helps
+
+
+def test_an_estimate_starts_at_an_approximate_rig(
+    gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is found where the search does not look, and the message names the range of the search and the option."""
+    monkeypatch.setattr("gffusion.cameras.estimation.search_rigs", lambda *_: [make_matrix(3.0), make_matrix(0.5)])
+    monkeypatch.setattr("gffusion.cameras.estimation.ORIENTATIONS", ORIENTATIONS[:1])  # for the sake of time
+    words = "align", rig_folder / "visible", rig_folder / "infrared", "-o", tmp_path / "rig.json"
+    done = gffusion(*words)
+    assert done.exit_code == 2
+    assert "fields of view of 43% to 238% of the visible width" in done.err and "--start RIG.json" in done.err
+    Rig(make_matrix(1.36, -1.5, (0.03, 0.02))).save(tmp_path / "start.json")
+    assert gffusion(*words, "--start", tmp_path / "start.json").exit_code == 0
+    assert 320 * measure_distance(MATRIX, Rig.load(tmp_path / "rig.json").matrix) < 1
+
+
 @pytest.mark.parametrize("command", ["align", "fuse"])
 def test_no_position_is_made_up(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path, command: str) -> None:
     write_image(tmp_path / "flat.png", np.full((120, 160), 9, np.uint8))
@@ -181,14 +225,22 @@ def test_options_of_reading_and_notes(gffusion: Callable[..., Any], rig_folder: 
         (["{visible}", "{infrared}", "-o", "none/at/rig.json"], "folder none does not exist"),
         (["{visible}", "{infrared}", "-o", "rig.json", "--transform", "rotation"], "--transform must be one of"),
         (["{visible}", "{infrared}", "-o", "rig.json", "--overlay", "check.txt"], "--overlay must be one of"),
+        (["{visible}", "{infrared}"], "such as -o rig.json, or --check RIG.json"),
+        (["{visible}", "{infrared}", "--check", "none.json"], "--check none.json does not exist"),
+        (["{visible}", "{infrared}", "-o", "rig.json", "--start", "{visible}/0.png"], "0.png is no rig"),
+        (["{visible}", "{infrared}", "--check", "{rig}", "--start", "{rig}"], "leave out --start"),
+        (["{visible}", "{infrared}", "--check", "{rig}", "--accept-uncertain"], "leave out --accept-uncertain"),
+        (
+            ["{visible}", "{infrared}", "--check", "{rig}", "--infrared-turn", "90"],
+            "rig.json is for a camera with --infrared-turn 0 and without --infrared-mirror: leave out both",
+        ),
     ],
 )
 def test_wrong_arguments(
     gffusion: Callable[..., Any], rig_folder: Path, cwd: Path, words: list[str], message: str
 ) -> None:
-    done = gffusion(
-        "align", *(word.format(visible=rig_folder / "visible", infrared=rig_folder / "infrared") for word in words)
-    )
+    paths = {"visible": rig_folder / "visible", "infrared": rig_folder / "infrared", "rig": rig_folder / "rig.json"}
+    done = gffusion("align", *(word.format(**paths) for word in words))
     assert done.exit_code == 2
     assert message in done.err
     assert list(cwd.iterdir()) == []

@@ -1,0 +1,88 @@
+"""Check whether the cameras of a rig have moved since it was saved."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .estimation import PairArrays, RigEstimate, describe_matrix, estimate_rig, measure_distance
+from .orientation import split_orientation
+from .refinement import Transform
+from .rig import Rig
+
+# Estimates from several pairs differ by less, see docs/benchmarks/alignment.md.
+_TOLERANCE = 2 / 640  # of the width
+_RESIDUALS = 3
+
+
+@dataclass(frozen=True)
+class RigCheck:
+    """Comparison of a saved rig with a new estimate.
+
+    Attributes:
+        estimate: The new estimate.
+        distance: Distance between both rigs in pixels of the visible image, mean over the corners of the part that both
+            cameras see.
+        tolerance: Largest distance that can come from the estimate alone: 3 times its residual, and at least 2 pixels of
+            an image that is 640 pixels wide.
+        position: Position of the saved rig in words, as in [`RigEstimate.describe`].
+    """
+
+    estimate: RigEstimate
+    distance: float
+    tolerance: float
+    position: str
+
+    @property
+    def has_moved(self) -> bool | None:
+        """Whether a camera has moved since the rig was saved; `None` if the estimate is not sure."""
+        return self.distance > self.tolerance if self.estimate.sure else None
+
+    def describe(self) -> str:
+        """Return the comparison in words, for users."""
+        outcomes = {True: "a camera has moved", False: "the saved rig still fits", None: "the estimate is not sure"}
+        return (
+            f"{outcomes[self.has_moved]}: the saved rig ({self.position}) is {self.distance:.1f} pixels from the estimate; up to "
+            f"{self.tolerance:.1f} can come from the estimate alone"
+        )
+
+
+def check_rig(pairs: Sequence[PairArrays], rig: Rig, transform: Transform = "similarity") -> RigCheck:
+    """Compare a saved rig with a new estimate from these pairs.
+
+    The estimate is that of [`estimate_rig`] with `start=rig`: the position of the saved rig competes with those of the
+    search, so that a large move is found, too.
+
+    Args:
+        pairs: As in [`estimate_rig`].
+        rig: The saved rig. How the infrared camera is mounted (turned or mirrored) is taken from it.
+        transform: As in [`estimate_rig`].
+
+    Raises:
+        ValueError: As for [`estimate_rig`], or if the rig is for images of other aspect ratios.
+
+    Examples:
+        >>> from scipy import ndimage
+        >>> scene = ndimage.gaussian_filter(np.random.default_rng(0).random((120, 160)), 2)
+        >>> check = check_rig([(scene, 1 - scene, None)], Rig(np.array([[1, 0, 0.1], [0, 1, 0], [0, 0, 1]])))
+        >>> round(check.distance), check.has_moved
+        (16, True)
+    """
+    pairs = list(pairs)
+    orientation, upright = split_orientation(rig.matrix)
+    estimate = estimate_rig(pairs, transform, Rig(upright), orientation)
+    size = pairs[0][0].shape[:2]
+    rig.check_sizes(size, pairs[0][1].shape[:2])
+    distance = measure_distance(rig.matrix, estimate.rig.matrix, size)
+    tolerance = max(_TOLERANCE * size[1], _RESIDUALS * estimate.residual)
+    return RigCheck(estimate, distance, tolerance, _describe_position(upright, size))
+
+
+def _describe_position(upright: NDArray[np.float64], size: tuple[int, ...]) -> str:
+    """Return the position of an upright rig in the words of [`RigEstimate.describe`]."""
+    zoom, angle, center = describe_matrix(Rig(upright, (size[0], size[1])))
+    return (
+        f"infrared field of view {1 / zoom:.0%} of the visible width, rotated by {angle:.1f} degrees, center at "
+        f"{center[0]:.1%}, {center[1]:.1%}"
+    )
