@@ -74,7 +74,7 @@ def align_images(
         rig, notes = tags, ("aligned by the tags of the file; outside of the infrared image, the visible image stays",)
     else:
         estimate = estimate_sure([(visible, infrared, missing)])
-        rig, notes = estimate.rig, (f"aligned by an estimated {estimate.describe()}",)
+        rig, notes = estimate.rig, (f"aligned by an estimated {estimate.describe()}", *estimate.list_notes())
     return apply_rig(visible, infrared, missing, rig, reference, crop, border), notes
 
 
@@ -107,6 +107,7 @@ def estimate_sure(pairs: Sequence["PairArrays"]) -> "RigEstimate":
             f"{estimate.residual:.1f} pixels, confidence {estimate.confidence:.2f}); {describe_search()}. Run `gffusion align` on ten pairs of the "
             "rig with structure at all distances, look at its overlay, and pass the rig (--align RIG.json); or pass "
             'align="resize" (--align resize) if both cameras have the same field of view'
+            + "".join(f". {note}" for note in estimate.list_notes())
         )
     return estimate
 

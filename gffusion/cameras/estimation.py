@@ -13,6 +13,7 @@ from gffusion.utils.notes import format_count
 from gffusion.utils.progress import show_progress
 
 from .edges import EdgePair, prepare_pair
+from .misfit import CLEAR_MARGIN, measure_misfit
 from .orientation import ORIENTATIONS, Orientation
 from .refinement import COARSE, FINE, PARAMETERS, Fit, Transform, make_change, refine_rig
 from .rig import Rig, describe_size, from_relative
@@ -28,7 +29,7 @@ _SMALLEST = 48  # pixels
 _CANDIDATES = (24, 6)  # positions that are refined at the two steps of `COARSE`
 _DISTINCT = 0.05  # distance of rigs that are not the same, in widths and heights of the visible image
 # Calibrated on pairs that were moved by known amounts and on unrelated images, see docs/benchmarks/alignment.md.
-_SURE_MARGIN, _MAX_RESIDUAL = 18.0, 0.012
+_MAX_RESIDUAL = 0.012
 _CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float64)
 
 
@@ -38,15 +39,19 @@ class RigEstimate:
 
     Attributes:
         rig: The rig.
-        residual: Expected error in pixels of the visible image, mean over the corners of the common part. It is derived
-            from how quickly the agreement of edges falls around the rig, so it includes lens distortion and objects at
-            different distances, but not an error that all parts of the images share.
+        residual: Expected error in pixels of the visible image, mean over the common part: the standard error of the rig, and
+            how far parts of the images are from it, all pairs together, such as by lens distortion, parallax or a transform
+            that is too simple. Parts in which the cameras see no common edges are not measured; corners can be several times
+            as far off.
         confidence: From 0 to 1: `margin / (margin + 18)`, where the margin is the logarithm of the ratio between the
             likelihoods of the rig and of the best other position.
         sure: Whether the rig can be used without looking at it.
         pairs: Number of pairs.
         transform: Kind of transform.
         problem: Why no position was found, so that `rig` is none; empty if one was.
+        unfit: Indices of the pairs that clearly do not fit the rig. Pairs with little texture are not among them.
+        better: Smallest transform with more parameters that fits clearly better; `None` if there is none, or the residual is
+            small.
     """
 
     rig: Rig
@@ -56,6 +61,8 @@ class RigEstimate:
     pairs: int
     transform: Transform
     problem: str = ""
+    unfit: tuple[int, ...] = ()
+    better: Transform | None = None
 
     def check_found(self) -> None:
         """Raise ValueError if no position was found."""
@@ -76,6 +83,25 @@ class RigEstimate:
             f"{mirrored}rotated by {angle:.1f} degrees, center at {shift[0]:.1%}, {shift[1]:.1%}; residual {self.residual:.1f} pixels, confidence "
             f"{self.confidence:.2f}"
         )
+
+    def list_notes(self, names: Sequence[object] = ()) -> tuple[str, ...]:
+        """Return what to look at, in words.
+
+        Args:
+            names: Names of the pairs; their numbers from 1 if it is empty.
+        """
+        notes = []
+        if self.unfit:
+            unfit = ", ".join(str(names[index] if names else index + 1) for index in self.unfit)
+            count = f"{len(self.unfit)} of {format_count(self.pairs, 'pair')}"
+            verb = "does" if len(self.unfit) == 1 else "do"
+            notes.append(f"{count} {verb} not fit this rig: {unfit}; did a camera move, or are they wrong pairs?")
+        if self.better:
+            notes.append(
+                f"{self.better} fits clearly better than {self.transform}: `gffusion align --transform {self.better}` "
+                f'(transform="{self.better}" of estimate_rig)'
+            )
+        return tuple(notes)
 
 
 @np.errstate(under="ignore")  # also in programs in which NumPy raises
@@ -114,27 +140,34 @@ def estimate_rig(
     pairs = list(pairs)
     _check_arguments(pairs, transform)
     size, infrared_size = pairs[0][0].shape[:2], pairs[0][1].shape[:2]
-    measured = [
-        prepare_pair(visible, orientation.apply(infrared), None if missing is None else orientation.apply(missing))
-        for visible, infrared, missing in pairs[:MAX_PAIRS]
+    measured = {
+        index: prepare_pair(
+            visible, orientation.apply(infrared), None if missing is None else orientation.apply(missing)
+        )
+        for index, (visible, infrared, missing) in enumerate(pairs[:MAX_PAIRS])
         if missing is None or not missing.all()
-    ]
-    prepared = [pair for pair in measured if np.ptp(pair.visible) > 0 and np.ptp(pair.infrared) > 0]
+    }
+    used = [index for index, pair in measured.items() if np.ptp(pair.visible) > 0 and np.ptp(pair.infrared) > 0]
+    prepared = [measured[index] for index in used]
     candidates = _find_candidates(prepared, transform, start) if prepared else []
     if not candidates:
         unknown = Rig(np.eye(3), size, infrared_size, "not found")
-        problem = "no edges of the two images agree" if prepared else _find_flat(measured)
+        problem = "no edges of the two images agree" if prepared else _find_flat(list(measured.values()))
         return RigEstimate(unknown, float(size[1]), 0.0, False, len(prepared), transform, problem)
     margin = candidates[0].evidence - (candidates[1].evidence if len(candidates) > 1 else 0.0)
     try:
         fit, is_plausible = refine_rig(prepared, candidates[0].matrix, transform, FINE), True
     except ValueError:
         fit, is_plausible = candidates[0], False
-    residual = _measure_residual(fit)
-    is_sure = is_plausible and margin >= _SURE_MARGIN and residual <= _MAX_RESIDUAL
+    misfit = measure_misfit(prepared, fit, transform)
+    residual = float(np.hypot(_measure_error(fit), misfit.distance))
+    is_sure = is_plausible and margin >= CLEAR_MARGIN and residual <= _MAX_RESIDUAL
     origin = f"{transform} estimated from {format_count(len(prepared), 'pair')}"
     rig = Rig(orientation.matrix @ fit.matrix, size, infrared_size, origin)
-    return RigEstimate(rig, residual * size[1], margin / (margin + _SURE_MARGIN), is_sure, len(prepared), transform)
+    unfit = tuple(used[index] for index in misfit.unfit)
+    confidence = margin / (margin + CLEAR_MARGIN)
+    count = len(prepared)
+    return RigEstimate(rig, residual * size[1], confidence, is_sure, count, transform, "", unfit, misfit.better)
 
 
 def find_orientation(
@@ -236,8 +269,8 @@ def _keep_distinct(matrices: Sequence[NDArray[np.float64]], count: int) -> list[
     return kept
 
 
-def _measure_residual(fit: Fit) -> float:
-    """Return the expected error, mean over the corners of the common part, in widths of the visible image."""
+def _measure_error(fit: Fit) -> float:
+    """Return the standard error, mean over the corners of the common part, in widths of the visible image."""
     if fit.covariance is None:
         return 1.0
     count, corners = len(fit.covariance), _find_common(fit.matrix)

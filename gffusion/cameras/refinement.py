@@ -26,6 +26,8 @@ _CORRELATION = 3.0
 # the images best is used, in shares of the width.
 _DEVIATIONS = (1 / 640, 2 / 640, 4 / 640)
 _UNRELATED = 0.05  # odds of a tile in which the cameras see different edges
+NO_EVIDENCE = float(np.log1p(1 / _UNRELATED))
+"""Evidence of a tile for which all displacements are equally likely."""
 
 
 class Level(NamedTuple):
@@ -131,7 +133,7 @@ def fit_tiles(tiles: Tiles, transform: Transform) -> tuple[NDArray[np.float64], 
     """
     count, fits = PARAMETERS[transform], []
     for deviation in _DEVIATIONS:
-        surfaces, radius = _find_evidence(tiles, deviation * tiles.size[1])
+        surfaces, radius = find_evidence(tiles, deviation * tiles.size[1])
         evaluate = _make_objective(_interpolate(surfaces, radius), tiles, radius)
         values = _maximize(evaluate, count)
         fits.append((evaluate(values), values, evaluate))
@@ -141,17 +143,23 @@ def fit_tiles(tiles: Tiles, transform: Transform) -> tuple[NDArray[np.float64], 
     return change, evidence, _find_covariance(evaluate, values[:count])
 
 
-def _find_evidence(tiles: Tiles, deviation: float) -> tuple[NDArray[np.float32], int]:
-    """Return the evidence of every tile for all small displacements, and their largest one.
-
-    `deviation` is the standard deviation of the distance between tiles and the transform, in pixels. The evidence is
-    (tiles, 2 * radius + 1, 2 * radius + 1), logarithms of likelihoods relative to unrelated edges, at least 0.
-    """
+def find_likelihoods(tiles: Tiles) -> NDArray[np.float32]:
+    """Return the likelihood of every small displacement of every tile, (tiles, n, n), all pairs together; sums are 1."""
     variances = tiles.variances.sum(axis=0)
     spread = _CORRELATION * np.sqrt(variances + 1e-3 * variances.mean() + 1e-12)
     exponents = 0.5 * np.maximum(tiles.agreements.sum(axis=0) / spread[:, None, None], 0) ** 2
-    likelihoods = np.exp(exponents - exponents.max(axis=(1, 2), keepdims=True))
-    likelihoods /= likelihoods.sum(axis=(1, 2), keepdims=True)
+    likelihoods: NDArray[np.float32] = np.exp(exponents - exponents.max(axis=(1, 2), keepdims=True))
+    return likelihoods / likelihoods.sum(axis=(1, 2), keepdims=True)
+
+
+def find_evidence(tiles: Tiles, deviation: float) -> tuple[NDArray[np.float32], int]:
+    """Return the evidence of every tile for all small displacements, and their largest one.
+
+    `deviation` is the standard deviation of the distance between tiles and the transform, in pixels. The evidence is
+    (tiles, n, n), logarithms of likelihoods relative to a tile in which the cameras see different edges, at least 0. That of
+    unrelated edges is about [`NO_EVIDENCE`].
+    """
+    likelihoods = find_likelihoods(tiles)
     margin = int(np.ceil(2 * max(deviation, 1)))
     padded = np.pad(likelihoods, ((0, 0), (margin, margin), (margin, margin)))
     blurred = ndimage.gaussian_filter(padded, (0, deviation, deviation), mode="constant", truncate=6)

@@ -133,14 +133,17 @@ def align(
         estimate.check_found()
         is_accepted = estimate.sure or accept_uncertain
         facts = {name: getattr(estimate, name) for name in ("transform", "pairs", "residual", "confidence", "sure")}
+        facts["notes"] = estimate.list_notes(found.names)
         facts["left_out"] = {name: one_line(reason) for name, reason in found.left_out.items()}
         if is_accepted:
             print_line(estimate.describe(), err=as_json)
+            for note in facts["notes"]:
+                print_note(note)
             facts["distance_from_tags"] = _compare_with_tags(found, given, estimate.rig, as_json)
         if overlay is not None:
             _write_overlay(overlay, found, estimate.rig, overwrite, as_json)
         if not is_accepted:
-            message = _describe_uncertain(estimate, check, given, found)
+            message = _describe_uncertain(estimate, check, given, found, facts["notes"])
             if as_json:
                 print_json({**facts, "error": one_line(message), "exit_code": 2})
             raise ValueError(message)
@@ -200,7 +203,7 @@ def _compare_with_tags(found: "RigPairs", given: Start, rig: "Rig", as_json: boo
     return distance
 
 
-def _describe_uncertain(estimate: "RigEstimate", check: Path | None, given: Start, found: "RigPairs") -> str:
+def _describe_uncertain(estimate: "RigEstimate", check: Path | None, given: Start, found: "RigPairs", notes: list[str]) -> str:
     """Return why the estimate is not accepted, and what to do."""
     from gffusion.cameras.search import describe_search  # saves start-up time
 
@@ -216,7 +219,7 @@ def _describe_uncertain(estimate: "RigEstimate", check: Path | None, given: Star
     return (
         f"{outcome} (residual {estimate.residual:.1f} pixels, confidence {estimate.confidence:.2f}): "
         "give up to ten pairs of the rig, of different scenes with edges that both cameras see; check that the files belong "
-        f"together{advice}"
+        f"together{advice}{''.join(f'. {note}' for note in notes)}"
     )
 
 

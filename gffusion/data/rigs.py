@@ -33,12 +33,14 @@ class RigPairs(NamedTuple):
 
     Attributes:
         pairs: The pairs.
+        names: Their names for messages.
         arrays: Their images, all of the same sizes.
         tags: The rig in the tags of the first file that has one.
         left_out: Why other pairs are left out, by their names.
     """
 
     pairs: list[Any]
+    names: list[str]
     arrays: "list[PairArrays]"
     tags: Rig | None
     left_out: dict[str, str]
@@ -47,7 +49,7 @@ class RigPairs(NamedTuple):
         """Return which pairs are left out and why, in words; empty if there are none.
 
         Examples:
-            >>> RigPairs([], [], None, {"1": "truncated", "7": "the infrared image has no contrast"}).describe_left_out()
+            >>> RigPairs([], [], [], None, {"1": "truncated", "7": "the infrared image has no contrast"}).describe_left_out()
             'left out of the estimate: 1 (truncated), 7 (the infrared image has no contrast)'
         """
         reasons = ", ".join(f"{name} ({reason})" for name, reason in self.left_out.items())
@@ -105,7 +107,8 @@ def find_rig(pairs: Sequence[Any], options: ReadOptions, read: Reader | None = N
         estimate = estimate_sure(found.arrays)
     except ValueError as error:
         raise ValueError(f"{error}{end}") from error
-    return replace(options, align=estimate.rig), f"aligned by an estimated {estimate.describe()}{end}"
+    words = "; ".join([estimate.describe(), *estimate.list_notes(found.names)])
+    return replace(options, align=estimate.rig), f"aligned by an estimated {words}{end}"
 
 
 def read_rig_pairs(pairs: Sequence[Any], options: ReadOptions, read: Reader | None = None) -> RigPairs:
@@ -135,7 +138,8 @@ def read_rig_pairs(pairs: Sequence[Any], options: ReadOptions, read: Reader | No
         if not all(reasons):  # of images that are all flat, the estimate says so
             left_out |= {name: reason for (name, *_), reason in zip(images, reasons, strict=True) if reason}
             images = [item for item, reason in zip(images, reasons, strict=True) if not reason]
-    return RigPairs([pair for _, pair, _ in images], [arrays for *_, arrays in images], tags, left_out)
+    names, kept, arrays = ([item[part] for item in images] for part in range(3))
+    return RigPairs(kept, names, arrays, tags, left_out)
 
 
 def _find_flat(images: "Sequence[PairArrays]") -> list[str]:

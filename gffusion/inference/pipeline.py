@@ -298,10 +298,10 @@ def _find_rig(inputs: Any, timeout: float | None, given: dict[str, Any]) -> Read
     options = ReadOptions(**given)
     if options.align != "auto" or not hasattr(inputs, "__len__"):
         return options  # of a generator, the rig of each pair is estimated from this pair
-    options, text = find_rig(inputs, options, lambda pair: _decode_pair(pair, timeout, options)[:2])
-    if text:
-        logger.warning(text)
-    return options
+    found_options, found = find_rig(inputs, options, lambda pair: _decode_pair(pair, timeout, options)[:2])
+    if found and not isinstance(found_options.align, str):
+        logger.warning(found)
+    return found_options
 
 
 def _load_pair(pair: SourcePair, timeout: float | None, options: ReadOptions, logged: set[str]) -> PairImages:

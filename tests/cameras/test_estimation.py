@@ -171,6 +171,36 @@ def test_the_residual_is_the_size_of_the_error() -> None:
         assert estimate.residual < 2
 
 
+def test_a_transform_that_is_too_simple_is_not_sure() -> None:
+    """The infrared field of view is 95 %, and a translation keeps it at 100 %."""
+    estimate = estimate_rig(make_pairs(make_matrix(1 / 0.95, 0.0, (0, 0)), range(2)), "translation")
+    # Error in shares of the distance from the center: its mean over the image is 0.6 of half a width at 4:3.
+    assert not estimate.sure
+    assert estimate.residual == pytest.approx(0.05 * 0.6 * SIZE[1] / 2, rel=0.5)
+    assert estimate.list_notes()[0].startswith(
+        "similarity fits clearly better than translation: `gffusion align --transf"
+    )
+
+
+def test_pairs_that_do_not_fit_are_named() -> None:
+    """Of a camera that moved a little or far, and of another scene; not those without texture."""
+    matrix = make_matrix(1.0, 0, (0, 0))
+    pairs = make_pairs(matrix, range(6))
+    fog = np.random.default_rng(0).normal(100, 20, (120, 160))
+    moved = [
+        make_pairs(make_matrix(1.0, 0, shift), (seed,))[0] for seed, shift in ((1, (0.03, -0.03)), (2, (0.1, 0.1)))
+    ]
+    other = (pairs[4][0], pairs[0][1][:, ::-1], None)
+    flat = (pairs[0][0], np.zeros((120, 160)), None)
+    estimate = estimate_rig(
+        [flat, pairs[0], (pairs[0][0], fog, None), *moved, pairs[3], other, pairs[5]], "translation"
+    )
+    assert estimate.sure and measure_error(estimate.rig, matrix) < 2
+    assert estimate.unfit == (3, 4, 6)
+    assert estimate.list_notes()[0].startswith("3 of 7 pairs do not fit this rig: 4, 5, 7; did a camera move")
+    assert "rig: d, e, g;" in estimate.list_notes("abcdefgh")[0]
+
+
 def test_wrong_arguments() -> None:
     pairs = make_pairs(make_matrix(), (0, 1))
     with pytest.raises(ValueError, match="at least one pair"):
