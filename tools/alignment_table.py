@@ -2,6 +2,7 @@
 
     python tools/alignment_table.py truth --trials 12      # a table of errors and refusals
     python tools/alignment_table.py registration           # how far edges of the registered pairs lie apart
+    python tools/alignment_table.py residual --pairs 4     # estimated and true errors of transforms that do not fit
     python tools/alignment_table.py cost --pairs 8         # quality of fused images at 0 to 8 pixels
 
 Registered pairs are read from `$GFFUSION_DATA` (default `../shared/data`). A trial moves the infrared image of one
@@ -24,6 +25,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from gffusion.cameras import Rig, align_images
 from gffusion.cameras.edges import prepare_pair
@@ -206,6 +208,58 @@ def print_registration(count: int) -> None:
             print("to the right:", *grid[..., 0], "downwards:", *grid[..., 1], sep="\n")
 
 
+Coordinates = NDArray[np.float64]
+# Positions in the visible image for those of infrared pixels, in half widths from the center.
+MISFITS: dict[str, tuple[Transform, Callable[[Coordinates, Coordinates], tuple[Coordinates, Coordinates]]]] = {
+    "exact": ("similarity", lambda x, y: (0.8 * x, 0.8 * y)),
+    "field of view 2 % smaller": ("translation", lambda x, y: (0.98 * x, 0.98 * y)),
+    "field of view 4 % smaller": ("translation", lambda x, y: (0.96 * x, 0.96 * y)),
+    "field of view 8 % smaller": ("translation", lambda x, y: (0.92 * x, 0.92 * y)),
+    "stretch of 4 %": ("similarity", lambda x, y: (0.82 * x, 0.78 * y)),
+    "barrel, 6 % at the side": ("similarity", lambda x, y: _scale(x, y, 0.8 * (1 - 0.06 * (x**2 + y**2)))),
+    "perspective of 4 %": ("similarity", lambda x, y: _scale(x, y, 0.8 / (1 + 0.04 * x))),
+    "parallax of +-4 pixels": ("similarity", lambda x, y: (0.8 * x + np.sign(np.sin(12 * x)) / 80, 0.8 * y)),
+}
+
+
+def _scale(x: Coordinates, y: Coordinates, factor: Coordinates) -> tuple[Coordinates, Coordinates]:
+    return x * factor, y * factor
+
+
+def run_misfit(pairs: Sequence[ImagePair], case: str) -> tuple[float, float, bool]:
+    """Return the residual and the true mean error over the infrared image, in pixels, and whether the estimate is sure."""
+    transform, move_points = MISFITS[case]
+    size = read_arrays(pairs[0])[1].shape
+    center, half = np.array([size[1] - 1, size[0] - 1]) / 2, size[1] / 2
+    grid = np.stack(np.meshgrid(np.arange(size[1]), np.arange(size[0])), axis=-1)
+    x, y = np.moveaxis((grid - center) / half, -1, 0)
+    true = np.stack(move_points(x, y), axis=-1) * half + center
+    images = []
+    for visible, infrared in (read_arrays(pair, size) for pair in pairs):
+        moved = ndimage.map_coordinates(infrared.astype(float), [true[..., 1], true[..., 0]], order=1, mode="nearest")
+        images.append((visible, moved.astype(infrared.dtype), None))
+    estimate = estimate_rig(images, transform)
+    matrix = np.linalg.inv(estimate.rig.to_pixels(size, size))
+    found = np.concatenate([grid, np.ones((*size, 1))], axis=-1) @ matrix.T
+    errors = np.linalg.norm(found[..., :2] / found[..., 2:] - true, axis=-1)
+    inside = ((true >= 0) & (true <= 2 * center)).all(axis=-1)
+    return estimate.residual, float(errors[inside].mean()), estimate.sure
+
+
+def print_residuals(count: int) -> None:
+    """Print the estimated and the true error of transforms that cannot hold how the cameras differ."""
+    names = [name for name in SETS if not name.startswith("MSRS")]  # which is not registered to two pixels
+    print("| misfit | transform |" + "".join(f" {name}, residual | {name}, error | sure |" for name in names))
+    print("| --- | --- |" + " ---: | ---: | --- |" * len(names))
+    for case, (transform, _) in MISFITS.items():
+        cells = []
+        for name in names:
+            pairs = list_pairs(name)
+            residual, error, is_sure = run_misfit(pairs[:: max(1, len(pairs) // count)][:count], case)
+            cells += [f"{residual:.1f}", f"{error:.1f}", "yes" if is_sure else "no"]
+        print(f"| {case} | {transform} | {' | '.join(cells)} |", flush=True)
+
+
 def print_cost(count: int, model_name: str) -> None:
     """Print the quality of fused images at shifts of 0 to 8 pixels, without and with `--align auto`."""
     from gffusion import create_model
@@ -239,19 +293,21 @@ def print_cost(count: int, model_name: str) -> None:
 def main() -> None:
     """Print one of the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["truth", "registration", "cost"])
+    parser.add_argument("table", choices=["truth", "registration", "residual", "cost"])
     parser.add_argument("--trials", type=int, default=12, help="trials with one pair, per set")
     parser.add_argument("--joint-trials", type=int, default=3, help="trials with ten pairs, per set")
     parser.add_argument(
         "--perspective-trials", type=int, default=1, help="trials with ten pairs and perspective, per set"
     )
-    parser.add_argument("--pairs", type=int, default=6, help="pairs of the table of costs")
+    parser.add_argument("--pairs", type=int, default=6, help="pairs of the tables of residuals and costs")
     parser.add_argument("--model", default="gffusion-tiny", help="model of the table of costs")
     options = parser.parse_args()
     if options.table == "truth":
         print_truth(options.trials, options.joint_trials, options.perspective_trials)
     elif options.table == "registration":
         print_registration(40)
+    elif options.table == "residual":
+        print_residuals(options.pairs)
     else:
         print_cost(options.pairs, options.model)
 

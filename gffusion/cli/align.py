@@ -203,7 +203,9 @@ def _compare_with_tags(found: "RigPairs", given: Start, rig: "Rig", as_json: boo
     return distance
 
 
-def _describe_uncertain(estimate: "RigEstimate", check: Path | None, given: Start, found: "RigPairs", notes: list[str]) -> str:
+def _describe_uncertain(
+    estimate: "RigEstimate", check: Path | None, given: Start, found: "RigPairs", notes: list[str]
+) -> str:
     """Return why the estimate is not accepted, and what to do."""
     from gffusion.cameras.search import describe_search  # saves start-up time
 

@@ -73,6 +73,18 @@ def test_pairs_that_are_left_out_are_named(gffusion: Callable[..., Any], rig_fol
     assert json.loads(done.out)["left_out"] == {"2": reason}
 
 
+def test_files_that_do_not_fit_are_named(gffusion: Callable[..., Any], tmp_path: Path) -> None:
+    write_rig(tmp_path, np.eye(3), 4)
+    file = tmp_path / "infrared" / "2.png"
+    write_image(file, np.roll(read_image(file), (6, 9), axis=(0, 1)))
+    words = tmp_path / "visible", tmp_path / "infrared", "-o"
+    done = gffusion("align", *words, tmp_path / "o.json", "--transform", "translation", "--json")
+    note = "1 of 4 pairs does not fit this rig: 2; did a camera move, or are they wrong pairs?"
+    assert done.exit_code == 0 and json.loads(done.out)["notes"] == [note] and note in done.err.splitlines()
+    fused = gffusion("fuse", *words, tmp_path / "fused", "--align", "auto")
+    assert fused.exit_code == 0 and f"; {note}" in fused.out.replace("\n", " ")
+
+
 def test_one_folder_gives_the_rig_of_two(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:
     for kind, letter in (("visible", "V"), ("infrared", "T")):
         for file in (rig_folder / kind).iterdir():
