@@ -52,6 +52,7 @@ class RigEstimate:
         unfit: Indices of the pairs that clearly do not fit the rig. Pairs with little texture are not among them.
         better: Smallest transform with more parameters that fits clearly better; `None` if there is none, or the residual is
             small.
+        standard_error: The part of the residual by which estimates from other pairs differ, in pixels.
     """
 
     rig: Rig
@@ -63,6 +64,7 @@ class RigEstimate:
     problem: str = ""
     unfit: tuple[int, ...] = ()
     better: Transform | None = None
+    standard_error: float = 0.0
 
     def check_found(self) -> None:
         """Raise ValueError if no position was found."""
@@ -160,14 +162,23 @@ def estimate_rig(
     except ValueError:
         fit, is_plausible = candidates[0], False
     misfit = measure_misfit(prepared, fit, transform)
-    residual = float(np.hypot(_measure_error(fit), misfit.distance))
+    error = _measure_error(fit)
+    residual = float(np.hypot(error, misfit.distance))
     is_sure = is_plausible and margin >= CLEAR_MARGIN and residual <= _MAX_RESIDUAL
     origin = f"{transform} estimated from {format_count(len(prepared), 'pair')}"
     rig = Rig(orientation.matrix @ fit.matrix, size, infrared_size, origin)
     unfit = tuple(used[index] for index in misfit.unfit)
-    confidence = margin / (margin + CLEAR_MARGIN)
-    count = len(prepared)
-    return RigEstimate(rig, residual * size[1], confidence, is_sure, count, transform, "", unfit, misfit.better)
+    return RigEstimate(
+        rig,
+        residual * size[1],
+        margin / (margin + CLEAR_MARGIN),
+        is_sure,
+        len(prepared),
+        transform,
+        unfit=unfit,
+        better=misfit.better,
+        standard_error=error * size[1],
+    )
 
 
 def find_orientation(

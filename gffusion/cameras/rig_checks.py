@@ -13,7 +13,7 @@ from .rig import Rig
 
 # Estimates from several pairs differ by less, see docs/benchmarks/alignment.md.
 _TOLERANCE = 2 / 640  # of the width
-_RESIDUALS = 3
+_STANDARD_ERRORS = 3
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class RigCheck:
         estimate: The new estimate.
         distance: Distance between both rigs in pixels of the visible image, mean over the corners of the part that both
             cameras see.
-        tolerance: Largest distance that can come from the estimate alone: 3 times its residual, and at least 2 pixels of
-            an image that is 640 pixels wide.
+        tolerance: Largest distance that can come from the estimate alone: 3 times its standard error, at least its residual,
+            and at least 2 pixels of an image that is 640 pixels wide.
         position: Position of the saved rig in words, as in [`RigEstimate.describe`].
     """
 
@@ -75,7 +75,7 @@ def check_rig(pairs: Sequence[PairArrays], rig: Rig, transform: Transform = "sim
     size = pairs[0][0].shape[:2]
     rig.check_sizes(size, pairs[0][1].shape[:2])
     distance = measure_distance(rig.matrix, estimate.rig.matrix, size)
-    tolerance = max(_TOLERANCE * size[1], _RESIDUALS * estimate.residual)
+    tolerance = max(_TOLERANCE * size[1], _STANDARD_ERRORS * estimate.standard_error, estimate.residual)
     return RigCheck(estimate, distance, tolerance, _describe_position(upright, size))
 
 

@@ -175,9 +175,7 @@ def _estimate(
     found: "RigPairs", transform: Any, given: Start, check: Path | None
 ) -> "tuple[RigEstimate, RigCheck | None]":
     """Estimate the rig, and compare it with that of `--check` if there is one."""
-    from gffusion.cameras.estimation import (
-        estimate_rig,
-    )  # these imports take time that `gffusion --help` need not spend
+    from gffusion.cameras.estimation import estimate_rig  # saves start-up time
     from gffusion.cameras.rig_checks import check_rig
 
     if given.rig is None:

@@ -138,8 +138,8 @@ def read_rig_pairs(pairs: Sequence[Any], options: ReadOptions, read: Reader | No
         if not all(reasons):  # of images that are all flat, the estimate says so
             left_out |= {name: reason for (name, *_), reason in zip(images, reasons, strict=True) if reason}
             images = [item for item, reason in zip(images, reasons, strict=True) if not reason]
-    names, kept, arrays = ([item[part] for item in images] for part in range(3))
-    return RigPairs(kept, names, arrays, tags, left_out)
+    names = [name for name, *_ in images]
+    return RigPairs([pair for _, pair, _ in images], names, [arrays for *_, arrays in images], tags, left_out)
 
 
 def _find_flat(images: "Sequence[PairArrays]") -> list[str]:
