@@ -80,7 +80,7 @@ def test_files_that_do_not_fit_are_named(gffusion: Callable[..., Any], tmp_path:
     words = tmp_path / "visible", tmp_path / "infrared", "-o"
     done = gffusion("align", *words, tmp_path / "o.json", "--transform", "translation", "--json")
     note = "1 of 4 pairs does not fit this rig: 2; did a camera move, or are they wrong pairs?"
-    assert done.exit_code == 0 and json.loads(done.out)["notes"] == [note] and note in done.err.splitlines()
+    assert done.exit_code == 0 and json.loads(done.out)["notes"] == [note] and f"note: {note}" in done.err.splitlines()
     fused = gffusion("fuse", *words, tmp_path / "fused", "--align", "auto")
     assert fused.exit_code == 0 and f"; {note}" in fused.out.replace("\n", " ")
 
