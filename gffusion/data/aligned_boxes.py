@@ -18,7 +18,7 @@ def read_aligned_boxes(pair: ImagePair, images: PairImages, class_names: Sequenc
 
     If their file states the size of the infrared image, and not that of the visible image, they were drawn on the infrared
     image, and are moved with it: each becomes the box around its four corners. What the infrared image does not show is unseen.
-    This needs `align="resize"` or a rig.
+    Boxes are moved only if `align` is `"resize"` or a rig.
 
     Raises:
         OSError: If a file cannot be read.

@@ -32,7 +32,7 @@ _JPEG_UNSUPPORTED = (
 _UNCOMPRESSED, _JPEG_IN_TIFF = 1, 7
 # Texts of a PNG file in which Pillow looks for the orientation.
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-_ORIENTATION_KEYWORDS = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
+_ORIENTATION_KEYWORDS = (b"Raw profile type exif\0", b"Raw profile type APP1\0", b"XML:com.adobe.xmp\0")
 _KEYWORD_LENGTH = 80
 
 

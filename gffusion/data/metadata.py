@@ -164,14 +164,18 @@ def read_metadata(content: bytes) -> ImageMetadata:
             info = image.info | read_late_info(image)
     except Exception:  # of any kind, for damaged files
         return ImageMetadata()
-    exif = (info.get("exif") or _read_raw_profile(info)).removeprefix(EXIF_HEADER)
+    exif = info.get("exif") or _read_raw_profile(info)
+    while exif.startswith(EXIF_HEADER):  # Pillow adds one to that of some PNG files
+        exif = exif.removeprefix(EXIF_HEADER)
     tags: Directory = {}
     try:
         reader = TiffReader(exif)
         tags = reader.read(reader.start)
     except ValueError:  # there is none, or it is damaged
         exif = None
-    xmp, icc = info.get("xmp") or None, info.get("icc_profile")
+    xmp, icc = info.get("xmp") or None, info.get("icc_profile") or b""
+    if len(icc) < max(128, int.from_bytes(icc[:4], "big")):  # Pillow also returns a part of a damaged profile
+        icc = None
     return ImageMetadata(exif, tags or None, xmp, icc, None, _read_orientation(tags), _read_color_chunks(content))
 
 

@@ -90,7 +90,7 @@ class ReadOptions:
         reference: The image whose frame and size the aligned images have.
         crop: Whether to keep only the largest rectangle that both cameras see, without borders of the infrared image.
         raw_frame: Format of infrared files with a suffix in `RAW_SUFFIXES`.
-        infrared_luma: Whether to take the luma of infrared images in color. By default, known palettes are mapped back to intensities, and other colors refused.
+        infrared_luma: Whether to take the luma of infrared images in color. By default, false colors of a known palette become intensities; others are refused.
         keep_borders: Whether black or white borders of infrared images are measurements. By default, those of a registration are missing.
         visible_range: Values of the visible image that become black and white; values outside are clipped. For cameras
             with 10 to 14 bits in 16-bit files, such as `(0, 4095)`, and for reflectance. Images of 8 bits are refused.

@@ -7,7 +7,7 @@ import pickle
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,9 @@ class Checkpoints:
                     synchronize_entries(self.folder)
                     self.delete_unfinished()
             except _DISK_ERRORS as error:
-                is_full = not isinstance(error, OSError) and shutil.disk_usage(self.folder).free < _MIN_FREE
+                is_full = False
+                with suppress(OSError):  # such as of a disk that was removed: `error` says why
+                    is_full = not isinstance(error, OSError) and shutil.disk_usage(self.folder).free < _MIN_FREE
                 if is_main:
                     shutil.rmtree(temporary, ignore_errors=True)  # so that it takes no room
                 if is_full:  # of which torch says "unexpected pos 64 vs 0"
@@ -133,7 +135,7 @@ class Checkpoints:
                 raise ValueError(f"its {_STATE} is of step {progress.step}")
         except ValueError as error:
             raise CheckpointError(
-                f"Cannot read the checkpoint {self.newest}: {error}. Delete it to start over."
+                f"Cannot read the checkpoint {self.newest}: {str(error).rstrip('.')}. Delete it to start over."
             ) from error
         return progress
 
@@ -150,7 +152,9 @@ class Checkpoints:
             self._delete(checkpoint)
 
     def _find(self, name: re.Pattern[str]) -> list[Path]:
-        return [path for path in self.folder.glob("*") if name.fullmatch(path.name) and path.is_dir()]
+        # Unlike `glob`, `iterdir` raises if the folder cannot be read, in which a run would seem to have no checkpoint.
+        paths = self.folder.iterdir() if self.folder.is_dir() else ()
+        return [path for path in paths if name.fullmatch(path.name) and path.is_dir()]
 
     def _delete(self, checkpoint: Path) -> None:
         """Delete a checkpoint atomically: rename it first, so that a partly deleted one is never read."""

@@ -73,11 +73,11 @@ def check_data(
         )
     check_output_folder(Path(arguments.output_dir), training, evaluation)
     first, first_evaluated = _read_first(training), {} if evaluation is None else _read_first(evaluation)
+    labeled, evaluated = has_labels(first, model), has_labels(first_evaluated, model)
+    check_names(arguments, evaluated)
     for dataset in (training, evaluation):
         if isinstance(dataset, FusionDataset):
             dataset.check_infrared_range()
-    labeled, evaluated = has_labels(first, model), has_labels(first_evaluated, model)
-    check_names(arguments, evaluated)
     if evaluation is not None:
         _check_items("Evaluation", evaluation, first_evaluated, model, arguments.eval_metrics)
     _check_items("Training", training, first, model, [])

@@ -44,8 +44,12 @@ class Progress:
             raise ValueError("`running_statistics` must be true or false")
         if not isinstance(saved, dict) or "step" not in saved:
             raise ValueError("`progress` has no number of steps")
-        json.dumps(saved, allow_nan=False)  # refuses NaN and infinity
-        return cls(**{name: saved[name] for name in cls.__dataclass_fields__ if name in saved})
+        known = {name: saved[name] for name in cls.__dataclass_fields__ if name in saved}
+        try:
+            json.dumps(known, allow_nan=False)
+        except ValueError:
+            raise ValueError("`progress` must hold finite numbers") from None
+        return cls(**known)
 
     def add_losses(self, names: Sequence[str], rows: Sequence[Sequence[float]]) -> dict[str, float]:
         """Add the losses of some steps to those of the epoch, and return their means.

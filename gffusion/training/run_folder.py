@@ -143,8 +143,8 @@ class RunFolder:
         return is_run or ((self.path / LOG).is_file() and _is_log(self.path / LOG))
 
     def _find_weights(self) -> list[Path]:
-        paths = [path for name in WEIGHTS for path in (self.path / name).glob("*")]
-        return sorted(path for path in paths if _WEIGHT_FILE.fullmatch(path.name))
+        folders = [folder for folder in (self.path / name for name in WEIGHTS) if folder.is_dir()]
+        return sorted(path for folder in folders for path in folder.iterdir() if _WEIGHT_FILE.fullmatch(path.name))
 
     def _check_unused(self, resumes: bool) -> None:
         """Raise ValueError if a new run would replace something.

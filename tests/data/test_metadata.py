@@ -3,6 +3,7 @@
 import io
 import struct
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -328,6 +329,17 @@ def test_gamma_and_primaries_of_png_files(tmp_path: Path, target: str) -> None:
         profiled = read_metadata(save_source("png", more={"pnginfo": more}, icc=PROFILE))
         path, _ = write(tmp_path, target, profiled)
         assert read_metadata(path.read_bytes()) == ImageMetadata(icc=PROFILE)
+
+
+def test_parts_of_png_that_other_programs_write(tmp_path: Path) -> None:
+    """EXIF data that begin as in JPEG files, and a color profile that ends early, which would change the colors."""
+    content = save_source("png")
+    parts = b""
+    for kind, data in ((b"iCCP", b"name\0\0" + zlib.compress(PROFILE)[:-12]), (b"eXIf", b"Exif\0\0" + make_exif())):
+        parts += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    metadata = read_metadata(content[:33] + parts + content[33:])  # behind the header
+    assert metadata.icc is None
+    check_exif(write(tmp_path, "png", metadata)[0])
 
 
 @pytest.mark.parametrize("kind", ["exif", "APP1"])

@@ -4,6 +4,7 @@ import errno
 import os
 import random
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -84,6 +85,24 @@ class TestCheckpoints:
             value.nbytes for name, value in model.state_dict().items() if not name.startswith(("clip", "din"))
         )
         assert sum(path.stat().st_size for path in checkpoints.newest.glob("*.safetensors")) < 1.1 * learned + 20_000
+
+    @pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs permissions of POSIX")
+    def test_a_folder_that_cannot_be_listed_is_not_empty(self, setting: Any) -> None:
+        """As one of a container that ran as root: a run that is resumed must not start over and delete its weights."""
+        with tempfile.TemporaryDirectory() as parent:
+            checkpoints = Checkpoints(Path(parent, "checkpoints"), Accelerator(), setting[1])
+            (checkpoints.folder / "step-00000100").mkdir(parents=True)
+            Path(parent).chmod(0o755)
+            checkpoints.folder.chmod(0)
+            user = os.geteuid()
+            try:
+                if user == 0:  # who may list all folders
+                    os.seteuid(65534)
+                with pytest.raises(PermissionError):
+                    _ = checkpoints.newest
+            finally:
+                os.seteuid(user)
+                checkpoints.folder.chmod(0o700)
 
     @pytest.mark.parametrize("kind", ["NaN", "integer", "shape", "missing", "state"])
     def test_damaged(self, setting: Any, kind: str) -> None:

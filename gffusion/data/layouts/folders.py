@@ -72,7 +72,10 @@ def _find_coco(root: Path, boxes: Path | None) -> list[Path]:
 def _read_coco(
     files: list[Path], with_boxes: bool, is_named: bool
 ) -> tuple[dict[str, NamedBoxes] | None, tuple[str, ...] | None]:
-    """Read the COCO file; only its class names, unless named elsewhere, are needed without boxes, and a damaged one is reported."""
+    """Read the COCO file. Without boxes, only its class names are needed, and a damaged one is reported.
+
+    `is_named` tells that the classes are named elsewhere.
+    """
     try:
         if len(files) > 1:
             raise ValueError(

@@ -63,9 +63,8 @@ def _check_range(*images: Tensor) -> None:
     """Raise ValueError if images are not in [0, 1]; small overshoots of interpolation are allowed."""
     if torch.compiler.is_compiling() or not all(image.numel() for image in images):
         return
-    is_recorded = (
-        torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
-    )  # in a CUDA graph, without values
+    # Into a CUDA graph, for which there are no values yet.
+    is_recorded = torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
     if is_recorded or any(image.device.type not in ("cpu", "cuda") for image in images):
         return
     # One tensor: each read waits for a GPU.

@@ -99,7 +99,8 @@ def find_new_parts(
 ) -> set[str]:
     """Return the weights of `parts` of a model that a checkpoint lacks or has in another shape, and raise for all others.
 
-    `parts`, such as `"ssnet."`, may be new; the model does not have those in `ignored`.
+    Parts of the model that may be new, such as `"ssnet."`, are in `parts`; `ignored` has parts of the checkpoint that the model
+    does not have.
 
     Raises:
         OSError: If a weight is missing, unexpected, or has another shape or type, with its name.
