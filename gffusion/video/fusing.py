@@ -381,7 +381,7 @@ class _VideoRun:
         counts, visible = self.pair.counts, self.pair.visible
         last_duration = Fraction(*next(state.duration for state in reversed(folder.states) if state.duration[0]))
         for kind, (path, output) in self.job.outputs.items():
-            join_segments(
+            notes = join_segments(
                 path,
                 output,
                 folder.list_files(kind),
@@ -390,6 +390,7 @@ class _VideoRun:
                 metadata=visible.metadata if keep_metadata else None,
                 is_cut=(counts.before > 0, counts.after),
             )
+            self.report.notes += [note for note in notes if note not in self.report.notes]
         self.report.notes += describe_counts(counts, self.pair)
 
 

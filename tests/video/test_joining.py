@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from video_files import RATE, infrared_frame, read_audio, read_frames, visible_frame, write_pair, write_video
 
+from gffusion.video.audio import AudioCopy
 from gffusion.video.fusing import fuse_video
 from gffusion.video.jobs import VideoJob
 from gffusion.zoo import load_image_processor
@@ -71,6 +72,109 @@ def test_audio_of_every_output_is_checked_first(tmp_path: Path, funet: Any) -> N
     job = VideoJob(visible, infrared, tmp_path / "fused.mp4", overlay=tmp_path / "overlay.webm")
     with pytest.raises(ValueError, match=r"\.webm files cannot hold the audio"):
         fuse_video(job, funet, load_image_processor("gffusion-funet"))
+
+
+_ADTS = 7  # bytes of the header of a packet of AAC in transport streams
+
+
+def copy_with_audio_times(path: Path, target: Path, change: Callable[[int, Fraction], Fraction]) -> Path:
+    """Copy a video; the time of its k-th packet of audio becomes change(k, time)."""
+    with av.open(str(path)) as source, av.open(str(target), "w") as output:
+        copies = [output.add_stream_from_template(stream) for stream in source.streams]
+        count = 0
+        for packet in source.demux():
+            if packet.dts is None:
+                continue
+            if packet.stream.type == "audio":
+                packet.pts = packet.dts = round(change(count, packet.pts * packet.time_base) / packet.time_base)
+                count += 1
+            packet.stream = copies[packet.stream_index]
+            output.mux(packet)
+    return target
+
+
+@pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
+@pytest.mark.parametrize("name", ["fused.mp4", "fused.mov", "fused.mkv"])
+def test_equal_time_stamps_of_audio_are_raised(tmp_path: Path, fuse: Callable, name: str, codec: str) -> None:
+    """A recorder that stamps by the clock of the computer writes them for packets that arrive at once."""
+    if codec == "aac":
+        whole = write_video(tmp_path / "whole.mkv", map(visible_frame, range(10)), audio_seconds=0.5)
+    else:
+        whole = write_pcm(tmp_path / "whole.mkv", "mono")
+    equal = read_audio(whole)[3][0]
+    visible = copy_with_audio_times(whole, tmp_path / "visible.mkv", lambda k, t: equal if 3 <= k < 6 else t)
+    infrared = write_video(tmp_path / "infrared.mp4", map(infrared_frame, range(10)))
+    path, report = fuse(visible, infrared, name)
+    expected, copied = read_audio(visible), read_audio(path)
+    assert b"".join(content for _, content in copied) == b"".join(content for _, content in expected)
+    if codec == "aac":  # packets of others are read in other lengths
+        assert np.allclose([float(time) for time, _ in copied], [float(time) for time, _ in expected], atol=2e-3)
+    assert read_frames(path)[1] == pytest.approx(read_frames(visible)[1], abs=1e-3)
+    assert (report.frames, report.notes) == (10, [])
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_audio_continues_where_the_clock_of_the_frames_restarts(tmp_path: Path, fuse: Callable, suffix: str) -> None:
+    """As in players, the second part of two joined streams starts where the frames of the first one end."""
+    part = write_video(tmp_path / "part.ts", map(visible_frame, range(10)), audio_seconds=0.4)
+    (tmp_path / "joined.ts").write_bytes(2 * part.read_bytes())
+    infrared = write_video(tmp_path / "infrared.mp4", map(infrared_frame, range(30)))
+    path, _ = fuse(tmp_path / "joined.ts", infrared, f"fused{suffix}")
+    with av.open(str(part)) as container:
+        first = Fraction(container.start_time, 1_000_000)
+    packets = [(time - first, content[_ADTS:]) for time, content in read_audio(part)]
+    expected = packets + [(time + Fraction(10, RATE), content) for time, content in packets]
+    copied = read_audio(path)
+    assert [content for _, content in copied] == [content for _, content in expected]
+    # The first part ends with a packet that lasts longer than its frames.
+    assert np.allclose([float(time) for time, _ in copied], [float(time) for time, _ in expected], atol=0.07)
+    assert abs(copied[-1][0] - expected[-1][0]) < Fraction(2, 1000)
+
+
+def test_audio_that_restarts_at_an_unknown_time_is_left_out(tmp_path: Path, fuse: Callable) -> None:
+    """The clock of the frames restarts twice, that of the audio once."""
+    sound, silence = (
+        write_video(tmp_path / f"{seconds}.ts", map(visible_frame, range(10)), audio_seconds=seconds)
+        for seconds in (0.4, 0)
+    )
+    (tmp_path / "joined.ts").write_bytes(sound.read_bytes() + silence.read_bytes() + sound.read_bytes())
+    infrared = write_video(tmp_path / "infrared.mp4", map(infrared_frame, range(20)))
+    path, report = fuse(tmp_path / "joined.ts", infrared)
+    count = len(read_audio(sound))
+    assert len(read_audio(path)) == count
+    assert any(
+        f"left out {count} packets of the audio of {tmp_path / 'joined.ts'}, whose time stamps go back after 0." in note
+        for note in report.notes
+    )
+
+
+def test_frames_keep_their_times_if_the_audio_starts_before_them(tmp_path: Path, fuse: Callable) -> None:
+    """The first packet, of 64 ms, starts before zero and ends after it: Matroska would move all frames."""
+    whole = write_video(tmp_path / "whole.mp4", map(visible_frame, range(10)), audio_seconds=0.5)
+    visible = copy_with_audio_times(whole, tmp_path / "visible.mp4", lambda k, t: t + Fraction(1, 50))
+    assert -Fraction(64, 1000) < read_audio(visible)[0][0] < 0
+    infrared = write_video(tmp_path / "infrared.mp4", map(infrared_frame, range(10)))
+    path, _ = fuse(visible, infrared, "fused.mkv")
+    assert read_frames(path)[1] == read_frames(visible)[1]
+    assert [content for _, content in read_audio(path)] == [content for _, content in read_audio(visible)[1:]]
+
+
+def test_errors_of_writing_name_the_audio(tmp_path: Path, fuse: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it, the run continues after its last frame."""
+    videos = write_pair(tmp_path, 4, audio_seconds=0.5)
+    monkeypatch.setattr("gffusion.video.fusing.SEGMENT_FRAMES", 2)
+
+    def fail(*_: Any) -> list[Any]:
+        raise av.error.ArgumentError(22, "Invalid argument")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AudioCopy, "read", fail)
+        with pytest.raises(OSError, match=r"fused\.mp4: Invalid argument\. If .* audio of \S*visible\.mp4.*--no-audio"):
+            fuse(*videos)
+    path, report = fuse(*videos, keep_audio=False)
+    assert (report.frames, report.resumed) == (4, 4)
+    with av.open(str(path)) as container:
+        assert not container.streams.audio
 
 
 @pytest.mark.parametrize(("rotation", "expected"), [(0, Fraction(4, 3)), (90, Fraction(3, 4)), (180, Fraction(4, 3))])
