@@ -12,6 +12,7 @@ from gffusion.cameras import InfraredFrame
 from gffusion.utils.notes import format_count
 
 from .folders import FrameSource, decode_infrared_frame, decode_visible_frame
+from .periods import PacedFrame, add_periods
 from .reading import TimedFrame
 
 _PROBES = 10
@@ -45,6 +46,7 @@ class MatchCounts:
         gaps: Visible frames in gaps of the infrared video.
         matched: Pairs.
         first_gap: Time of the first visible frame in a gap.
+        limit: Distance in seconds to an infrared frame that was allowed there.
     """
 
     before: int = 0
@@ -53,14 +55,15 @@ class MatchCounts:
     gaps: int = 0
     matched: int = 0
     first_gap: Fraction | None = None
+    limit: Fraction = Fraction(0)
 
 
 @dataclass
 class VideoPair:
     """Two videos of one scene, each a file or a folder of frames.
 
-    The infrared frame of a visible frame is the one nearest in time, at most one period of the slower video away. Visible
-    frames without one are left out.
+    The infrared frame of a visible frame is the one nearest in time, at most one period of the slower video away: its
+    usual step from frame to frame at this time ([`add_periods`]). Visible frames without one are left out.
 
     Attributes:
         offset: Seconds that are added to the times of the infrared video.
@@ -72,20 +75,15 @@ class VideoPair:
     offset: Fraction = Fraction(0)
     counts: MatchCounts = field(default_factory=MatchCounts)
 
-    @property
-    def tolerance(self) -> Fraction:
-        """Largest distance in time of a pair, in seconds."""
-        return max(1 / self.visible.rate, 1 / self.infrared.rate)
-
     def read(self) -> Iterator[FramePair]:
-        """Yield the pairs in order. Holds two infrared frames in memory.
+        """Yield the pairs in order. Holds a few frames in memory.
 
         Raises:
             OSError: If a file cannot be read.
             ValueError: If frames have no time stamps, or no frames are at the same time.
         """
         self.counts = MatchCounts()
-        yield from _match(self.visible.read(), self._read_infrared(), self.tolerance, self.counts)
+        yield from _match(self._read_visible(), self._read_infrared(), self.counts)
         if not self.counts.matched:
             raise ValueError(self._describe_no_overlap())
 
@@ -93,20 +91,23 @@ class VideoPair:
         """Return up to ten pairs, evenly spaced over the time of both videos; fewer if parts cannot be matched."""
         ends = [end for end in (self.visible.end, self.infrared.end and self.infrared.end + self.offset) if end]
         start = next((pair.time for pair in self.read()), Fraction(0))
+        earlier = 2 * max(1 / self.visible.rate, 1 / self.infrared.rate) + self.offset
         pairs: dict[Fraction, FramePair] = {}
         span = max(start, min(ends, default=start)) - start
         for index in range(_PROBES):
             time = start + span * Fraction(2 * index + 1, 2 * _PROBES)  # in the middle of equal parts
-            visible = (frame for frame in self.visible.read(time) if frame.time >= time)
-            earlier = time - self.offset - 2 * self.tolerance
-            for pair in _match(visible, self._read_infrared(earlier), self.tolerance, MatchCounts()):
+            visible = (paced for paced in self._read_visible(time) if paced.frame.time >= time)
+            for pair in _match(visible, self._read_infrared(time - earlier), MatchCounts()):
                 pairs[pair.time] = pair
                 break
         return list(pairs.values()) or [next(self.read())]
 
-    def _read_infrared(self, start: Fraction | None = None) -> Iterator[TimedFrame]:
-        for frame in self.infrared.read(start):
-            yield frame._replace(time=frame.time + self.offset)
+    def _read_visible(self, start: Fraction | None = None) -> Iterator[PacedFrame]:
+        return add_periods(self.visible.read(start), self.visible.rate)
+
+    def _read_infrared(self, start: Fraction | None = None) -> Iterator[PacedFrame]:
+        frames = (frame._replace(time=frame.time + self.offset) for frame in self.infrared.read(start))
+        return add_periods(frames, self.infrared.rate)
 
     def _describe_no_overlap(self) -> str:
         spans = []
@@ -121,28 +122,29 @@ class VideoPair:
         )
 
 
-def _match(
-    visible: Iterator[TimedFrame], infrared: Iterator[TimedFrame], tolerance: Fraction, counts: MatchCounts
-) -> Iterator[FramePair]:
-    nearest, following, end = next(infrared, None), next(infrared, None), Fraction(0)
+def _match(visible: Iterator[PacedFrame], infrared: Iterator[PacedFrame], counts: MatchCounts) -> Iterator[FramePair]:
+    nearest, following, end, limit = next(infrared, None), next(infrared, None), Fraction(0), Fraction(0)
     if nearest is None:
         return
-    for frame in visible:
-        while following is not None and abs(following.time - frame.time) < abs(nearest.time - frame.time):
+    for frame, period in visible:
+        while following is not None and abs(following.frame.time - frame.time) < abs(nearest.frame.time - frame.time):
             nearest, following = following, next(infrared, None)
-        if abs(nearest.time - frame.time) <= tolerance:
+        is_later = frame.time > nearest.frame.time
+        limit = max(period, (following if is_later and following is not None else nearest).period)
+        if abs(nearest.frame.time - frame.time) <= limit:
             counts.matched += 1
-            yield FramePair(frame, nearest)
-        elif following is None and frame.time > nearest.time:
+            yield FramePair(frame, nearest.frame)
+        elif following is None and is_later:
             counts.after = True
             return
-        elif counts.matched:
-            counts.gaps += 1
-            counts.first_gap = frame.time if counts.first_gap is None else counts.first_gap
-        else:
+        elif not counts.matched:
             counts.before += 1
-        end = frame.time + (frame.duration or tolerance)
-    while following is not None and following.time <= end + tolerance:
+        else:
+            counts.gaps += 1
+            if counts.first_gap is None:
+                counts.first_gap, counts.limit = frame.time, limit
+        end = frame.time + (frame.duration or limit)
+    while following is not None and following.frame.time <= end + limit:
         following = next(infrared, None)
     counts.infrared_after = following is not None
 
@@ -154,7 +156,7 @@ def describe_counts(counts: MatchCounts, pair: VideoPair) -> list[str]:
         notes.append(f"left out {format_count(counts.before, 'visible frame')} before the infrared video starts")
     if counts.gaps and counts.first_gap is not None:
         notes.append(
-            f"left out {format_count(counts.gaps, 'visible frame')} without an infrared frame within {float(pair.tolerance):.3f} s, the first "
+            f"left out {format_count(counts.gaps, 'visible frame')} without an infrared frame within {float(counts.limit):.3f} s, the first "
             f"one at {float(counts.first_gap):.3f} s"
         )
     if counts.after:
