@@ -32,7 +32,8 @@ from gffusion.utils.notes import format_count, name_in_errors
 from .filled_frames import FilledFrames
 from .jobs import check_fps
 from .opening import import_av
-from .reading import TimedFrame, VideoFile, to_infrared, to_visible
+from .reading import VideoFile, to_infrared, to_visible
+from .time_stamps import TimedFrame, TimeStamps
 
 _NANOSECONDS = 10**9
 _TIME_BASE = Fraction(1, 90_000)  # of times in names, as in broadcasts: file formats hold no long times in nanoseconds
@@ -82,6 +83,7 @@ class FrameFolder:
     largest_count: ClassVar[int | None] = None
     metadata: ClassVar[dict[str, str]] = {}
     filled: ClassVar[FilledFrames] = FilledFrames()
+    stamps: ClassVar[TimeStamps] = TimeStamps(Fraction(1))
 
     def __init__(self, path: Path, kind: Kind, fps: float | None = None, options: ReadOptions = ReadOptions()) -> None:
         suffixes = IMAGE_SUFFIXES + (options.raw_suffixes if kind == "infrared" else ())

@@ -13,7 +13,7 @@ from gffusion.utils.notes import format_count
 
 from .folders import FrameSource, decode_infrared_frame, decode_visible_frame
 from .periods import PacedFrame, add_periods
-from .reading import TimedFrame
+from .time_stamps import TimedFrame
 
 _PROBES = 10
 _MISSING_SHARE = Fraction(1, 50)  # of a duration; less is no reason to warn
@@ -166,6 +166,7 @@ def describe_counts(counts: MatchCounts, pair: VideoPair) -> list[str]:
     for file in (pair.visible, pair.infrared):
         if file.damaged:
             notes.append(f"{file.path}: {format_count(file.damaged, 'damaged frame')} left out{_list_errors(file)}")
+        notes += _describe_stamps(file)
         if file.filled.count and file.filled.first is not None:
             notes.append(
                 f"{file.path}: {format_count(file.filled.count, 'damaged frame')} filled in by the decoder, the first one at "
@@ -181,6 +182,23 @@ def describe_counts(counts: MatchCounts, pair: VideoPair) -> list[str]:
                 f"{file.path} has frames for {float(file.found):.2f} s, but says that it lasts {float(file.seconds):.2f} s: it may "
                 "be truncated"
             )
+    return notes
+
+
+def _describe_stamps(file: FrameSource) -> list[str]:
+    """Return notes on time stamps that do not increase."""
+    notes, stamps = [], file.stamps
+    if stamps.restarts:
+        time, back = stamps.first_restart
+        more = f", and {stamps.restarts - 1} times later" if stamps.restarts > 1 else ""
+        notes.append(
+            f"{file.path}: its clock goes back by {float(back):.3f} s at {float(time):.3f} s{more}, as in files that were joined: the "
+            "frames there are taken to follow each other without a pause"
+        )
+    if stamps.left_out:
+        notes.append(
+            f"{file.path}: left out {format_count(stamps.left_out, 'frame')} with time stamps that do not increase"
+        )
     return notes
 
 

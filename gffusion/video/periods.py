@@ -6,7 +6,7 @@ from fractions import Fraction
 from statistics import median_low
 from typing import NamedTuple
 
-from .reading import TimedFrame
+from .time_stamps import TimedFrame
 
 _NEIGHBORS = 4  # steps before and after the step to a frame; fewer than half of all can be gaps
 _ROUNDING = Fraction(1, 4)  # of a period; coarse time stamps change steps less

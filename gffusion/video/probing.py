@@ -15,7 +15,7 @@ from gffusion.cameras.swapped_images import are_swapped, describe_swap, find_swa
 
 from .folders import StoredFrame, decode_infrared_frame
 from .matching import VideoPair
-from .reading import TimedFrame
+from .time_stamps import TimedFrame
 
 _MAX_FRAMES = 5  # that are examined for swapped videos
 

@@ -1,6 +1,7 @@
 """Read the frames of a video with their time stamps."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -14,6 +15,7 @@ from gffusion.utils.regular_files import check_regular
 from .filled_frames import FilledFrames, SkippedStart, prepare_decoder
 from .formats import HD_HEIGHT
 from .opening import find_playlist, import_av, lacks_index, open_media, read_metadata
+from .time_stamps import TimedFrame, TimeStamps
 from .timing import SPARE_FRAMES, WITHOUT_PTS, find_rate, find_spare, measure_seconds, to_fraction
 
 if TYPE_CHECKING:
@@ -29,20 +31,7 @@ _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 # Levels by which channels of a gray video can differ after lossy compression, and share of pixels that can differ more.
 _GRAY_SPREAD, _COLORED_SHARE = 16, 0.001
 _STEP = 4  # rows and columns between pixels that are tested for color
-# Frames in a row of which none is later than the one before, and how many times as many as the frames before them, from which
-# on a file is refused. A clock that is set back gives one such frame, one that stands still for a while fewer.
-_MAX_REPEATS, _REPEATS_PER_FRAME = 1000, 100
-
-
-class TimedFrame(NamedTuple):
-    """Decoded frame with its time and duration in seconds; the duration is 0 if the file has none.
-
-    The frame is one of PyAV, or the [`StoredFrame`][gffusion.video.folders.StoredFrame] of an image file.
-    """
-
-    frame: Any
-    time: Fraction
-    duration: Fraction
+_BACK = Fraction(1, 10)  # seconds; smaller steps back are those of damaged packets
 
 
 class VideoFile:
@@ -55,7 +44,8 @@ class VideoFile:
         start: Time of the first frame.
         seconds: Duration, 0 if the file has none.
         shift: Time that is subtracted from its time stamps.
-        damaged: Number of packets and frames that could not be used when the file was last read.
+        damaged: Number of packets and frames that could not be decoded when the file was last read.
+        stamps: Times of the frames then, and those that were left out because of their time stamps.
         filled: Frames that were used then, although their data are damaged.
         found: Seconds from `start` to the end of the last frame, 0 unless the file was read to its end.
         spare: Seconds by which the duration of a complete file can exceed `found`; `None` if it may be that of the sound.
@@ -82,10 +72,13 @@ class VideoFile:
             self._has_no_pts = container.format.name in WITHOUT_PTS
             self.time_base = to_fraction(stream.time_base, Fraction(1, 1000))
             self.rate = find_rate(container, stream)
+            self.stamps = TimeStamps(1 / self.rate)
             self.seconds = measure_seconds(container, stream)
             self.spare = find_spare(container, stream, self.rate)
             self.shift = Fraction(0)
-            if container.format.name in _FREE_CLOCKS and container.start_time is not None:
+            self._has_free_clock = container.format.name in _FREE_CLOCKS
+            self._starts_anew: bool | None = None if self._has_free_clock else False
+            if self._has_free_clock and container.start_time is not None:
                 self.shift = Fraction(container.start_time, 1_000_000)
             self.start = max(Fraction(0), (stream.start_time or 0) * self.time_base - self.shift)
             self.sample_aspect_ratio = to_fraction(stream.sample_aspect_ratio, 1)
@@ -126,12 +119,15 @@ class VideoFile:
     def read(self, start: Fraction | None = None) -> Iterator[TimedFrame]:
         """Yield the frames in order, from a key frame before `start` if it is given. Holds one frame in memory.
 
-        With `start`, reading ends where too many time stamps in a row do not increase.
+        With `start`, reading ends where too many time stamps in a row do not increase. A file whose clock starts anew is read
+        from its start, because no time can be found in it.
 
         Raises:
             OSError: If the file cannot be read.
             ValueError: If frames have no time stamps.
         """
+        if start is not None and self._find_restart():
+            start = None
         earlier, step = start, 1
         while earlier is not None and start is not None and earlier > self.start:
             frames = self._read(earlier)
@@ -147,8 +143,7 @@ class VideoFile:
         if start is not None and self._has_no_pts and self._delay is None:
             next(self._read(None), None)
         self.damaged, self.filled, self.found = 0, FilledFrames(), Fraction(0)
-        last, previous, used, repeats = None, Fraction(0), 0, 0
-        end = duration = longest = Fraction(0)
+        self.stamps = stamps = TimeStamps(1 / self.rate)
         with self._open() as container:
             stream = self._find_stream(container)
             # With "SLICE", errors are of the packet that is sent.
@@ -159,35 +154,41 @@ class VideoFile:
                 return
             for frame in self._decode(container, stream):
                 unit = to_fraction(frame.time_base, self.time_base)
-                stamp = frame.dts if frame.pts is None and last is None else frame.pts
+                stamp = frame.dts if frame.pts is None and stamps.last is None else frame.pts
                 if stamp is not None:
                     time = stamp * unit - self.shift
-                elif last is not None:
-                    time = last + 1 / self.rate
+                elif stamps.last is not None:
+                    time = stamps.next
                 else:
                     raise ValueError(
                         f"{self.path} has frames without time stamps, as a raw stream of a codec has: give it a frame rate "
                         f"(ffmpeg -r RATE -i {self.path.name} -c:v ffv1 timed.mkv)"
                     )
-                if last is not None and time <= last:  # left by damaged packets
-                    self.damaged += 1
-                    repeats = repeats + 1 if time <= previous else 0
-                    if repeats > max(_MAX_REPEATS, _REPEATS_PER_FRAME * used):
-                        if start is not None:  # how many frames lie before is unknown
-                            return
-                        raise ValueError(self._describe_repeats(repeats, last))
-                    previous = time
-                    continue
-                repeats, used, previous = 0, used + 1, time
-                self.filled.add_frame(frame, time)
-                longest = max(longest, time - (time if last is None else last))
-                last = time
                 duration = Fraction(0) if self._has_no_pts else (frame.duration or 0) * unit
-                end = time + (duration or 1 / self.rate)
-                yield TimedFrame(frame, time, duration)
-        self.found = max(Fraction(0), end - self.start)
-        if self.spare is not None and not duration:  # the last frames may last as long as any other one
-            self.spare = max(self.spare, SPARE_FRAMES * longest)
+                for item in stamps.add(TimedFrame(frame, time, duration)):
+                    self.filled.add_frame(item.frame, item.time)
+                    yield item
+                if stamps.stands_still:
+                    if start is not None:  # how many frames lie before is unknown
+                        return
+                    raise ValueError(self._describe_repeats())
+        self.found = max(Fraction(0), stamps.end - self.start)
+        if self.spare is not None and not stamps.duration:  # the last frames may last as long as any other one
+            self.spare = max(self.spare, SPARE_FRAMES * stamps.longest)
+
+    def _find_restart(self) -> bool:
+        """Return whether the clock starts anew, as in files that `cat` joined; only some formats can be joined so."""
+        if self._starts_anew is None:
+            self._starts_anew, last = False, None
+            with self._open() as container, suppress(import_av().error.FFmpegError):  # reported when the file is read
+                for packet in container.demux(self._find_stream(container)):
+                    if self.on_read is not None:
+                        self.on_read()
+                    if last is not None and packet.dts is not None and packet.dts < last - _BACK / self.time_base:
+                        self._starts_anew = True
+                        break
+                    last = packet.dts if packet.dts is not None else last
+        return self._starts_anew
 
     def _seek(self, container: "InputContainer", stream: "VideoStream", start: Fraction) -> bool:
         """Return whether a key frame before `start` is read next; some formats cannot tell where one is."""
@@ -197,9 +198,10 @@ class VideoFile:
             return False
         return True
 
-    def _describe_repeats(self, repeats: int, last: Fraction) -> str:
+    def _describe_repeats(self) -> str:
         return (
-            f"{self.path} has more than {repeats - 1} frames in a row after {float(last):.3f} s whose time stamps do not increase: "
+            f"{self.path} has more than {self.stamps.repeats - 1} frames in a row after {float(self.stamps.last or 0):.3f} s whose time "
+            "stamps do not increase: "
             f"give it a frame rate (ffmpeg -r RATE -i {self.path.name} -c:v ffv1 timed.mkv)"
         )
 

@@ -10,7 +10,8 @@ import pytest
 from video_files import RATE, find_marker, infrared_frame, marker_column, visible_frame, write_video
 
 from gffusion.video.matching import VideoPair, describe_counts
-from gffusion.video.reading import TimedFrame, VideoFile, to_infrared, to_visible
+from gffusion.video.reading import VideoFile, to_infrared, to_visible
+from gffusion.video.time_stamps import TimedFrame
 
 
 def test_probes_of_recorders_that_were_started_at_different_times(tmp_path: Path) -> None:

@@ -336,7 +336,7 @@ def test_a_stream_without_time_stamps_is_refused_with_a_command(suffix: str, tmp
 def test_frames_of_one_time_are_left_out_or_refused(tmp_path: Path) -> None:
     file = VideoFile(write_repeats(tmp_path / "some.webm", [0] * 900 + [40] * 900 + [80]))
     assert [item.time for item in file.read()] == [0, Fraction(40, 1000), Fraction(80, 1000)]
-    assert file.damaged == 1799
+    assert (file.damaged, file.stamps.left_out) == (0, 1799)
     file = VideoFile(write_repeats(tmp_path / "many.webm", [0] * 1100 + [40]))
     with pytest.raises(
         ValueError, match=r"many\.webm has more than 1000 frames in a row after 0\.000 s.*-r RATE -i many\.webm"
@@ -347,7 +347,7 @@ def test_frames_of_one_time_are_left_out_or_refused(tmp_path: Path) -> None:
 def test_a_clock_that_stands_still_for_a_while_is_not_refused(tmp_path: Path) -> None:
     file = VideoFile(write_repeats(tmp_path / "a.webm", [*range(40, 60), *1200 * [60], 61]))
     assert [1000 * item.time for item in file.read()] == [0, *range(40, 62)]
-    assert file.damaged == 1199
+    assert (file.damaged, file.stamps.left_out) == (0, 1199)
 
 
 def test_reading_from_shortly_before_a_clock_stands_still_ends_there(tmp_path: Path) -> None:
@@ -357,12 +357,31 @@ def test_reading_from_shortly_before_a_clock_stands_still_ends_there(tmp_path: P
 
 
 @pytest.mark.parametrize(("frames", "copies"), [(3, 1100), (1200, 2)])
-def test_a_clock_that_is_set_back_is_not_refused(frames: int, copies: int, tmp_path: Path) -> None:
-    """Recordings in one file, as `cat` joins them: the times of the next one increase, too."""
+def test_the_time_goes_on_where_the_clock_starts_anew(frames: int, copies: int, tmp_path: Path) -> None:
+    """Recordings in one file, as `cat` joins them."""
     single = write_video(tmp_path / "a.ts", map(visible_frame, range(frames)), time_base=Fraction(1, 90000))
     (tmp_path / "all.ts").write_bytes(copies * single.read_bytes())
     file = VideoFile(tmp_path / "all.ts")
-    assert len(list(file.read())) == frames and file.damaged == frames * (copies - 1)
+    assert [item.time for item in file.read()] == [Fraction(index, RATE) for index in range(frames * copies)]
+    assert (file.damaged, file.stamps.left_out, file.stamps.restarts) == (0, 0, copies - 1)
+
+
+@pytest.mark.parametrize("counts", [(60, 30), (30, 60)])
+def test_frames_after_a_restart_are_found(counts: tuple[int, int], tmp_path: Path) -> None:
+    """The two parts have the same times in the file."""
+    parts = [
+        write_video(tmp_path / f"{start}.ts", map(visible_frame, range(start, end)), prepare=use_b_frames)
+        for start, end in ((0, counts[0]), (counts[0], 90))
+    ]
+    (tmp_path / "all.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    infrared = write_video(tmp_path / "i.mkv", map(infrared_frame, range(90)))
+    pair = VideoPair(VideoFile(tmp_path / "all.ts"), VideoFile(infrared))
+    for pairs in (pair.probe(), list(pair.read())):
+        assert all(find_number(item.visible.frame) == marker_column(round(item.time * RATE)) for item in pairs)
+    assert len(pairs) == 90
+    (note,) = describe_counts(pair.counts, pair)
+    back, time = Fraction(counts[0] - 1, RATE), Fraction(counts[0], RATE)
+    assert f"all.ts: its clock goes back by {float(back):.3f} s at {float(time):.3f} s, as in files" in note
 
 
 def test_files_without_an_index_are_read_from_the_start(tmp_path: Path) -> None:

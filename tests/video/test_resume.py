@@ -16,7 +16,17 @@ import av
 import numpy as np
 import pytest
 from interruptions import Stop, stop_after
-from video_files import RATE, assert_equal_videos, infrared_frame, read_frames, visible_frame, write_pair, write_video
+from video_files import (
+    RATE,
+    assert_equal_videos,
+    infrared_frame,
+    marker_column,
+    read_columns,
+    read_frames,
+    visible_frame,
+    write_pair,
+    write_video,
+)
 
 from gffusion import create_model
 from gffusion.cameras.palettes import load_palettes
@@ -65,6 +75,25 @@ def test_resumed_result_equals_that_of_one_run(tmp_path: Path, fuse: Callable) -
     assert path.read_bytes() == expected.read_bytes()
     names = sorted(file.name for file in tmp_path.iterdir())
     assert names == ["fused.mp4", "infrared.mp4", "once", "visible.mp4"]
+
+
+@pytest.mark.usefixtures("short_segments")
+def test_resuming_where_a_clock_starts_anew(tmp_path: Path, fuse: Callable) -> None:
+    half = 30
+    parts = [
+        write_video(tmp_path / f"{start}.ts", map(visible_frame, range(start, start + half))) for start in (0, half)
+    ]
+    visible = tmp_path / "joined.ts"
+    visible.write_bytes(b"".join(part.read_bytes() for part in parts))
+    infrared = write_video(tmp_path / "infrared.mkv", map(infrared_frame, range(2 * half)))
+    expected, report = fuse(visible, infrared, "expected.mp4")
+    assert read_columns(expected) == [(marker_column(index),) * 2 for index in range(2 * half)]
+    for end in (SEGMENT_FRAMES + 3, 2 * SEGMENT_FRAMES + 3):  # before and after
+        with pytest.raises(Stop):
+            fuse(visible, infrared, progress=stop_after(end))
+    path, resumed = fuse(visible, infrared)
+    assert (resumed.resumed, resumed.notes) == (2 * SEGMENT_FRAMES, report.notes)
+    assert path.read_bytes() == expected.read_bytes()
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="new memory is filled by glibc")
