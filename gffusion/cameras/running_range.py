@@ -12,6 +12,7 @@ from gffusion.models.gffusion.infrared_options import InfraredOptions, Limits
 from gffusion.models.gffusion.infrared_values import MOST, Mask, measure_limits, measured_counts, share_outside
 from gffusion.utils.notes import format_count
 
+from .frozen_images import are_equal
 from .range_histogram import RangeHistogram
 
 _MANY_TIMES = 8.0  # wider than the limits: objects of so much more contrast are rarer than damaged frames
@@ -32,7 +33,8 @@ class RunningRange:
     Each frame moves the limits by `1 / frames` of the distance to its own 0.1st and 99.9th percentile. If most of a
     frame is outside the limits, which happens after a cut or a change of the camera's gain, they start anew from that
     frame. Such a frame, and one of a far wider range, can be a single damaged one: if the next frame is nearer to the
-    limits before it, they are taken again.
+    limits before it, they are taken again. A frame that equals the one before is no new frame: slow cameras, or their
+    recorders, repeat frames.
 
     Args:
         frames: Number of frames, at least 1.
@@ -43,8 +45,8 @@ class RunningRange:
         >>> cold, hot = np.tile(np.arange(100.0), (100, 1)), np.tile(np.arange(100.0), (100, 1))
         >>> hot[:, 90:] = 500
         >>> running = RunningRange(10)
-        >>> [round(running.update(frame)[1]) for frame in (cold, hot, hot, cold)]
-        [99, 139, 175, 168]
+        >>> [round(running.update(frame)[1]) for frame in (cold, hot, hot, hot + 1, cold)]
+        [99, 139, 139, 175, 168]
     """
 
     def __init__(self, frames: float, state: Sequence[Limits] = ()) -> None:
@@ -52,6 +54,7 @@ class RunningRange:
             raise ValueError(f"`frames` must be at least 1, got {frames}.")
         self._frames = frames
         self._limits, self._before = (*state, None, None)[:2]
+        self._last: tuple[NDArray[Any], Mask | None] | None = None
 
     @property
     def state(self) -> tuple[Limits, ...]:
@@ -64,7 +67,10 @@ class RunningRange:
         Raises:
             ValueError: If values are not finite, or all pixels are missing.
         """
+        if self._limits is not None and self._is_last(array, missing):
+            return self._limits
         own = measure_limits(array, missing)
+        self.remember(array, missing)
         old, before = self._limits, self._before
         if old is None:
             self._limits = own
@@ -77,6 +83,16 @@ class RunningRange:
         self._limits = own if is_cut else (low, high)
         self._before = old if is_cut or is_wide else None
         return self._limits
+
+    def remember(self, array: NDArray[Any], missing: Mask | None = None) -> None:
+        """Take a frame as the one before, to go on after it from a `state`."""
+        self._last = array.copy(), missing if missing is None else missing.copy()
+
+    def _is_last(self, array: NDArray[Any], missing: Mask | None) -> bool:
+        if self._last is None or not are_equal(array, self._last[0]):
+            return False
+        last = self._last[1]
+        return missing is last if missing is None or last is None else np.array_equal(missing, last)
 
 
 def _distance(first: Limits, second: Limits) -> float:

@@ -174,6 +174,26 @@ class FrameFuser:
             PaletteError: If the palette of the infrared image is another one.
             ValueError: If the images cannot be fused, or the type of the infrared images changes.
         """
+        images, dtype = self._read(visible, infrared, names)
+        options = images.adapt(self.options)
+        if self._running is not None:
+            options = options.with_limits(self._running.update(images.infrared, images.missing))
+        elif largest is not None and options.infrared_range in ("auto", "type"):
+            options = options.with_limits((0.0, float(largest)))
+        images, options = note_flat_range(images, options)
+        limits = () if self._running is None else self._running.state
+        return PreparedFrame(images, options, self._palette, limits, dtype)
+
+    def remember(self, visible: NDArray[Any], infrared: NDArray[Any] | InfraredFrame, names: tuple[str, str]) -> None:
+        """Take the images as those of the last frame, to go on after it from its `limits`; arguments and errors as `prepare`."""
+        if self._running is not None:
+            images, _ = self._read(visible, infrared, names)
+            self._running.remember(images.infrared, images.missing)
+
+    def _read(
+        self, visible: NDArray[Any], infrared: NDArray[Any] | InfraredFrame, names: tuple[str, str]
+    ) -> tuple[PairImages, np.dtype[Any]]:
+        """Return the images after they were cleaned and aligned, and the type of the infrared one."""
         visible = to_array(visible, "visible")
         dtype = (infrared.values if isinstance(infrared, InfraredFrame) else infrared).dtype.newbyteorder("=")
         if not isinstance(infrared, InfraredFrame):
@@ -187,14 +207,7 @@ class FrameFuser:
         changes = self._note_sizes(visible.shape[:2], infrared.values.shape[:2])
         changes += self._note_visible_type(visible)
         images = images._replace(notes=range_notes + images.notes + changes)
-        options = images.adapt(self.options)
-        if self._running is not None:
-            options = options.with_limits(self._running.update(images.infrared, images.missing))
-        elif largest is not None and options.infrared_range in ("auto", "type"):
-            options = options.with_limits((0.0, float(largest)))
-        images, options = note_flat_range(images, options)
-        limits = () if self._running is None else self._running.state
-        return PreparedFrame(images, options, self._palette, limits, dtype)
+        return images, dtype
 
     def fuse(self, frames: Sequence[PreparedFrame]) -> list[Prediction]:
         """Fuse consecutive frames of one size.

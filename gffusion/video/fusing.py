@@ -36,7 +36,7 @@ from gffusion.utils.prefetch import map_in_order
 from gffusion.zoo.checks import check_model_object, check_processor_object
 from gffusion.zoo.digest import digest_weights
 
-from .folders import StoredFrame, decode_infrared_frame, decode_visible_frame, name_frame, open_sources
+from .folders import StoredFrame, decode_infrared_frame, decode_visible_frame, open_sources
 from .frozen import FrozenFrames
 from .fuser import FrameFuser, mask_border, read_palette
 from .jobs import VideoJob, VideoReport, check_time_offset
@@ -253,7 +253,7 @@ class _VideoRun:
         seconds = min(source.seconds for source in (self.pair.visible, self.pair.infrared))  # 0: unknown
         total = round(seconds * self.pair.visible.rate) or None
         pairs = self.pair.read()
-        self._skip(pairs, done)
+        self._skip(fuser, pairs, done)
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
             ahead = map_in_order(reader, lambda _: self._prepare(fuser, pairs), repeat(None), depth=2 * batch_size)
             items = iter(lambda: next(ahead), None)
@@ -275,13 +275,17 @@ class _VideoRun:
         if not self.report.frames:
             raise ValueError(f"no frame could be fused: {self.report.errors[0].partition(': ')[2]}")
 
-    def _skip(self, pairs: Iterator[FramePair], done: Sequence[SegmentState]) -> None:
+    def _skip(self, fuser: FrameFuser, pairs: Iterator[FramePair], done: Sequence[SegmentState]) -> None:
         """Leave out finished frames, but compare those again whose infrared image is that of the last one."""
-        for pair in islice(pairs, sum(state.frames for state in done)):
+        last = None
+        for last in islice(pairs, sum(state.frames for state in done)):
             since = done[-1].identical_since
-            if since is not None and float(pair.time) >= since:
+            if since is not None and float(last.time) >= since:
                 with suppress(ValueError):
-                    self._find_frozen(pair, *pair.decode())
+                    self._find_frozen(last, *last.decode())
+        if last is not None:
+            with suppress(ValueError):
+                fuser.remember(*last.decode(), last.name(self._names))
 
     def _prepare(self, fuser: FrameFuser, pairs: Iterator[FramePair]) -> FrameItem | None:
         pair = next(pairs, None)
@@ -293,8 +297,7 @@ class _VideoRun:
             notes = self._find_frozen(pair, visible, infrared)
             if isinstance(pair.visible.frame, StoredFrame):
                 notes += pair.visible.frame.notes
-            names = name_frame(pair.visible.frame, self._names[0]), name_frame(pair.infrared.frame, self._names[1])
-            prepared = fuser.prepare(visible, infrared, names, self.pair.infrared.largest_count)
+            prepared = fuser.prepare(visible, infrared, pair.name(self._names), self.pair.infrared.largest_count)
             images = prepared.images
             notes += note_narrow_frame(images.infrared, images.missing, self._usual_width)
             prepared = prepared._replace(images=images._replace(notes=images.notes + notes))

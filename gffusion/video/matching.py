@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gffusion.cameras import InfraredFrame
 from gffusion.utils.notes import format_count
 
-from .folders import FrameSource, decode_infrared_frame, decode_visible_frame
+from .folders import FrameSource, decode_infrared_frame, decode_visible_frame, name_frame
 from .periods import PacedFrame, add_periods
 from .time_stamps import TimedFrame
 
@@ -33,6 +33,10 @@ class FramePair(NamedTuple):
     def decode(self) -> tuple[NDArray[np.uint8], InfraredFrame]:
         """Return the visible and the infrared image."""
         return decode_visible_frame(self.visible.frame), decode_infrared_frame(self.infrared.frame)
+
+    def name(self, videos: tuple[str, str]) -> tuple[str, str]:
+        """Return the files of frames of folders, or else the names of their videos."""
+        return name_frame(self.visible.frame, videos[0]), name_frame(self.infrared.frame, videos[1])
 
 
 @dataclass

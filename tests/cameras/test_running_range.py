@@ -103,8 +103,28 @@ def test_a_damaged_frame_does_not_last(kind: str) -> None:
         assert running.update(frame) == expected.update(frame)
     assert len(running.state) == 1
     running.update(damaged)
-    second, wider = running.update(damaged), np.percentile(damaged, [0.1, 99.9])
+    other = damaged[:, ::-1]  # another frame of the same range
+    second, wider = running.update(other), np.percentile(damaged, [0.1, 99.9])
     assert abs(second - wider).sum() <= abs(np.subtract(shown, wider)).sum()
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_repeated_frames_count_once(count: int) -> None:
+    """As a slower camera repeats them: the range recovers from a damaged one in the same way. Others can be masked."""
+    frames = [RNG.normal(7500, 100, (40, 50)).astype(np.uint16) for _ in range(6)]
+    frames[3][:10], frames[3][20:30] = 60000, 0
+    running, expected = RunningRange(20), RunningRange(20)
+    buffer = np.empty_like(frames[0])  # of a camera
+    for frame in frames:
+        limits = expected.update(frame)
+        buffer[:] = frame
+        assert [running.update(buffer) for _ in range(count)] == [limits] * count
+        continued = RunningRange(20, running.state)
+        continued.remember(frame)
+        assert continued.update(buffer) == limits
+    assert limits[1] - limits[0] < 1000
+    running = RunningRange(20)
+    assert running.update(frames[3]) != running.update(frames[3], frames[3] == 60000)
 
 
 def test_missing_pixels_do_not_move_it() -> None:

@@ -96,6 +96,21 @@ def test_resuming_where_a_clock_starts_anew(tmp_path: Path, fuse: Callable) -> N
     assert path.read_bytes() == expected.read_bytes()
 
 
+@pytest.mark.usefixtures("short_segments")
+def test_resuming_between_visible_frames_of_one_infrared_frame(tmp_path: Path, fuse: Callable) -> None:
+    """It does not move the smoothed range again."""
+    visible = write_video(tmp_path / "visible.mp4", map(visible_frame, range(SEGMENT_FRAMES + 10)))
+    frames = [(infrared_frame(index) * (0.3 + 0.1 * index)).astype(np.uint8) for index in range(7)]
+    infrared = write_video(tmp_path / "infrared.mkv", frames, codec="ffv1", pixels="gray", rate=5)
+    expected, _ = fuse(visible, infrared, "expected.mp4", infrared_options=SMOOTH)
+    with pytest.raises(Stop):
+        fuse(visible, infrared, infrared_options=SMOOTH, progress=stop_after(SEGMENT_FRAMES + 3))
+    path, report = fuse(visible, infrared, infrared_options=SMOOTH)
+    assert report.resumed == SEGMENT_FRAMES
+    assert_equal_videos(path, expected, atol=0)
+    assert path.read_bytes() == expected.read_bytes()
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="new memory is filled by glibc")
 @pytest.mark.parametrize(("height", "width"), [(160, 272), (240, 320)])
 @pytest.mark.parametrize("output", [OUTPUT_FORMATS[".mp4"], OUTPUT_FORMATS[".webm"], LABEL_FORMAT])
