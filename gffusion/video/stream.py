@@ -197,7 +197,10 @@ class FusionStream:
             self._wait_for_work(Pushed(visible, self._copy_infrared(infrared), time, arrived))
 
     def push_infrared(self, infrared: NDArray[Any], time: float | None = None) -> None:
-        """Hand over the newest infrared image, with which visible ones are fused from now on; arguments and errors as `push`."""
+        """Hand over the newest infrared image, with which visible ones are fused from now on; arguments and errors as `push`.
+
+        The newest one is the one pushed last, also if its `time` is earlier: push the images of a camera in order.
+        """
         arrived = clock.monotonic()
         time = check_time(time, arrived)
         check_image("infrared", infrared)
