@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .opening import open_media, read_metadata
+from .opening import open_media, read_metadata, read_packets
 from .reading import VideoFile
 from .timing import to_fraction
 
@@ -29,7 +29,7 @@ def add_audio(target: "OutputContainer", stream: "AudioStream") -> "AudioStream"
 
 def read_stamped(container: "InputContainer", streams: "Sequence[AudioStream]") -> Iterator[Any]:
     """Yield the packets that have time stamps."""
-    for packet in container.demux(streams) if streams else ():  # without streams, `demux` reads all
+    for packet in read_packets(container, *streams) if streams else ():  # without streams, all are read
         if packet.pts is not None and packet.dts is not None and packet.time_base:
             yield packet
 
@@ -128,7 +128,7 @@ def _read_clock(visible: VideoFile) -> _Clock:
     end, offset, times = Fraction(0), Fraction(0), dict[int, Fraction]()
     with open_media(visible.path) as container:
         video = container.streams.video[0]
-        for packet in container.demux([video, *container.streams.audio]):
+        for packet in read_packets(container, video, *container.streams.audio):
             if packet.pts is None:
                 continue
             unit, index = to_fraction(packet.time_base), packet.stream_index

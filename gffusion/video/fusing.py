@@ -279,8 +279,7 @@ class _VideoRun:
         """Leave out finished frames, but compare those again whose infrared image is that of the last one."""
         last = None
         for last in islice(pairs, sum(state.frames for state in done)):
-            since = done[-1].identical_since
-            if since is not None and float(last.time) >= since:
+            if (since := done[-1].identical_since) is not None and float(last.time) >= since:
                 with suppress(ValueError):
                     self._find_frozen(last, *last.decode())
         if last is not None:

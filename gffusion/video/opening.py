@@ -1,14 +1,16 @@
 """Open videos without the files that they name, and tell why one cannot be opened."""
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.stream import Stream
 
 # Formats of FFmpeg that are lists of files or addresses, or scripts, or find more files by the name of the first one.
@@ -54,6 +56,20 @@ def open_media(path: Path) -> "InputContainer":
     limits = {"format_whitelist": ",".join(sorted(av.formats_available - _NAMING_OTHERS)), "protocol_whitelist": "file"}
     errors = {"metadata_errors": "surrogateescape"} if Version(av.__version__).major < 19 else {}  # what 19 always does
     return av.open(str(path.absolute()), container_options=limits, **errors)
+
+
+def read_packets(container: "InputContainer", *streams: "Stream") -> "Iterator[Packet[Any]]":
+    """Yield the packets of streams in order.
+
+    Damage can make a further stream appear in the middle of a file, at whose packets PyAV raises IndexError. They are left out;
+    the empty packet that fetches the last frames can come twice then.
+    """
+    while True:
+        try:
+            yield from container.demux(*streams)
+        except IndexError:
+            continue
+        return
 
 
 def read_metadata(source: "InputContainer | Stream") -> dict[str, str]:

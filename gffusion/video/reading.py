@@ -14,7 +14,7 @@ from gffusion.utils.regular_files import check_regular
 
 from .filled_frames import FilledFrames, SkippedStart, prepare_decoder
 from .formats import HD_HEIGHT
-from .opening import find_playlist, import_av, lacks_index, open_media, read_metadata
+from .opening import find_playlist, import_av, lacks_index, open_media, read_metadata, read_packets
 from .time_stamps import TimedFrame, TimeStamps
 from .timing import SPARE_FRAMES, WITHOUT_PTS, find_rate, find_spare, measure_seconds, to_fraction
 
@@ -181,7 +181,7 @@ class VideoFile:
         if self._starts_anew is None:
             self._starts_anew, last = False, None
             with self._open() as container, suppress(import_av().error.FFmpegError):  # reported when the file is read
-                for packet in container.demux(self._find_stream(container)):
+                for packet in read_packets(container, self._find_stream(container)):
                     if self.on_read is not None:
                         self.on_read()
                     if last is not None and packet.dts is not None and packet.dts < last - _BACK / self.time_base:
@@ -210,7 +210,7 @@ class VideoFile:
         av = import_av()
         first, is_lost, skipped = None, False, SkippedStart()
         try:
-            for packet in container.demux(stream):
+            for packet in read_packets(container, stream):
                 if self.on_read is not None:
                     self.on_read()
                 if first is None or (is_lost and packet.is_keyframe):
@@ -223,6 +223,8 @@ class VideoFile:
                         if self._has_no_pts:
                             frame.pts = self._find_pts(frame.dts, first, stream)
                         yield frame  # type: ignore[misc]
+                except av.error.EOFError:  # all frames were fetched, see `read_packets`
+                    return
                 except (av.error.InvalidDataError, av.error.ArgumentError):
                     self.damaged += 1
                     first, is_lost = None if first is None else first + 1, True

@@ -7,7 +7,7 @@ from itertools import islice, pairwise
 from statistics import median_high
 from typing import TYPE_CHECKING, Any
 
-from .opening import import_av
+from .opening import import_av, read_packets
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -78,7 +78,7 @@ def _measure_rate(container: "InputContainer", stream: "VideoStream", has_no_pts
     """Return the number of frames per second by the median step of the first time stamps, 0 with one frame."""
     stamps: set[int | None] = set()
     with suppress(import_av().error.FFmpegError):  # of a damaged file, which is reported when it is read
-        packets = islice(container.demux(stream), count)
+        packets = islice(read_packets(container, stream), count)
         stamps = {packet.dts if has_no_pts or packet.pts is None else packet.pts for packet in packets}
     steps = [after - before for before, after in pairwise(sorted(stamp for stamp in stamps if stamp is not None))]
     return 1 / (median_high(steps) * to_fraction(stream.time_base)) if steps else Fraction(0)

@@ -1,5 +1,6 @@
 """What videos say about themselves: color matrix, clock, duration, order and direction."""
 
+import contextlib
 from collections.abc import Callable
 from fractions import Fraction
 from io import BytesIO
@@ -406,3 +407,23 @@ def test_sound_that_is_longer_than_the_images_is_no_missing_end(suffix: str, sta
     assert (pair.visible.spare is not None) == (suffix == ".mkv")  # else, no missing end can be told
     assert len(list(pair.read())) == RATE
     assert describe_counts(pair.counts, pair) == []
+
+
+def test_damage_in_transport_streams(tmp_path: Path) -> None:
+    """Damaged tables of a stream can announce further streams, at which PyAV's own iterator raises IndexError."""
+    content = write_video(tmp_path / "a.ts", map(visible_frame, range(90)), audio_seconds=3).read_bytes()
+    hits, path = 0, tmp_path / "damaged.ts"
+    for seed in range(8):
+        damaged, rng = bytearray(content), np.random.default_rng(seed)
+        for position in rng.integers(2000, len(content), 60):
+            damaged[position] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        with av.open(str(path)) as container, contextlib.suppress(av.error.FFmpegError):
+            try:
+                for _ in container.demux(video=0):
+                    pass
+            except IndexError:
+                hits += 1
+        with contextlib.suppress(OSError, ValueError):
+            assert sum(1 for _ in VideoFile(path).read()) <= 90
+    assert hits
