@@ -36,10 +36,10 @@ class PlanckScale:
     r"""Temperature from counts by Planck's law, with the object, atmosphere and window that the camera was set to.
 
     A blackbody of T kelvin gives S = R1 / (R2 (exp(B / T) - F)) - O counts. The counts of the image also contain
-    reflections and the radiation of the atmosphere and the window (Minkina and Dudzik, "Infrared thermography: errors
-    and uncertainties", Wiley 2009, chapter 2). The transmission of the atmosphere over a distance d at humidity h is
-    X exp(-sqrt(d / 2) (alpha1 + beta1 sqrt(h))) + (1 - X) exp(-sqrt(d / 2) (alpha2 + beta2 sqrt(h))), on both sides of
-    the window.
+    reflections and the radiation of the atmosphere and the window, which is at the camera (Minkina and Dudzik, "Infrared
+    Thermography: Errors and Uncertainties", Wiley 2009, chapter 2). The transmission of the atmosphere over a distance d
+    at a water vapor content h is X exp(-sqrt(d) (alpha1 + beta1 sqrt(h))) + (1 - X) exp(-sqrt(d) (alpha2 + beta2 sqrt(h))).
+    Thermimage and flyr split the path into two of d / 2, whose product attenuates like a path of 2 d.
 
     Attributes:
         r1: R1.
@@ -84,12 +84,12 @@ class PlanckScale:
             array([ 0., 37.], dtype=float32)
         """
         air = self.transmit()
-        through = air * self.window_transmission * air
+        through = air * self.window_transmission
         # Radiation besides that of the object, from the object to the sensor.
         others = (
             (1 - self.emissivity) * through * self.to_counts(self.reflected)
-            + ((1 - air) * self.window_transmission * air + (1 - air)) * self.to_counts(self.atmosphere)
-            + (1 - self.window_transmission) * air * self.to_counts(self.window)
+            + (1 - air) * self.window_transmission * self.to_counts(self.atmosphere)
+            + (1 - self.window_transmission) * self.to_counts(self.window)
         )
         signal = (counts.astype(np.float64) - others) / (self.emissivity * through)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -97,12 +97,12 @@ class PlanckScale:
         return np.where(kelvin > 0, kelvin - _ZERO_CELSIUS, np.nan).astype(np.float32)
 
     def transmit(self) -> float:
-        """Return the transmission of the air on one side of the window."""
+        """Return the transmission of the air between the object and the camera."""
         celsius = self.atmosphere - _ZERO_CELSIUS
         # Water vapor of saturated air, g/m3: a polynomial in degrees Celsius.
         vapor = self.humidity * np.exp(1.5587 + 6.939e-2 * celsius - 2.7816e-4 * celsius**2 + 6.8455e-7 * celsius**3)
         alpha1, alpha2, beta1, beta2, x = self.attenuation
-        path, root = np.sqrt(self.distance / 2), np.sqrt(vapor)
+        path, root = np.sqrt(self.distance), np.sqrt(vapor)
         return float(x * np.exp(-path * (alpha1 + beta1 * root)) + (1 - x) * np.exp(-path * (alpha2 + beta2 * root)))
 
 
