@@ -112,13 +112,18 @@ TemperatureScale = LinearScale | PlanckScale
 def check_unit(limits: Limits, counts: NDArray[Any], scale: TemperatureScale) -> None:
     """Raise ValueError if a range for counts was given in degrees Celsius: most counts are outside, and most temperatures inside.
 
+    Args:
+        limits: Low and high, or high and low to invert.
+        counts: Values of the image.
+        scale: Scale of these values.
+
     Examples:
         >>> check_unit((10, 40), np.full((2, 2), 64 * 300, np.uint16), LinearScale(1 / 64))
         Traceback (most recent call last):
             ...
         ValueError: the infrared values of this file are counts, 19200 to 19200, not degrees Celsius: for 10 to 40 degrees Celsius, give infrared_range=[18122, 20042] (--infrared-range 18122,20042)
     """
-    low, high = limits
+    low, high = sorted(limits)
     outside, outside_celsius = (
         np.mean((values < low) | (values > high)) for values in (counts, scale.to_celsius(counts))
     )
@@ -128,6 +133,6 @@ def check_unit(limits: Limits, counts: NDArray[Any], scale: TemperatureScale) ->
     celsius = scale.to_celsius(known)
     first, last = np.rint(np.interp(limits, celsius[np.isfinite(celsius)], known[np.isfinite(celsius)])).astype(int)
     raise ValueError(
-        f"the infrared values of this file are counts, {counts.min()} to {counts.max()}, not degrees Celsius: for {low:g} to "
-        f"{high:g} degrees Celsius, give infrared_range=[{first}, {last}] (--infrared-range {first},{last})"
+        f"the infrared values of this file are counts, {counts.min()} to {counts.max()}, not degrees Celsius: for {limits[0]:g} to "
+        f"{limits[1]:g} degrees Celsius, give infrared_range=[{first}, {last}] (--infrared-range {first},{last})"
     )

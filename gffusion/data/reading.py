@@ -74,8 +74,9 @@ class PairImages(NamedTuple):
         Raises:
             ValueError: If the range is in degrees Celsius, but the values are counts.
         """
-        if self.temperature is not None and options.limits is not None:
-            check_unit(options.limits, self.infrared, self.temperature)
+        if self.temperature is not None and not isinstance(options.infrared_range, str):
+            first, last = options.infrared_range
+            check_unit((first, last), self.infrared, self.temperature)
         return options.for_counts() if self.is_raw else options
 
 

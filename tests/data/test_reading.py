@@ -205,13 +205,14 @@ class TestRadiometric:
         assert degrees.dtype == np.float32 and np.isnan(degrees[pair.missing]).all()
         np.testing.assert_allclose(degrees[~pair.missing], pair.temperature.to_celsius(COUNTS)[~pair.missing], atol=1)
         limits = float(np.nanmin(degrees)) - 1, float(np.nanmax(degrees)) + 1
-        with pytest.raises(
-            ValueError, match=r"are counts, .* not degrees Celsius: .*--infrared-range \d+,\d+\)"
-        ) as error:
-            pair.adapt(InfraredOptions(limits))
-        counts = np.array(str(error.value).split("--infrared-range ")[1].rstrip(")").split(","), int)
-        np.testing.assert_allclose(pair.temperature.to_celsius(counts), limits, atol=0.1)
-        pair.adapt(InfraredOptions(counts.tolist()))
+        for given in (limits, limits[::-1]):  # the second one inverts
+            with pytest.raises(
+                ValueError, match=r"are counts, .* not degrees Celsius: .*--infrared-range \d+,\d+\)"
+            ) as error:
+                pair.adapt(InfraredOptions(given))
+            counts = np.array(str(error.value).split("--infrared-range ")[1].rstrip(")").split(","), int)
+            np.testing.assert_allclose(pair.temperature.to_celsius(counts), given, atol=0.1)
+            pair.adapt(InfraredOptions(counts.tolist()))
         for others in ((0, 65535), (70000, 80000)):  # of both units, and of none
             pair.adapt(InfraredOptions(others))
 
