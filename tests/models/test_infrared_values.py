@@ -66,13 +66,17 @@ class TestInversion:
 
 
 class TestOutsideTheRange:
-    def test_most_of_the_image(self) -> None:
-        image = np.full((10, 10), 300, np.uint16)
-        image[:, :5] = 7000
+    @pytest.mark.parametrize(
+        ("inside", "share"), [(490, "51%"), (6, "99%"), (5, "more than 99%"), (1, "more than 99%"), (0, "100%")]
+    )
+    def test_most_of_the_image(self, inside: int, share: str) -> None:
+        image = np.full((20, 50), 300, np.uint16)
+        image.ravel()[:500] = 7000
         map_values(image, [6000, 8000])  # half of it
-        image[0, 0] = 300
+        image.ravel()[inside:] = 300
+        highest = 7000 if inside else 300
         with pytest.raises(
-            ValueError, match=r"51% of the infrared image is outside the range 6000 to 8000.*300 to 7000"
+            ValueError, match=rf"^{share} of the infrared image is outside the range 6000 to 8000.* 300 to {highest}\."
         ):
             map_values(image, [8000, 6000])
 

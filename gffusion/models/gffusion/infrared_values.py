@@ -252,9 +252,10 @@ def _scale_to_range(array: NDArray[Any], valid: Any, options: InfraredOptions) -
     counts = _to_counts(array)
     low, high = options.limits or map(float, np.percentile(counts[valid], PERCENTILES))
     if options.limits and (outside := share_outside(counts[valid], options.limits)) > MOST:
+        share = "more than 99%" if 0.995 <= outside < 1 else f"{outside:.0%}"
         unit = "counts" if array.dtype == np.uint16 else "values"
         raise ValueError(
-            f"{outside:.0%} of the infrared image is outside the range {low:g} to {high:g}: its {unit} go from "
+            f"{share} of the infrared image is outside the range {low:g} to {high:g}: its {unit} go from "
             f"{counts[valid].min():g} to {counts[valid].max():g}. Give a range that contains them, or "
             'infrared_range="percentile" (--infrared-range percentile) for the range of each image.'
         )
