@@ -5,10 +5,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.cameras.cleaning import describe_only_value
 from gffusion.cameras.frozen_images import FrozenImages
+from gffusion.cameras.missing import format_share
 from gffusion.cameras.narrow_ranges import measure_width, note_narrow
 
 from .reading import PairImages
@@ -21,6 +23,19 @@ def measure_range(images: PairImages, file: Path | None = None) -> tuple[str, fl
     """Return the kind of an infrared image, which may be of a file, and the width of its range, for [`note_narrow`]."""
     kind = _describe_kind(file, images.infrared, images.infrared_size)
     return kind, measure_width(images.infrared, images.missing)
+
+
+def note_thermal(images: PairImages, thermal: NDArray[Any]) -> tuple[str, ...]:
+    """Return notes on thermal values that are kept, those of [`PairImages.thermal`]."""
+    if images.temperature is None:
+        return ()
+    unknown = np.isnan(thermal) if images.missing is None else np.isnan(thermal) & ~images.missing
+    if not unknown.any():
+        return ()
+    return (
+        f"kept thermal values are NaN for {format_share(unknown)} of the pixels: no temperature gives their counts with the "
+        "settings of the camera in the file, such as emissivity and reflected temperature",
+    )
 
 
 def note_infrared(source: "PairSource", indices: Iterable[int]) -> list[tuple[str, str]]:

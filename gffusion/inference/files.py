@@ -16,6 +16,7 @@ import torch
 
 from gffusion.cameras.frozen_images import FrozenImages
 from gffusion.data import ReadOptions
+from gffusion.data.infrared_notes import note_thermal
 from gffusion.data.infrared_range import note_flat_range
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions
@@ -148,8 +149,10 @@ def _note_frozen(items: Iterable[ReadJob]) -> Iterator[ReadJob]:
 
 
 def _prepare_writing(item: ReadJob, prediction: Prediction) -> WriteJob:
-    thermal = None if item.job.thermal is None else item.images.thermal
-    notes = item.images.notes
+    thermal, notes = None, item.images.notes
+    if item.job.thermal is not None:
+        thermal = item.images.thermal
+        notes += note_thermal(item.images, thermal)
     return WriteJob(item.job, prediction.fused, prediction.labels, thermal, item.metadata, notes, item.range_width)
 
 

@@ -248,6 +248,20 @@ class TestKeepThermal:
         assert gffusion("fuse", "v", "i", "-o", "out", "--keep-thermal").exit_code == 0
         np.testing.assert_array_equal(tifffile.imread(files / "out/1_thermal.tif"), THERMAL)
 
+    def test_pixels_without_a_temperature(self, gffusion: Callable, files: Path) -> None:
+        """Reflections of a hot surrounding, to which the camera was set, would give more counts than these."""
+        write_pairs(files, {name: THERMAL for name in ("set", "unset")})
+        for name, around in (("set", {}), ("unset", {"emissivity": 0.3, "reflected": 340.0})):
+            (files / f"i/{name}.png").unlink()
+            (files / f"i/{name}.jpg").write_bytes(flir_jpeg(COUNTS, None, **around))
+        words = ("fuse", "v", "i", "-o", "out", "--json", "--overwrite")
+        noted = json.loads(gffusion(*words, "--keep-thermal").out)["noted"]
+        unknown = np.isnan(tifffile.imread(files / "out/unset_thermal.tif"))
+        assert 0.05 < unknown.mean() < 0.95
+        share = f"kept thermal values are NaN for {100 * unknown.mean():.2g} % of the pixels"
+        assert [names for note, names in noted.items() if note.startswith(share)] == [["unset"]]
+        assert not any("NaN" in note for note in json.loads(gffusion(*words).out)["noted"])
+
 
 def test_one_file_of_another_type(gffusion: Callable, cwd: Path) -> None:
     write_pairs(cwd, {"0": THERMAL, "1": COUNTS, "2": COUNTS})
