@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from camera_files import dlt664_jpeg, encode, flir_jpeg, render_pair, to_counts
+from camera_files import dji_jpeg, dlt664_jpeg, encode, flir_jpeg, render_pair, to_counts
 
 from gffusion.data import read_image
 
@@ -247,6 +247,25 @@ class TestKeepThermal:
         write_pairs(files, {"1": THERMAL})
         assert gffusion("fuse", "v", "i", "-o", "out", "--keep-thermal").exit_code == 0
         np.testing.assert_array_equal(tifffile.imread(files / "out/1_thermal.tif"), THERMAL)
+
+    def test_counts_beside_degrees(self, gffusion: Callable, files: Path) -> None:
+        """Radiometric files without a scale are named, but no ordinary files and no degrees."""
+        infrared = {
+            "dji": dji_jpeg(COUNTS, (192, 256)),
+            "flir": flir_jpeg(COUNTS, None),
+            "unscaled": flir_jpeg(COUNTS, None, r1=0.0),
+        }
+        write_pairs(files, dict.fromkeys(infrared, THERMAL))
+        for name, content in infrared.items():
+            (files / f"i/{name}.png").unlink()
+            (files / f"i/{name}.jpg").write_bytes(content)
+        note = "kept thermal values are counts: the file has no scale that turns them into degrees Celsius"
+        for options, expected in ((("--keep-thermal",), ["dji", "unscaled"]), ((), None)):
+            outcome = gffusion("fuse", "v", "i", "-o", "out", "--json", "--overwrite", *options)
+            assert json.loads(outcome.out)["noted"].get(note) == expected
+        (files / "celsius.jpg").write_bytes(dlt664_jpeg((20 + 30 * INFRARED).astype(np.float32)))
+        for file in ("counts.png", "celsius.jpg"):
+            assert "kept thermal" not in fuse(gffusion, "visible.png", file, "--keep-thermal")[1]
 
     def test_pixels_without_a_temperature(self, gffusion: Callable, files: Path) -> None:
         """Reflections of a hot surrounding, to which the camera was set, would give more counts than these."""
