@@ -28,9 +28,8 @@ def measure_range(images: PairImages, file: Path | None = None) -> tuple[str, fl
 def note_thermal(images: PairImages, thermal: NDArray[Any]) -> tuple[str, ...]:
     """Return notes on thermal values that are kept, those of [`PairImages.thermal`]."""
     if images.temperature is None:
-        if (
-            not images.is_raw or images.infrared.dtype.kind == "f"
-        ):  # radiometric files with floating-point values hold degrees
+        # Radiometric files with floating-point values hold degrees.
+        if not images.is_raw or images.infrared.dtype.kind == "f":
             return ()
         return ("kept thermal values are counts: the file has no scale that turns them into degrees Celsius",)
     unknown = np.isnan(thermal) if images.missing is None else np.isnan(thermal) & ~images.missing
