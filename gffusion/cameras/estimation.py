@@ -49,7 +49,8 @@ class RigEstimate:
         pairs: Number of pairs.
         transform: Kind of transform.
         problem: Why no position was found, so that `rig` is none; empty if one was.
-        unfit: Indices of the pairs that clearly do not fit the rig. Pairs with little texture are not among them.
+        unfit: Indices of the pairs that clearly do not fit the rig. Pairs with little texture are not among them; empty below
+            a confidence of 0.5.
         better: Smallest transform with more parameters that fits clearly better; `None` if there is none, or the residual is
             small.
         standard_error: The part of the residual by which estimates from other pairs differ, in pixels.
@@ -100,8 +101,8 @@ class RigEstimate:
             notes.append(f"{count} {verb} not fit this rig: {unfit}; did a camera move, or are they wrong pairs?")
         if self.better:
             notes.append(
-                f"{self.better} fits clearly better than {self.transform}: `gffusion align --transform {self.better}` "
-                f'(transform="{self.better}" of estimate_rig)'
+                f'{self.better} fits clearly better than {self.transform}: estimate the rig with transform="{self.better}" '
+                f"(--transform {self.better} of gffusion align)"
             )
         return tuple(notes)
 
@@ -140,7 +141,7 @@ def estimate_rig(
         (True, array([0., 0., 1.]))
     """
     pairs = list(pairs)
-    _check_arguments(pairs, transform)
+    check_arguments(pairs, transform)
     size, infrared_size = pairs[0][0].shape[:2], pairs[0][1].shape[:2]
     measured = {
         index: prepare_pair(
@@ -158,7 +159,7 @@ def estimate_rig(
         return RigEstimate(unknown, float(size[1]), 0.0, False, len(prepared), transform, problem)
     margin = candidates[0].evidence - (candidates[1].evidence if len(candidates) > 1 else 0.0)
     try:
-        fit, is_plausible = refine_rig(prepared, candidates[0].matrix, transform, FINE), True
+        fit, is_plausible = _refine(prepared, candidates[0].matrix, transform), True
     except ValueError:
         fit, is_plausible = candidates[0], False
     misfit = measure_misfit(prepared, fit, transform)
@@ -167,7 +168,8 @@ def estimate_rig(
     is_sure = is_plausible and margin >= CLEAR_MARGIN and residual <= _MAX_RESIDUAL
     origin = f"{transform} estimated from {format_count(len(prepared), 'pair')}"
     rig = Rig(orientation.matrix @ fit.matrix, size, infrared_size, origin)
-    unfit = tuple(used[index] for index in misfit.unfit)
+    # Of a rig that may lie elsewhere, pairs that do not fit say nothing.
+    unfit = tuple(used[index] for index in misfit.unfit) if margin >= CLEAR_MARGIN else ()
     return RigEstimate(
         rig,
         residual * size[1],
@@ -223,7 +225,8 @@ def _find_flat(pairs: Sequence[EdgePair]) -> str:
     return "no pair has contrast in both images"
 
 
-def _check_arguments(pairs: Sequence[PairArrays], transform: str) -> None:
+def check_arguments(pairs: Sequence[PairArrays], transform: str) -> None:
+    """Raise ValueError if [`estimate_rig`] cannot take these pairs, or does not know the transform."""
     if transform not in PARAMETERS:
         raise ValueError(f"`transform` (--transform) must be one of {', '.join(PARAMETERS)}, got {transform!r}")
     wrong = [pair for pair in pairs if not _is_pair(pair)]
@@ -269,6 +272,12 @@ def _find_candidates(pairs: Sequence[EdgePair], transform: Transform, start: Rig
         matrices = [fit.matrix for fit in fits]
     distinct = _keep_distinct(matrices, 2)
     return [fit for fit in fits if any(fit.matrix is matrix for matrix in distinct)]
+
+
+def _refine(pairs: Sequence[EdgePair], matrix: NDArray[np.float64], transform: Transform) -> Fit:
+    """Return the rig refined on large images; the last step is repeated if the search for the maximum ended before it."""
+    fit = refine_rig(pairs, matrix, transform, FINE)
+    return fit if fit.covariance is not None else refine_rig(pairs, fit.matrix, transform, FINE[-1:])
 
 
 def _keep_distinct(matrices: Sequence[NDArray[np.float64]], count: int) -> list[NDArray[np.float64]]:

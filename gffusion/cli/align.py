@@ -67,14 +67,15 @@ def align(
         ),
     ] = None,
     transform: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--transform",
             metavar=show_choices(TRANSFORMS),
             help="What differs between the cameras: translation is for cameras with one field of view; similarity adds scale and "
             "rotation, affine also stretch and shear, homography also perspective.",
+            show_default="similarity; with --check, that of the saved rig",
         ),
-    ] = "similarity",
+    ] = None,
     infrared_turn: Annotated[
         int,
         typer.Option(
@@ -129,21 +130,24 @@ def align(
         check_pairs(pairs, read_options)
         warn_of_thermal_visible(pairs, read_options)
         found = _read_images(pairs, read_options, " and ".join(map(str, filter(None, (visible, infrared)))))
+        notes = _check_sizes(found, given)
         estimate, checked = _estimate(found, transform, given, check)
         estimate.check_found()
         is_accepted = estimate.sure or accept_uncertain
         facts = {name: getattr(estimate, name) for name in ("transform", "pairs", "residual", "confidence", "sure")}
-        facts["notes"] = estimate.list_notes(found.names)
+        about_estimate = [one_line(note) for note in estimate.list_notes(found.names)]
+        facts["notes"] = [*notes, *about_estimate]
         facts["left_out"] = {name: one_line(reason) for name, reason in found.left_out.items()}
         if is_accepted:
             print_line(estimate.describe(), err=as_json)
-            for note in facts["notes"]:
+            for note in about_estimate:
                 print_note(note)
             facts["distance_from_tags"] = _compare_with_tags(found, given, estimate.rig, as_json)
         if overlay is not None:
             _write_overlay(overlay, found, estimate.rig, overwrite, as_json)
+        facts |= _report_check(checked)
         if not is_accepted:
-            message = _describe_uncertain(estimate, check, given, found, facts["notes"])
+            message = _describe_uncertain(estimate, check, given, found, about_estimate)
             if as_json:
                 print_json({**facts, "error": one_line(message), "exit_code": 2})
             raise ValueError(message)
@@ -152,7 +156,6 @@ def align(
             print_line(f"rig -> {output}", err=as_json)
     if checked is not None:
         print_line(checked.describe(), err=as_json)
-        facts |= {name: getattr(checked, name) for name in ("distance", "tolerance", "has_moved")}
     if as_json:
         print_json({**facts, "output": None if output is None else str(output)})
     if checked is not None and checked.has_moved:
@@ -171,6 +174,17 @@ def _read_images(pairs: "Sequence[ImagePair]", options: "ReadOptions", names: st
     return found
 
 
+def _check_sizes(found: "RigPairs", given: Start) -> list[str]:
+    """Print and return notes on images of other sizes than those of the saved rig; refuse other aspect ratios."""
+    if given.rig is None:
+        return []
+    visible, infrared = (image.shape[:2] for image in found.arrays[0][:2])
+    notes = [one_line(note) for note in given.rig.check_sizes(visible, infrared)]
+    for note in notes:
+        print_note(note)
+    return notes
+
+
 def _estimate(
     found: "RigPairs", transform: Any, given: Start, check: Path | None
 ) -> "tuple[RigEstimate, RigCheck | None]":
@@ -179,14 +193,16 @@ def _estimate(
     from gffusion.cameras.rig_checks import check_rig
 
     if given.rig is None:
-        return estimate_rig(found.arrays, transform, found.tags, given.orientation), None
-    visible, infrared = (image.shape[:2] for image in found.arrays[0][:2])
-    for note in given.rig.check_sizes(visible, infrared):
-        print_note(note)
+        return estimate_rig(found.arrays, transform or "similarity", found.tags, given.orientation), None
     if check is None:
-        return estimate_rig(found.arrays, transform, given.upright, given.orientation), None
+        return estimate_rig(found.arrays, transform or "similarity", given.upright, given.orientation), None
     checked = check_rig(found.arrays, given.rig, transform)
     return checked.estimate, checked
+
+
+def _report_check(checked: "RigCheck | None") -> dict[str, Any]:
+    """Return the entries of the report on a saved rig; none without `--check`."""
+    return {} if checked is None else {name: getattr(checked, name) for name in ("distance", "tolerance", "has_moved")}
 
 
 def _compare_with_tags(found: "RigPairs", given: Start, rig: "Rig", as_json: bool) -> float | None:
@@ -238,8 +254,8 @@ def _suggest_orientation(found: "RigPairs", transform: str, tried: "Orientation"
     return f". The infrared images seem to be turned or mirrored: try {options.strip()}"
 
 
-def _check(output: Path | None, transform: str, turn: int, overlay: Path | None, overwrite: bool) -> None:
-    if transform not in TRANSFORMS:
+def _check(output: Path | None, transform: str | None, turn: int, overlay: Path | None, overwrite: bool) -> None:
+    if transform is not None and transform not in TRANSFORMS:
         raise ValueError(f"--transform must be one of {', '.join(TRANSFORMS)}, got {transform!r}")
     if turn not in TURNS:
         raise ValueError(f"--infrared-turn must be one of {', '.join(map(str, TURNS))}, got {turn}")

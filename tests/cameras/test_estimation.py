@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from gffusion.cameras import Rig, align_images, estimation
 from gffusion.cameras.estimation import estimate_rig
-from gffusion.cameras.refinement import Transform
+from gffusion.cameras.refinement import Transform, refine_rig
 
 
 def measure_error(estimated: Rig, matrix: NDArray[np.float64]) -> float:
@@ -178,7 +178,7 @@ def test_a_transform_that_is_too_simple_is_not_sure() -> None:
     assert not estimate.sure
     assert estimate.residual == pytest.approx(0.05 * 0.6 * SIZE[1] / 2, rel=0.5)
     assert estimate.list_notes()[0].startswith(
-        "similarity fits clearly better than translation: `gffusion align --transf"
+        'similarity fits clearly better than translation: estimate the rig with transform="similarity" (--transform'
     )
 
 
@@ -199,6 +199,23 @@ def test_pairs_that_do_not_fit_are_named() -> None:
     assert estimate.unfit == (3, 4, 6)
     assert estimate.list_notes()[0].startswith("3 of 7 pairs do not fit this rig: 4, 5, 7; did a camera move")
     assert "rig: d, e, g;" in estimate.list_notes("abcdefgh")[0]
+
+
+@pytest.mark.slow
+def test_no_pair_is_accused_where_the_position_is_unknown() -> None:
+    """The infrared camera sees less than the search covers: a wrong position is found, which pairs do not fit."""
+    estimate = estimate_rig(make_pairs(make_matrix(3.2, 0, (0, 0)), range(3), (240, 320)))
+    assert (estimate.sure, estimate.unfit) == (False, ())
+
+
+def test_a_search_that_ends_early_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end_early(pairs: Any, matrix: Any, transform: Any, levels: Any) -> Any:
+        fit = refine_rig(pairs, matrix, transform, levels)
+        return fit._replace(covariance=None) if len(levels) > 1 else fit
+
+    monkeypatch.setattr("gffusion.cameras.estimation.refine_rig", end_early)
+    estimate = estimate_rig(make_pairs(np.eye(3)), "translation")
+    assert estimate.sure and estimate.residual < 2
 
 
 def test_wrong_arguments() -> None:

@@ -37,6 +37,14 @@ def test_moves_are_found(pixels: float, has_moved: bool) -> None:
     assert f"is {check.distance:.1f} pixels from the estimate" in check.describe()
 
 
+@pytest.mark.parametrize(("stretch", "perspective", "kind"), [(1.06, 0.0, "affine"), (1.0, 0.1, "homography")])
+def test_the_transform_is_that_of_the_saved_rig(stretch: float, perspective: float, kind: str) -> None:
+    matrix = make_matrix(1.3, 3, (0.02, -0.03), perspective) @ np.diag([stretch, 1, 1])
+    check = check_rig(make_pairs(matrix, range(2)), Rig(matrix))
+    assert (check.estimate.transform, check.has_moved) == (kind, False)
+    assert check.distance < 2
+
+
 def test_an_estimate_that_is_not_sure_tells_nothing() -> None:
     visible, infrared, _ = make_pairs(SAVED)[0]
     noise = np.random.default_rng(0).integers(0, 255, infrared.shape).astype(np.uint8)
@@ -60,6 +68,7 @@ def test_a_turned_camera_needs_no_option() -> None:
         for visible, infrared, _ in make_pairs(move(10), (1, 2))
     ]
     check = check_rig(pairs, Rig(orientation.matrix @ SAVED))
+    assert check.estimate.transform == "similarity"
     assert np.allclose(back @ check.estimate.rig.matrix @ (0.5, 0.5, 1), move(10) @ (0.5, 0.5, 1), atol=0.01)
     assert check.has_moved and check.distance == pytest.approx(10, abs=0.7)
 
