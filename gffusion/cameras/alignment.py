@@ -11,7 +11,7 @@ from gffusion.models.gffusion.array_checks import check_mask, unmask
 from gffusion.models.gffusion.image_sizes import check_same_size
 from gffusion.utils.notes import format_count
 
-from .rig import ASPECT_TOLERANCE, Rig, describe_size, measure_misfit
+from .rig import ASPECT_TOLERANCE, Rig, describe_size, measure_size_misfit
 from .warping import AlignedImages, Reference, apply_rig, check_reference
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def align_images(
         align: `"none"` refuses images of different sizes; `"resize"` scales one image, for cameras with the same field
             of view; `"auto"` uses `tags`, or estimates the rig from this pair; a [`Rig`] is applied.
         reference: The image whose frame and size the result has.
-        crop: Whether to keep only the largest rectangle that both cameras see.
+        crop: Whether to keep only the largest rectangle that both cameras see, without borders of the infrared image.
         tags: The rig that the file of the infrared image contains.
         names: Names of the images in messages.
         border: See [`apply_rig`].
@@ -131,7 +131,7 @@ def _check_resize(
             'align="resize" (--align resize) distorts one of them; '
             'align="auto" (--align auto) looks for the position instead'
         )
-    elif misfit := measure_misfit(*sizes):
+    elif misfit := measure_size_misfit(*sizes):
         notes.append(
             f'the images measure {describe_size(sizes[0])} and {describe_size(sizes[1])} pixels, and align="resize" (--align resize) is '
             f"about {misfit:.0f} pixels of the smaller one off if one was cropped or padded: cut off rows and columns that show "

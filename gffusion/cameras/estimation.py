@@ -79,11 +79,11 @@ class RigEstimate:
         """Return the estimate in words, for users."""
         is_mirrored = np.linalg.det(self.rig.matrix[:2, :2]) < 0
         mirror = Orientation(mirror=bool(is_mirrored)).matrix
-        zoom, angle, shift = describe_matrix(replace(self.rig, matrix=mirror @ self.rig.matrix))
-        mirrored = "mirrored, " if is_mirrored else ""
+        position = describe_position(
+            replace(self.rig, matrix=mirror @ self.rig.matrix), "mirrored, " if is_mirrored else ""
+        )
         return (
-            f"{self.transform} from {format_count(self.pairs, 'pair')}: infrared field of view {1 / zoom:.0%} of the visible width, "
-            f"{mirrored}rotated by {angle:.1f} degrees, center at {shift[0]:.1%}, {shift[1]:.1%}; residual {self.residual:.1f} pixels, confidence "
+            f"{self.transform} from {format_count(self.pairs, 'pair')}: {position}; residual {self.residual:.1f} pixels, confidence "
             f"{self.confidence:.2f}"
         )
 
@@ -215,6 +215,15 @@ def describe_matrix(rig: Rig) -> tuple[float, float, tuple[float, float]]:
     height, width = rig.visible_size or (1, 1)
     x, y = (right - center) * (width, height) * 2
     return width / float(np.hypot(x, y)), float(np.degrees(np.arctan2(y, x))), (float(center[0]), float(center[1]))
+
+
+def describe_position(rig: Rig, mirrored: str = "") -> str:
+    """Return the numbers of [`describe_matrix`] in words; those on a mirror come before the rotation."""
+    zoom, angle, center = describe_matrix(rig)
+    return (
+        f"infrared field of view {1 / zoom:.0%} of the visible width, {mirrored}rotated by {angle:.1f} degrees, center at "
+        f"{center[0]:.1%}, {center[1]:.1%}"
+    )
 
 
 def _find_flat(pairs: Sequence[EdgePair]) -> str:

@@ -236,14 +236,16 @@ def describe_size(size: tuple[int, ...]) -> str:
     return f"{size[1]} x {size[0]}"
 
 
-def measure_misfit(size: tuple[int, ...], other: tuple[int, ...]) -> float:
+def measure_size_misfit(size: tuple[int, ...], other: tuple[int, ...]) -> float:
     """Return the pixels of the smaller image by which two sizes of one field of view differ from scaled ones; 0 up to rounding.
 
     Sizes that differ by few pixels are those of a cropped or padded image.
 
     Examples:
-        >>> measure_misfit((512, 640), (257, 320)), measure_misfit((512, 640), (516, 640)), measure_misfit((1080, 1920), (480, 848))
-        (0.0, 4.0, 3.0)
+        >>> measure_size_misfit((512, 640), (257, 320)), measure_size_misfit((512, 640), (516, 640))
+        (0.0, 4.0)
+        >>> measure_size_misfit((1080, 1920), (480, 848))
+        3.0
     """
     (height, width), (large_height, large_width) = sorted((size, other), key=math.prod)
     if _is_near(size, other):
@@ -265,7 +267,7 @@ def _describe_scaling(name: str, size: tuple[int, ...], expected: tuple[int, ...
         ValueError: If it is no scaled one, because both sizes are near each other.
     """
     words = f"the rig is for {name} images of {describe_size(expected)} pixels, this one has {describe_size(size)}"
-    misfit = measure_misfit(size, expected)
+    misfit = measure_size_misfit(size, expected)
     if misfit == 0:
         return f"{words}, {'up to 1 pixel off' if _is_near(size, expected) else 'of the same aspect ratio'}"
     if not _is_near(size, expected):

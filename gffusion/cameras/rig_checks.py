@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .estimation import PairArrays, RigEstimate, check_arguments, describe_matrix, estimate_rig, measure_distance
+from .estimation import PairArrays, RigEstimate, check_arguments, describe_position, estimate_rig, measure_distance
 from .orientation import split_orientation
 from .refinement import Transform
 from .rig import Rig
@@ -83,7 +83,7 @@ def check_rig(pairs: Sequence[PairArrays], rig: Rig, transform: Transform | None
     distance = measure_distance(rig.matrix, estimate.rig.matrix, size)
     error = _BOTH * max(_STANDARD_ERRORS * estimate.standard_error, estimate.residual)
     tolerance = max(_TOLERANCE * size[1], error)
-    return RigCheck(estimate, distance, tolerance, _describe_position(upright, size))
+    return RigCheck(estimate, distance, tolerance, describe_position(Rig(upright, (size[0], size[1]))))
 
 
 def _find_kind(upright: NDArray[np.float64], size: tuple[int, ...], infrared_size: tuple[int, ...]) -> Transform:
@@ -92,12 +92,3 @@ def _find_kind(upright: NDArray[np.float64], size: tuple[int, ...], infrared_siz
         return "homography"
     (a, b, _), (c, d, _), _ = Rig(upright).to_pixels((size[0], size[1]), (infrared_size[0], infrared_size[1]))
     return "affine" if np.hypot(a - d, b + c) > _DISTORTION * np.hypot(a, c) else "similarity"
-
-
-def _describe_position(upright: NDArray[np.float64], size: tuple[int, ...]) -> str:
-    """Return the position of an upright rig in the words of [`RigEstimate.describe`]."""
-    zoom, angle, center = describe_matrix(Rig(upright, (size[0], size[1])))
-    return (
-        f"infrared field of view {1 / zoom:.0%} of the visible width, rotated by {angle:.1f} degrees, center at "
-        f"{center[0]:.1%}, {center[1]:.1%}"
-    )

@@ -55,7 +55,7 @@ def apply_rig(
         missing: (h, w), True where the infrared image has no measurement, or `None`.
         rig: The transform between the images. Its sizes are not checked, see [`Rig.check_sizes`].
         reference: The image whose frame and size the result has. The other one is moved.
-        crop: Whether to keep only the largest rectangle that both cameras see.
+        crop: Whether to keep only the largest rectangle that both cameras see, without borders of the infrared image.
         border: (h, w), True where the infrared camera sees nothing for `crop`. By default, what `missing` has along the
             sides around a convex rest, such as black bars; this can differ from frame to frame.
 

@@ -62,8 +62,8 @@ def align(
         Path | None,
         typer.Option(
             metavar="RIG.json",
-            help="Approximate rig at which the search starts, too, such as one made in Python: needed for fields of view that the "
-            "search does not cover.",
+            help="Approximate rig that is tried besides the positions of the search, such as one made in Python: needed for fields of view "
+            "that the search does not cover.",
         ),
     ] = None,
     transform: Annotated[
@@ -151,11 +151,11 @@ def align(
             if as_json:
                 print_json({**facts, "error": one_line(message), "exit_code": 2})
             raise ValueError(message)
+        if checked is not None:
+            print_line(checked.describe(), err=as_json)
         if output is not None:
             write_output(output, estimate.rig.to_json().encode())
             print_line(f"rig -> {output}", err=as_json)
-    if checked is not None:
-        print_line(checked.describe(), err=as_json)
     if as_json:
         print_json({**facts, "output": None if output is None else str(output)})
     if checked is not None and checked.has_moved:

@@ -55,8 +55,9 @@ def load_start(check: Path | None, start: Path | None, turn: int, is_mirrored: b
     rig = Rig.load(path)
     orientation, upright = split_orientation(rig.matrix)
     if given not in (Orientation(), orientation):
+        options = f"--infrared-turn {orientation.turn} and {'' if orientation.mirror else 'without '}--infrared-mirror"
+        kind = "upright infrared images" if orientation == Orientation() else f"a camera with {options}"
         raise ValueError(
-            f"{option} {path} is for a camera with --infrared-turn {orientation.turn} and {'' if orientation.mirror else 'without '}"
-            "--infrared-mirror: leave out both, they are taken from the rig"
+            f"{option} {path} is for {kind}: leave out --infrared-turn and --infrared-mirror, they are taken from the rig"
         )
     return Start(rig, Rig(upright), orientation)

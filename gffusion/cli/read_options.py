@@ -80,7 +80,11 @@ ReferenceOption = Annotated[
     ),
 ]
 CropOption = Annotated[
-    bool, typer.Option("--crop", help="Keep only the largest rectangle that both cameras see. Needs --align.")
+    bool,
+    typer.Option(
+        "--crop",
+        help="Keep only the largest rectangle that both cameras see, without borders of the infrared image. Needs --align.",
+    ),
 ]
 
 
