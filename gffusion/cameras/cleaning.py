@@ -81,14 +81,22 @@ def clean_frame(
     return replace(frame, values=values, missing=missing, notes=tuple(notes))
 
 
-def note_cut_border(notes: tuple[str, ...], crop: bool) -> tuple[str, ...]:
+def note_cut_border(notes: tuple[str, ...], crop: bool, is_filled: bool = True) -> tuple[str, ...]:
     """Return notes in which a border is cut off, if the images are cropped, and not filled.
+
+    Args:
+        notes: The notes on the infrared image.
+        crop: Whether the images are cropped.
+        is_filled: Whether pixels without a measurement remain, which are filled.
 
     Examples:
         >>> note_cut_border((f"infrared border (9 %) {BORDER_FILLED}",), True)
         ('infrared border (9 %) cut off; --keep-borders keeps it',)
     """
-    return tuple(note.replace(BORDER_FILLED, BORDER_CUT) for note in notes) if crop else notes
+    if not crop:
+        return notes
+    notes = tuple(note.replace(BORDER_FILLED, BORDER_CUT) for note in notes)
+    return notes if is_filled else tuple(note.replace(") filled", ") cut off") for note in notes)
 
 
 def _looks_swapped(values: NDArray[Any]) -> bool:

@@ -374,7 +374,7 @@ def complete_pair(
         aligned.visible,
         _fill(aligned.infrared, aligned.missing, names[1]),
         aligned.missing,
-        note_cut_border(frame.notes, options.crop and border is None) + notes,
+        note_cut_border(frame.notes, options.crop and border is None, aligned.missing is not None) + notes,
         frame.temperature,
         frame.is_raw,
         aligned.window,
