@@ -13,7 +13,7 @@ from gffusion.data.bounds import DEFAULT_MAX_PIXELS, check_pixels
 from gffusion.utils.regular_files import check_regular
 
 from .filled_frames import FilledFrames, SkippedStart, prepare_decoder
-from .formats import HD_HEIGHT
+from .formats import EXACT_COLORS, HD_HEIGHT
 from .opening import find_playlist, import_av, lacks_index, open_media, read_metadata, read_packets
 from .time_stamps import TimedFrame, TimeStamps
 from .timing import SPARE_FRAMES, WITHOUT_PTS, find_rate, find_spare, measure_seconds, to_fraction
@@ -314,15 +314,16 @@ def to_infrared(frame: "av.VideoFrame") -> NDArray[Any]:
     """
     if frame.format.name.startswith("gray"):
         return _turn(frame.to_ndarray(), frame)
-    colors = _to_rgb(frame)
-    tested = colors[::_STEP, ::_STEP]
+    tested = _to_rgb(frame, interpolation=None)[::_STEP, ::_STEP]  # ten times as fast
     spread = tested.max(axis=-1).astype(int) - tested.min(axis=-1)
-    return _turn(colors if np.mean(spread > _GRAY_SPREAD) > _COLORED_SHARE else frame.to_ndarray(format="gray"), frame)
+    is_colored = np.mean(spread > _GRAY_SPREAD) > _COLORED_SHARE
+    return _turn(_to_rgb(frame) if is_colored else frame.to_ndarray(format="gray"), frame)
 
 
-def _to_rgb(frame: "av.VideoFrame") -> NDArray[np.uint8]:
+def _to_rgb(frame: "av.VideoFrame", interpolation: int | None = EXACT_COLORS) -> NDArray[np.uint8]:
     is_hd = frame.colorspace == _UNSPECIFIED and not frame.format.is_rgb and frame.height >= HD_HEIGHT
-    return frame.to_ndarray(format="rgb24", src_colorspace="ITU709" if is_hd else None)  # type: ignore[return-value]
+    matrix = "ITU709" if is_hd else None
+    return frame.to_ndarray(format="rgb24", src_colorspace=matrix, interpolation=interpolation)  # type: ignore[return-value]
 
 
 def _turn(array: NDArray[Any], frame: "av.VideoFrame") -> NDArray[Any]:
