@@ -71,7 +71,8 @@ def align_images(
     elif align == "resize":
         rig, notes = Rig(np.eye(3)), _check_resize(sizes, names, tags)
     elif tags is not None:
-        rig, notes = tags, ("aligned by the tags of the file; outside of the infrared image, the visible image stays",)
+        source = tags.origin.removeprefix("read from ") or "the tags of the file"
+        rig, notes = tags, (f"aligned by {source}; outside of the infrared image, the visible image stays",)
     else:
         estimate = estimate_sure([(visible, infrared, missing)])
         rig, notes = estimate.rig, (f"aligned by an estimated {estimate.describe()}", *estimate.list_notes())

@@ -90,7 +90,8 @@ def apply_rig(
         visible, _, outside = warp_image(visible, None, matrix, size, 0 if crop else _TOLERANCE)
     unseen = outside if border is None else outside | border
     if unseen.all():
-        raise ValueError("the infrared image lies outside the visible image: the rig does not belong to these images")
+        words = f"the rig ({rig.origin})" if rig.origin else "the rig"
+        raise ValueError(f"the infrared image lies outside the visible image: {words} does not belong to these images")
     if not crop:
         if reference == "infrared" and outside.any():
             raise ValueError(

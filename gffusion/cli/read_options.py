@@ -67,7 +67,7 @@ AlignOption = Annotated[
         "--align",
         metavar="{none,resize,auto,RIG.json}",
         help='How images that do not match pixel by pixel are aligned: "none" refuses different sizes, "resize" is for cameras '
-        'with the same field of view, "auto" uses the tags of the files or estimates the position from up to ten pairs, and '
+        'with the same field of view, "auto" uses the tags or georeferences of the files or estimates the position from up to ten pairs, and '
         "RIG.json is a file of `gffusion align`.",
     ),
 ]

@@ -25,9 +25,10 @@ _XMP_TAG, _ICC_TAG = 700, 34675
 _ORIENTATION, _WIDTH, _HEIGHT, _PIXEL_WIDTH, _PIXEL_HEIGHT = 274, 256, 257, 40962, 40963
 _DESCRIPTION, _MAKER_NOTE, _GDAL_METADATA = 270, 37500, 42112
 _THUMBNAIL_POSITION, _THUMBNAIL_LENGTH = 513, 514
-_PIXEL_SCALE, _TIE_POINTS, _TRANSFORMATION, _RPC = 33550, 33922, 34264, 50844
+PIXEL_SCALE, TIE_POINTS, TRANSFORMATION, _RPC = 33550, 33922, 34264, 50844
+GEO_KEYS, GEO_NUMBERS, GEO_TEXTS = 34735, 34736, 34737
 # GeoTIFF 1.1 and GDAL. Not GDAL_NODATA: fusion changes the values of these pixels.
-_GEOREFERENCE = (_PIXEL_SCALE, _TIE_POINTS, _TRANSFORMATION, 34735, 34736, 34737, _GDAL_METADATA, _RPC)
+_GEOREFERENCE = (PIXEL_SCALE, TIE_POINTS, TRANSFORMATION, GEO_KEYS, GEO_NUMBERS, GEO_TEXTS, _GDAL_METADATA, _RPC)
 # Tags of TIFF files that describe the image and not how it is stored; 33723 is IPTC, 40091 to 40095 are Windows' names.
 _DESCRIPTIVE = {
     *(269, _DESCRIPTION, 271, 272, 282, 283, 285, 296, 305, 306, 315, 316),
@@ -90,13 +91,13 @@ class ImageMetadata:
 
     def _crop(self, top: int, left: int) -> "ImageMetadata":
         moved = dict(self.georeference or {})
-        if isinstance(tag := moved.get(_TIE_POINTS), Tag):
+        if isinstance(tag := moved.get(TIE_POINTS), Tag):
             points = np.frombuffer(tag.data, "<f8").reshape(-1, 6) - (left, top, 0, 0, 0, 0)
-            moved[_TIE_POINTS] = tag._replace(data=points.astype("<f8").tobytes())
-        if isinstance(tag := moved.get(_TRANSFORMATION), Tag):
+            moved[TIE_POINTS] = tag._replace(data=points.astype("<f8").tobytes())
+        if isinstance(tag := moved.get(TRANSFORMATION), Tag):
             matrix = np.frombuffer(tag.data, "<f8").reshape(4, 4).copy()
             matrix[:, 3] += matrix[:, 0] * left + matrix[:, 1] * top
-            moved[_TRANSFORMATION] = tag._replace(data=matrix.astype("<f8").tobytes())
+            moved[TRANSFORMATION] = tag._replace(data=matrix.astype("<f8").tobytes())
         if isinstance(tag := moved.get(_RPC), Tag):
             coefficients = np.frombuffer(tag.data, "<f8").copy()
             coefficients[2:4] -= top, left  # offsets of lines and samples

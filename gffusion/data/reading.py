@@ -25,6 +25,7 @@ from .bounds import DEFAULT_MAX_PIXELS
 from .contents import Source, is_content, is_same_file, name_source, read_source
 from .decoded_image import DecodedImage, DecodeOptions, ImageReadError, Truncated, to_supported
 from .decoding import check_end
+from .georeference import add_georeference
 from .headers import header_shows_one, may_lack_values
 from .infrared_frames import find_transparent, to_frame
 from .io import read_bytes, read_size
@@ -86,8 +87,8 @@ class ReadOptions:
 
     Attributes:
         align: `"none"` refuses images of different sizes; `"resize"` scales the infrared to the visible image, for
-            cameras with the same field of view; `"auto"` takes the position of the infrared image from its file, or
-            estimates it; a [`Rig`] gives it.
+            cameras with the same field of view; `"auto"` takes the position of the infrared image from its file or
+            from the georeferences of both, or estimates it; a [`Rig`] gives it.
         reference: The image whose frame and size the aligned images have.
         crop: Whether to keep only the largest rectangle that both cameras see, without borders of the infrared image.
         raw_frame: Format of infrared files with a suffix in `RAW_SUFFIXES`.
@@ -260,8 +261,9 @@ def decode_unaligned(
     """
     stored = decode_visible(visible, names[0], options)
     frame = decode_infrared(infrared, names[1], options, (stored.values, names[0]))
+    frame, found = add_georeference(frame, (visible, infrared), stored.values.shape, options.align)
     image, notes = map_visible(stored.values, names[0], options.visible_range, stored.no_data)
-    return image, frame, stored.notes + notes
+    return image, frame, stored.notes + notes + found
 
 
 def decode_visible(content: bytes, name: str, options: ReadOptions) -> VisibleFrame:

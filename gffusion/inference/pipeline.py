@@ -20,6 +20,7 @@ from gffusion.data import PairImages, ReadOptions
 from gffusion.data.bounds import max_image_bytes
 from gffusion.data.contents import Content, is_content, name_source, read_source
 from gffusion.data.decoded_image import DecodeOptions
+from gffusion.data.georeference import add_georeference
 from gffusion.data.given_images import decode_given
 from gffusion.data.infrared_frames import to_frame
 from gffusion.data.infrared_notes import measure_range
@@ -331,6 +332,10 @@ def _decode_pair(
         frame = _decode_infrared(contents[1], names, stored.values, options)
         image, notes = map_visible(stored.values, names[0], options.visible_range, stored.no_data)
         notes = stored.notes + notes
+        files = [content for content in contents if isinstance(content, bytes)]
+        if len(files) == 2:
+            frame, found = add_georeference(frame, (files[0], files[1]), stored.values.shape, options.align)
+            notes += found
     return image, frame, notes, names
 
 
