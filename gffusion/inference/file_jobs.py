@@ -198,7 +198,8 @@ def _write(item: WriteJob) -> tuple[str, ...]:
     if labels is not None and job.overlay in written:
         write_image(job.overlay, mix_colors(fused, labels), replace_special=job.overwrite)
     if thermal is not None and job.thermal != job.fused and job.thermal in written:
-        write_image(job.thermal, thermal, replace_special=job.overwrite)
+        georeference = ImageMetadata(georeference=item.metadata.georeference) if item.metadata else None
+        write_with_metadata(job.thermal, thermal, None, georeference, replace_special=job.overwrite)
     if job.fused not in written:
         return notes
     page = thermal if job.thermal == job.fused else None

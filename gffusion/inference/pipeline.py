@@ -20,12 +20,19 @@ from gffusion.data import PairImages, ReadOptions
 from gffusion.data.bounds import max_image_bytes
 from gffusion.data.contents import Content, is_content, name_source, read_source
 from gffusion.data.decoded_image import DecodeOptions
-from gffusion.data.georeference import add_georeference
 from gffusion.data.given_images import decode_given
 from gffusion.data.infrared_frames import to_frame
 from gffusion.data.infrared_notes import measure_range
 from gffusion.data.modalities import holds_both
-from gffusion.data.reading import clean, decode_both, decode_infrared, decode_visible, finish_pair, to_visible_frame
+from gffusion.data.reading import (
+    clean,
+    decode_both,
+    decode_infrared,
+    decode_unaligned,
+    decode_visible,
+    finish_pair,
+    to_visible_frame,
+)
 from gffusion.data.rigs import find_rig, parse_align
 from gffusion.data.urls import is_url, read_url
 from gffusion.data.visible_range import VisibleFrame, map_visible
@@ -325,18 +332,14 @@ def _decode_pair(
     visible, infrared = (pair["visible"], pair["infrared"]) if isinstance(pair, Mapping) else pair
     names = name_source(visible, "visible"), name_source(infrared, "infrared")
     contents = _load(visible, names[0], timeout, options), _load(infrared, names[1], timeout, options)
-    if isinstance(contents[0], bytes) and isinstance(contents[1], bytes) and contents[0] == contents[1]:
-        image, frame, notes = decode_both(contents[0], names[0], options)
-    else:
-        stored = _decode_visible(contents[0], names[0], options)
-        frame = _decode_infrared(contents[1], names, stored.values, options)
-        image, notes = map_visible(stored.values, names[0], options.visible_range, stored.no_data)
-        notes = stored.notes + notes
-        files = [content for content in contents if isinstance(content, bytes)]
-        if len(files) == 2:
-            frame, found = add_georeference(frame, (files[0], files[1]), stored.values.shape, options.align)
-            notes += found
-    return image, frame, notes, names
+    if isinstance(contents[0], bytes) and isinstance(contents[1], bytes):
+        if contents[0] == contents[1]:
+            return *decode_both(contents[0], names[0], options), names
+        return *decode_unaligned(contents[0], contents[1], names, options), names
+    stored = _decode_visible(contents[0], names[0], options)
+    frame = _decode_infrared(contents[1], names, stored.values, options)
+    image, notes = map_visible(stored.values, names[0], options.visible_range, stored.no_data)
+    return image, frame, stored.notes + notes, names
 
 
 def _decode_visible(content: bytes | Image, name: str, options: ReadOptions) -> VisibleFrame:

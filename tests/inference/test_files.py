@@ -128,6 +128,17 @@ class TestFuseFiles:
         assert read_pixels(job.fused).dtype == np.uint16
         np.testing.assert_allclose(read_pixels(job.fused), expected, atol=1)
 
+    def test_thermal_file_keeps_the_georeference(self, tmp_path: Path) -> None:
+        job = make_job(tmp_path, "pair")
+        pair = ImagePair("pair", tmp_path / "visible.tif", job.pair.infrared)
+        job = dataclasses.replace(job, pair=pair, thermal=tmp_path / "thermal.tif", keep_metadata=True)
+        tags = [(33550, "d", 3, (2.0, 2.0, 0.0), True), (33922, "d", 6, (0.0, 0.0, 0.0, 5.0, 6.0, 0.0), True)]
+        tifffile.imwrite(pair.visible, np.arange(2000, dtype=np.uint8).reshape(40, 50), extratags=tags)
+        assert run([job], BrighterOfBoth())["pair"].error is None
+        with tifffile.TiffFile(job.thermal) as file:
+            assert file.pages[0].tags[33922].value == (0.0, 0.0, 0.0, 5.0, 6.0, 0.0)  # type: ignore[union-attr]
+            np.testing.assert_array_equal(file.asarray(), read_pixels(pair.infrared))
+
     @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".bmp", ".png"])
     @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
     def test_formats_that_cannot_hold_the_depth_are_noted(self, tmp_path: Path, dtype: type, suffix: str) -> None:
