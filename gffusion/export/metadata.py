@@ -18,6 +18,11 @@ _INPUTS = {
     True: "visible: uint8 (batch, height, width, 3), RGB. infrared: uint8 (batch, height, width). fused: uint8 (batch, height, "
     "width, 3), RGB",
 }
+_VALUES = {
+    False: "divide values by 255 or 65535, and map infrared counts of radiometric files to [0, 1] by their 0.1st and 99.9th percentile",
+    True: "keep values of 8 bits, divide others by 257, map infrared counts of radiometric files to [0, 255] by their 0.1st and 99.9th "
+    "percentile, and round, halves to even",
+}
 
 
 def describe_file(
@@ -41,7 +46,7 @@ def describe_file(
         "gffusion.license": license,
         "gffusion.dtype": dtype,
         "gffusion.values": "uint8" if uint8 else "float32",
-        "gffusion.preprocessing": _describe_preprocessing(image_processor, uint8),
+        "gffusion.preprocessing": _describe_preprocessing(config, image_processor, uint8),
         **({"gffusion.labels": json.dumps(labels)} if segment else {}),
         "gffusion.image_processor": json.dumps(image_processor.to_dict()),
         "gffusion.config": json.dumps(config.to_diff_dict() | sources),
@@ -66,13 +71,13 @@ def _drop_folders(source: str) -> str:
     return Path(source).resolve().name if os.path.isabs(source) or os.path.isdir(source) else source
 
 
-def _describe_preprocessing(image_processor: GFFusionImageProcessor, uint8: bool) -> str:
+def _describe_preprocessing(config: GFFusionConfig, image_processor: GFFusionImageProcessor, uint8: bool) -> str:
     options = name_saved_options(image_processor)
+    chroma = "" if config.color_space == "rgb" else " The fused image has the chroma of the visible one."
     saved = f" `gffusion.image_processor` has options that programs must apply: {options}." if options else ""
     return (
         f"{_INPUTS[uint8]}. Before: turn both images upright by their EXIF orientation, and align them to one size; replace "
-        "NaN, infinite and no-data values, and leave them out of percentiles and histograms; divide values by 255 or 65535, and map "
-        "infrared counts of radiometric files to [0, 1] by their 0.1st and 99.9th percentile. A gray visible image is repeated to three "
-        f"channels.{saved} Height and width: at least {MIN_SIZE}; pad smaller images at the bottom and on the right by "
-        "mirroring with the edge repeated, and crop the fused image. The fused image has the chroma of the visible one."
+        f"NaN, infinite and no-data values, and leave them out of percentiles and histograms; {_VALUES[uint8]}. "
+        f"A gray visible image is repeated to three channels.{saved} Height and width: at least {MIN_SIZE}; pad smaller images at the bottom and on the right by "
+        f"mirroring with the edge repeated, and crop the fused image.{chroma}"
     )

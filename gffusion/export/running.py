@@ -22,6 +22,7 @@ from gffusion.zoo.digest import hash_file
 from .requirements import check_packages, load_onnxruntime
 
 _PROVIDERS = {"tensorrt": "TensorrtExecutionProvider", "cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
+_NEEDED = ("gffusion.model", "gffusion.dtype", "gffusion.values", "gffusion.image_processor")
 _ROUNDING = 0.01  # of values in half precision or of 8-bit weights
 # The key `location` with its number and length, in all their encodings, without which no tensor names another file.
 _LOCATION = re.compile(rb"(?:\n|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)location")
@@ -64,7 +65,11 @@ class OnnxModel(nn.Module):
                 f"{path} was not written by `gffusion export`: it has no metadata of gffusion. Other networks are not run; "
                 "`gffusion evaluate --fused NAME=DIR` compares images that they fused"
             )
-        if self.metadata.get("gffusion.values") != "float32":
+        if missing := [name for name in _NEEDED if name not in self.metadata]:
+            raise ValueError(
+                f"{path} lacks metadata that `gffusion export` writes: {', '.join(missing)}. Export it again"
+            )
+        if self.metadata["gffusion.values"] != "float32":
             raise ValueError(
                 f"{path} takes bytes (--uint8), for programs of your own: export it without --uint8 for fuse"
             )
@@ -88,10 +93,6 @@ class OnnxModel(nn.Module):
         """
         if unknown := sorted(set(options) - set(PROCESSOR_OPTIONS)):
             raise ValueError(f"Unknown options {unknown}. Allowed: {', '.join(PROCESSOR_OPTIONS)}.")
-        if "gffusion.image_processor" not in self.metadata:
-            raise ValueError(
-                f"{self.path} has no metadata `gffusion.image_processor`, without which images cannot be prepared: export it again"
-            )
         with name_file_in_errors(str(self.path), options):
             saved = json.loads(self.metadata["gffusion.image_processor"])
             processor: GFFusionImageProcessor = GFFusionImageProcessor.from_dict(saved, **options)

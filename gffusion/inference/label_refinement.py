@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gffusion.models.gffusion.image_ops import resize_bilinear
+
 CELLS_PER_TOKEN = 8  # grid cells per token and direction on which the filter's coefficients are computed
 FLAT_VARIANCE = 1e-4  # a guide with a smaller variance counts as flat: the epsilon of the guided filter
 
@@ -22,10 +24,7 @@ def refine_logits(logits: Tensor, guides: Tensor, grid: tuple[int, int], radius:
     are computed on a smaller grid, as in K. He, J. Sun, Fast Guided Filter, 2015, arXiv:1505.00996.
     """
     size, reach = [side * CELLS_PER_TOKEN for side in grid], max(1, round(radius * CELLS_PER_TOKEN))
-    classes, small = (
-        F.interpolate(image, size=size, mode="bilinear", antialias=True)
-        for image in (logits.float().softmax(dim=1), guides.float())
-    )
+    classes, small = (resize_bilinear(image, size) for image in (logits.float().softmax(dim=1), guides.float()))
     first, second = small.chunk(2, dim=1)
     mean, mean_first, mean_second = (_box_mean(image, reach) for image in (classes, first, second))
     # Normal equations for two guides: variances, and covariances with each other and with the classes.

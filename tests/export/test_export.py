@@ -136,6 +136,10 @@ def test_equals_pytorch_at_other_sizes_and_batches(name: str, suffix: str, tmp_p
         assert facts["gffusion.model"] == name and len(json.loads(facts["gffusion.labels"])) == 4
     else:
         session = onnxruntime.InferenceSession(path)
+        facts = session.get_modelmeta().custom_metadata_map
+        attributes = [attribute for node in onnx.load(path).graph.node for attribute in node.attribute]
+        assert not any(attribute.name == "antialias" and attribute.i for attribute in attributes)  # OpenVINO ignores it
+    assert ("chroma" in facts["gffusion.preprocessing"]) == (model.config.color_space == "ycbcr")
     for size in SIZES:
         arrays = make_inputs(*size)
         if suffix == ".pt2":
@@ -192,6 +196,7 @@ def test_axes_and_metadata(funet_file: Path) -> None:
     facts = session.get_modelmeta().custom_metadata_map
     assert facts["gffusion.model"] == "gffusion-funet" and facts["gffusion.license"] == "Apache-2.0"
     text = facts["gffusion.preprocessing"]
+    assert "divide values by 255 or 65535" in text
     assert all(word in text for word in ("RGB in [0, 1]", "chroma", "EXIF", "NaN", "on the right", "crop"))
     assert "options" not in text and "gffusion.labels" not in facts
     assert json.loads(facts["gffusion.parity"])["largest"] < 0.01
@@ -212,6 +217,7 @@ def test_bytes_are_those_of_the_image(tmp_path: Path) -> None:
     assert np.abs(fused.astype(int) - expected).max() <= 1
     text = session.get_modelmeta().custom_metadata_map["gffusion.preprocessing"]
     assert "infrared_range [40, 200], invert true" in text
+    assert "keep values of 8 bits" in text and "by 255" not in text
     example = runpy.run_path(str(EXAMPLE))
     assert np.array_equal(example["fuse"](example["load"](path), scene.visible, scene.infrared), fused)
     with pytest.raises(ValueError, match="takes bytes"):

@@ -30,9 +30,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_damaged_files_are_one_line(whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Also what ONNX Runtime would log, which does not pass through Python."""
     deep = '{"a": ' * 200_000 + "0" + "}" * 200_000
-    facts = {"gffusion.image_processor": None, "gffusion.config": deep}
+    names = ["model", "dtype", "values", "image_processor"]
+    facts = {**{f"gffusion.{name}": None for name in names}, "gffusion.config": deep}
     messages = [
-        "has no metadata `gffusion.image_processor`",
+        *(rf"lacks metadata that `gffusion export` writes: gffusion\.{name}\. Export it again" for name in names),
         "nested too deep",
         "keeps weights in other files.*onnx.save",
     ]

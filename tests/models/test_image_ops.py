@@ -12,7 +12,15 @@ from skimage.color import rgb2ycbcr, ycbcr2rgb
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gffusion.models.gffusion.image_ops import prepare_images, replace_luma, rgb_to_luma, sobel_magnitude, to_uint8
+from gffusion.models.gffusion.image_ops import (
+    prepare_images,
+    replace_luma,
+    resize_bicubic,
+    resize_bilinear,
+    rgb_to_luma,
+    sobel_magnitude,
+    to_uint8,
+)
 
 
 def channels_last(image: torch.Tensor) -> np.ndarray:
@@ -146,6 +154,18 @@ class KernelsOfMps(TorchDispatchMode):
         if "upsample_bicubic2d_aa_backward" in str(func):
             raise NotImplementedError(f"The operator '{func}' is not currently implemented for the MPS device.")
         return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("size", [(480, 640), (30, 17), (7, 1000), (24, 24)])
+@pytest.mark.parametrize("resize", [resize_bicubic, resize_bilinear])
+def test_exported_resizing_is_that_of_torch(
+    resize: Any, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = random_image(2, 3, *size)
+    expected = resize(image, (24, 32))
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    monkeypatch.delattr(torch.nn.functional, "interpolate")
+    torch.testing.assert_close(resize(image, (24, 32)), expected, atol=2e-6, rtol=0)
 
 
 class TestPrepareImages:

@@ -1,6 +1,6 @@
 """Color conversion, gradients, rounding and resizing, shared by networks, losses and the image processor."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import truediv
 from typing import Any
 
@@ -143,17 +143,50 @@ def resize_bicubic(images: Tensor, size: Sequence[int]) -> Tensor:
 
     The mean difference from CLIP's processor is 0.004, and 0.043 without antialiasing.
     """
-    if images.device.type == "mps" and images.requires_grad:  # MPS has no kernel for the gradient
-        rows, columns = (
-            _interpolate(torch.eye(source, dtype=torch.float32)[None, None], (target, source))[0, 0].to(images)
-            for source, target in zip(images.shape[-2:], size, strict=True)
-        )
-        with torch.autocast(images.device.type, enabled=False):
-            return rows @ images @ columns.T
+    # MPS has no kernel for the gradient.
+    if torch.compiler.is_exporting() or (images.device.type == "mps" and images.requires_grad):
+        return _resize_by_products(images, size, _weigh_cubic)
     if images.device.type == "cuda" and sum(map(truediv, images.shape[-2:], size)) > MAX_SCALES:
-        images = _interpolate(images, (images.shape[-2], size[1]))  # one axis after the other
-    return _interpolate(images, size)
+        images = _interpolate(images, (images.shape[-2], size[1]), "bicubic")  # one axis after the other
+    return _interpolate(images, size, "bicubic")
 
 
-def _interpolate(images: Tensor, size: Sequence[int]) -> Tensor:
-    return F.interpolate(images, size=tuple(size), mode="bicubic", antialias=True, align_corners=False)
+def resize_bilinear(images: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize images bilinearly, with antialiasing: (B, C, H, W) -> (B, C, *size), float32."""
+    if torch.compiler.is_exporting():
+        return _resize_by_products(images, size, _weigh_linear)
+    return _interpolate(images, size, "bilinear")
+
+
+def _interpolate(images: Tensor, size: Sequence[int], mode: str) -> Tensor:
+    return F.interpolate(images, size=tuple(size), mode=mode, antialias=True, align_corners=False)
+
+
+def _resize_by_products(images: Tensor, size: Sequence[int], weigh: Callable[[Tensor], Tensor]) -> Tensor:
+    """Resize as [`_interpolate`] does, by matrix products: some engines that run exported files ignore antialiasing."""
+    rows, columns = (
+        _compute_weights(source, target, weigh).to(images)
+        for source, target in zip(images.shape[-2:], size, strict=True)
+    )
+    with torch.autocast(images.device.type, enabled=False):
+        return rows @ images @ columns.T
+
+
+def _compute_weights(source: int, target: int, weigh: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the weights (target, source) of an interpolation whose kernel is as wide as a pixel of the smaller image."""
+    pixels = torch.arange(source, dtype=torch.float32) + 0.5
+    scale = pixels.new_ones(1) * source / target
+    centers = scale * (torch.arange(target, dtype=torch.float32)[:, None] + 0.5)
+    weights = weigh((pixels - centers).abs() / scale.clamp(min=1))
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+def _weigh_linear(distance: Tensor) -> Tensor:
+    return (1 - distance).clamp(min=0)
+
+
+def _weigh_cubic(distance: Tensor) -> Tensor:
+    """Return Keys' kernel with a = -0.5 (R. Keys, IEEE TASSP 29(6), 1981), as antialiasing uses it."""
+    near = (1.5 * distance - 2.5) * distance**2 + 1
+    far = ((2.5 - 0.5 * distance) * distance - 4) * distance + 2
+    return torch.where(distance <= 1, near, torch.where(distance < 2, far, 0.0))
