@@ -315,7 +315,6 @@ def _decode_plain_png(content: bytes, image: Image.Image) -> NDArray[Any]:
         if "Not enough" in str(error):
             raise IncompleteError("its compressed data end early") from error
         raise ValueError(f"it is damaged: {error}") from error
-    pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
     # image.getexif() would decode every pixel.
     orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
     return UPRIGHT.get(orientation, UPRIGHT[1]).apply(pixels)
