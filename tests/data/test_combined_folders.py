@@ -23,6 +23,7 @@ def test_files_with_both(tmp_path: Path) -> None:
     for name, content in {
         "00001D.png": encode(RGBT, "PNG"),
         "FLIR0002.jpg": flir,
+        "FLIR0003.jpg": flir_jpeg(COUNTS, None),
         "photo.jpg": encode(VISIBLE, "JPEG"),
         "notes.txt": b"",
         ".hidden.png": b"",
@@ -31,7 +32,7 @@ def test_files_with_both(tmp_path: Path) -> None:
         write(tmp_path / name, content)
     found = find_combined(tmp_path)
     assert [pair.name for pair in found.pairs] == ["00001D", "damaged", "FLIR0002"]  # reported when it is read
-    assert [file.name for file in found.visible_only] == ["photo.jpg"]
+    assert [file.name for file in found.visible_only] == ["FLIR0003.jpg", "photo.jpg"]
 
 
 def test_files_with_both_next_to_named_pairs(tmp_path: Path) -> None:

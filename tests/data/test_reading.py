@@ -299,11 +299,20 @@ class TestValues:
             assert len(noted) == len(pair.notes) == is_noted
             np.testing.assert_array_equal(pair.infrared, COUNTS if order == ">" else COUNTS.byteswap())
 
-    @pytest.mark.parametrize("text", ["96x128,uint16", "96x128,<u2", "96x128,>u2", "96x128,int16", "96x128,float32,64"])
-    def test_raw_frames(self, tmp_path: Path, text: str) -> None:
+    @pytest.mark.parametrize(
+        ("text", "dtype", "header"),
+        [
+            ("96x128,uint16", "<u2", 0),
+            ("96x128,<u2", "<u2", 0),
+            ("96x128,>u2", ">u2", 0),
+            ("96x128,int16", "<i2", 0),
+            ("96x128,float32,64", "<f4", 64),
+        ],
+    )
+    def test_raw_frames(self, tmp_path: Path, text: str, dtype: str, header: int) -> None:
         visible, frame = write(tmp_path / "v.png", encode(VISIBLE, "PNG")), RawFrame.parse(text)
-        values = (COUNTS if frame.dtype.kind == "u" else COUNTS.astype(int) - 13000).astype(frame.dtype)
-        path = write(tmp_path / ("i.dat" if frame.header else "i.raw"), bytes(frame.header) + values.tobytes())
+        values = (COUNTS if "u" in dtype else COUNTS.astype(int) - 13000).astype(dtype)
+        path = write(tmp_path / ("i.dat" if header else "i.raw"), bytes(header) + values.tobytes())
         pair = read_pair(visible, path, ReadOptions(raw_frame=frame))
         np.testing.assert_array_equal(pair.infrared, values)
         assert pair.infrared.dtype in (np.uint16, np.float32)

@@ -22,6 +22,7 @@ from gffusion.data.transforms import (
     Transform,
     VisiblePhotometric,
 )
+from gffusion.data.transforms.base import describe_transform
 
 MakeSample = Callable[[int, int], Sample]
 INFINITY, NAN = float("inf"), float("nan")
@@ -127,6 +128,23 @@ class TestEveryTransform:
             assert different == transform.variants
 
 
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (VisiblePhotometric, ("brightness", "contrast", "gamma")),
+        (ThermalGain, ("gain", "offset")),
+        (Misalignment, ("shift", "rotation", "scale")),
+    ],
+)
+def test_each_strength_alone_is_random(noise: MakeSample, kind: Any, names: tuple[str, ...]) -> None:
+    """Evaluations leave such transforms out."""
+    for name in names:
+        transform = kind(**{name: 0.5})
+        first, second = (transform(noise(8, 9), np.random.default_rng(seed)) for seed in range(2))
+        assert transform.variants is None
+        assert any((first[image] != second[image]).any() for image in ("visible", "infrared")), name
+
+
 @pytest.mark.parametrize("transform", IDLE, ids=lambda transform: type(transform).__name__)
 def test_zero_strength_changes_nothing(sample: Sample, transform: Transform) -> None:
     assert transform.variants == 1
@@ -211,3 +229,10 @@ class TestCompose:
         swap = Compose([Resize(4), lambda sample, rng: sample | {"infrared": 1 - sample["infrared"]}])
         assert swap(noise(4, 4), np.random.default_rng(0))["visible"].shape == (4, 4, 3)
         assert swap.variants is None
+
+
+def test_descriptions_are_the_same_in_every_process() -> None:
+    """Resumed runs compare them: no addresses of objects, nor arrays."""
+    own = partial(forget)
+    own.__dict__ |= {"share": 0.5, "range": (1, 2.0), "generator": object(), "table": [np.zeros(9)]}
+    assert describe_transform(own) == "partial(share=0.5, range=(1, 2.0))"
