@@ -36,7 +36,7 @@ class LabelColors:
         palette = _read_palette(file)
         for index, color in _find_colors(palette, indices).items():
             known, first = self._indices.setdefault((file.parent, color), (index, file))
-            if known != index and palette[known : known + 1] != [color]:
+            if palette[known : known + 1] != [color]:
                 raise ValueError(
                     f"the palette of {file} gives the color {color} the index {index}, but that of {first} the index {known}: indices "
                     f"that change from file to file are no classes. In all label maps, {_REMEDY}; if the indices are the classes, store "
