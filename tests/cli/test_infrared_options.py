@@ -15,6 +15,7 @@ from PIL import Image
 from training_runs import SMALL_MODEL
 
 from gffusion import GFFusionImageProcessor
+from gffusion.cli.infrared_options import check_saved_options
 from gffusion.data import FusionDataset, read_image, write_image
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.zoo import locate
@@ -160,6 +161,10 @@ def test_options_that_exclude_saved_ones_are_refused_first(gffusion: Callable, h
     if command != "export":
         GFFusionImageProcessor(agc="plateau").save_pretrained(folder)
         assert gffusion(*command.split(), "model", *options).exit_code == 0
+
+
+def test_options_saved_on_the_hub_are_not_known_yet() -> None:
+    check_saved_options("lab/model", {"plateau_limit": 2.0})
 
 
 def test_evaluate_measures_mapped_values(gffusion: Callable, here: Path) -> None:

@@ -332,6 +332,11 @@ def test_wrong_classes(config: dict[str, Any], report: str) -> None:
         build_model(ModelArguments(model_config=SMALL | config), ["sheep"])
 
 
+def test_models_without_a_head_do_not_need_the_classes(caplog: pytest.LogCaptureFixture) -> None:
+    model = build_model(ModelArguments(model_name_or_path="gffusion-funet"), ["person", "car"])
+    assert not model.config.use_segmenter and not caplog.records
+
+
 def test_recipe_that_describes_another_model_than_the_given_weights(tiny_model: Callable, tmp_path: Path) -> None:
     tiny_model().save_pretrained(tmp_path / "start")
     config = SMALL | {"stem_channels": 6, "gradient_weight": 7.0}

@@ -67,6 +67,27 @@ class TestGradients:
         for name, gradient in expected.items():
             torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-5 * gradient.abs().max().item())
 
+    @pytest.mark.parametrize(("limit", "is_clipped"), [(0.01, True), (1e6, False)])
+    def test_are_clipped_to_a_common_norm(
+        self, tiny_model: Callable, inputs: Batch, tmp_path: Path, limit: float, is_clipped: bool
+    ) -> None:
+        free, found = (
+            torch.cat(
+                [
+                    *map(
+                        torch.flatten,
+                        gradients(model, make_step(model, tmp_path, max_grad_norm=norm), [inputs]).values(),
+                    )
+                ]
+            )
+            for norm in (0, limit)
+            for model in [tiny_model(paradigm="cascading")]
+        )
+        norm = free.square().sum().sqrt()
+        torch.testing.assert_close(
+            found, free * limit / norm if is_clipped else free, rtol=1e-3, atol=1e-6 * norm.item()
+        )
+
     @pytest.mark.parametrize(("size", "class_weights"), [(1, None), (2, None), (1, [0.1, 0, 5, 1])])
     def test_do_not_depend_on_how_a_step_is_shared_out(
         self, tiny_model: Callable, inputs: Batch, tmp_path: Path, size: int, class_weights: list[float] | None

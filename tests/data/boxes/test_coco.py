@@ -155,3 +155,11 @@ def test_crowds_without_a_usable_box_are_left_out(tmp_path: Path) -> None:
     boxes = [{}, {"bbox": None}, {"bbox": [5, 5, -1, 1]}, {"bbox": [1, 2, 3, 4]}, {"image_id": 5, "bbox": [1, 2, 3, 4]}]
     images, _ = read_coco(coco(tmp_path, annotations=[crowd | box for box in boxes]))
     assert images["b"].ignored == ((1, 2, 4, 6),) and images["b"].coordinates == ()
+
+
+def test_boxes_without_area_are_left_out_and_do_not_refuse_the_file(tmp_path: Path) -> None:
+    """Datasets that are in use have such boxes."""
+    boxes = [[5, 5, 0, 1], [5, 5, 1, 0], [1, 2, 3, 4]]
+    annotations = [{"image_id": 3, "category_id": 2, "bbox": box} for box in boxes]
+    images, class_names = read_coco(coco(tmp_path, annotations=annotations))
+    assert read_boxes(images["b"], images["b"].size or SIZE, class_names).coordinates.tolist() == [[1, 2, 4, 6]]
