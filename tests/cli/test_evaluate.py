@@ -336,6 +336,7 @@ def test_masks_of_0_and_255_are_refused_with_advice(evaluate: Callable, here: Pa
         ),
         (["--label-map", "4=1"], "--label-map needs label maps (--labels)"),
         (["--zoom", "3,4,0,5"], "--zoom takes LEFT,TOP,WIDTH,HEIGHT in pixels, such as 200,120,160,120, got '3,4,0,5'"),
+        (["--zoom", "3,x,4,5"], "--zoom takes LEFT,TOP,WIDTH,HEIGHT in pixels, such as 200,120,160,120, got '3,x,4,5'"),
         (["--zoom", "0,0,9000,5"], "the enlarged part (zoom) from 0, 0 to 9000, 5 does not lie in"),
         (["--visible", "pairs.csv"], "pairs.csv lists both images of each pair: give it alone"),
     ],

@@ -17,6 +17,7 @@ from gffusion.cameras.png_chunks import iterate_png_chunks
 from gffusion.data import read_image, write_image
 from gffusion.data.io import write_with_metadata
 from gffusion.data.metadata import ImageMetadata, read_metadata
+from gffusion.data.tiff_tags import Tag
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -137,6 +138,7 @@ def test_maker_notes_stay_in_place(tmp_path: Path) -> None:
         stored = image.info["exif"].removeprefix(b"Exif\0\0")
     assert stored[350:358] == b"MAKER-1\0" and stored[370:376] == b"NOTES!"
     assert len(stored) == 400  # the thumbnail was at the end
+    assert stored[58:62] == bytes(4)  # no directory after the first one, which has 4 entries from byte 10
 
 
 @pytest.mark.parametrize("source", ["jpg", "png", "png zlib", "webp", "tif"])
@@ -221,6 +223,14 @@ def test_georeference_of_other_frames() -> None:
     assert values[:5].tolist() == [500, 501, 502 - 10, 503 - 20, 504]
     rotated = read_metadata(save_source("tif", tags={**GEOREFERENCE, 274: (3, (6,))}))
     assert "upright" in rotated.move()[1][0]
+
+
+@pytest.mark.parametrize("number", [33922, 34264, 50844])
+def test_damaged_georeference_is_left_out_of_crops(number: int) -> None:
+    metadata = ImageMetadata(xmp=XMP, georeference={33550: Tag(12, 3, bytes(24)), number: Tag(12, 2, bytes(15))})
+    moved, notes = metadata.move(window=(1, 2, 3, 4))
+    assert (moved, notes) == (ImageMetadata(xmp=XMP), ("georeference left out: its tags are damaged",))
+    assert metadata.move()[0] == metadata
 
 
 @pytest.mark.parametrize("target", FORMATS)

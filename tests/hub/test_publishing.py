@@ -241,6 +241,11 @@ def test_modules_of_the_same_name_in_other_repositories_are_kept() -> None:
     assert find_outdated_files(["losses.py", "safety.py", "inference.py"], ["config.json"]) == []
 
 
+def test_published_files_are_not_outdated() -> None:
+    present = ["model-00001-of-00002.safetensors", "model.safetensors", "adapter_config.json"]
+    assert find_outdated_files(present, ["config.json", "model.safetensors"]) == [present[0], present[2]]
+
+
 class TestPush:
     def test_slim(self, world: dict[str, Any]) -> None:
         assert world["slim"].startswith(f"{world['hub'].url}/lab/slim/commit/")

@@ -68,6 +68,18 @@ class TestRows:
         luma = torch.tensor(VISIBLE @ [0.299, 0.587, 0.114] / 255).float()
         torch.testing.assert_close(dataset[0]["infrared_values"][0], luma)
 
+    def test_settings_tell_how_rows_are_read(self) -> None:
+        """Resumed runs compare them."""
+        rows = [{"visible": VISIBLE.astype(np.uint16), "infrared": THERMAL}]
+        options: list[dict[str, Any]] = [
+            {},
+            {"infrared_luma": True},
+            {"visible_range": (0, 255)},
+            {"visible_range": (0, 99)},
+        ]
+        settings = [FusionDataset.from_dataset(rows, **chosen).settings for chosen in options]
+        assert all(settings.count(found) == 1 for found in settings)
+
     @pytest.mark.parametrize("kind", [encoded, np.asarray])
     def test_false_colors(self, caplog: pytest.LogCaptureFixture, kind: Any) -> None:
         levels = np.add.outer(np.arange(48), 3 * np.arange(64)).astype(np.uint8)
