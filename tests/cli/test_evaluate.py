@@ -334,6 +334,7 @@ def test_masks_of_0_and_255_are_refused_with_advice(evaluate: Callable, here: Pa
             ["--label-map", "4:1"],
             "--label-map takes LABELMAP=MODEL,... with whole numbers, such as 4=1,9=255, got '4:1'",
         ),
+        (["--label-map", "4=x"], "with whole numbers, such as 4=1,9=255, got '4=x'"),
         (["--label-map", "4=1"], "--label-map needs label maps (--labels)"),
         (["--zoom", "3,4,0,5"], "--zoom takes LEFT,TOP,WIDTH,HEIGHT in pixels, such as 200,120,160,120, got '3,4,0,5'"),
         (["--zoom", "3,x,4,5"], "--zoom takes LEFT,TOP,WIDTH,HEIGHT in pixels, such as 200,120,160,120, got '3,x,4,5'"),

@@ -149,3 +149,21 @@ def test_pairs_are_read_as_by_fuse(
         run(*folders, *options)
         (pair,) = given["pairs"]
         assert (pair.missing is None) == bool(options) and pair.visible.max() > 60000
+
+
+def test_options_decide_what_is_exported(
+    tiny_model: Callable[..., GFFusionModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[dict[str, Any]] = []
+
+    def stop(*_: Any, **options: Any) -> None:
+        given.append(options)
+        raise ValueError("stopped")
+
+    monkeypatch.setattr("gffusion.export.exporting.export_model", stop)  # takes seconds
+    tiny_model(paradigm="cascading").save_pretrained(tmp_path)
+    for words in ([], ["--segment"], ["--uint8"], ["--dtype", "fp16"]):
+        with pytest.raises(SystemExit):
+            main(["export", str(tmp_path), "-o", str(tmp_path / "m.onnx"), *words])
+    found = [(options["segment"], options["uint8"], options["dtype"]) for options in given]
+    assert found == [(False, False, "fp32"), (True, False, "fp32"), (False, True, "fp32"), (False, False, "fp16")]
