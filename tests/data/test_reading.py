@@ -477,6 +477,15 @@ def test_visible_values_of_few_bits_are_noted(tmp_path: Path, largest: int, bits
     assert bits is not None or not notes
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG"])
+def test_filled_parts_are_noted(tmp_path: Path, kind: str) -> None:
+    content = encode(VISIBLE, kind)
+    visible = write(tmp_path / "cut", content[: len(content) * 2 // 3])
+    infrared = write(tmp_path / "infrared.png", encode(THERMAL, "PNG"))
+    pair = read_pair(visible, infrared, ReadOptions(truncated="fill"))
+    assert pair.notes == ("the file ends early, and its missing part is filled (--truncated fill)",)
+
+
 @pytest.mark.parametrize("name", ["infrared_luma", "keep_borders", "crop"])
 def test_flags_are_bools(name: str) -> None:
     for value in ("no", "false", 1):

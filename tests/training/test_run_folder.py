@@ -27,6 +27,13 @@ class TestLog:
         assert folder.read_log() == []
         assert not any(folder.path.iterdir())
 
+    @pytest.mark.parametrize(("first_line", "is_kept"), [(f"{RECIPE_START} 1.0", False), ("# My options", True)])
+    def test_recipe_of_another_run_is_deleted(self, tmp_path: Path, first_line: str, is_kept: bool) -> None:
+        """A new run without a recipe would seem to have it; those that users wrote stay."""
+        (tmp_path / "recipe.yaml").write_text(f"{first_line}\nseed: 1\n")
+        RunFolder(tmp_path).clear()
+        assert (tmp_path / "recipe.yaml").exists() == is_kept
+
     def test_cut_drops_what_comes_again_and_half_a_line(self, tmp_path: Path) -> None:
         folder = RunFolder(tmp_path)
         folder.truncate_log(3)  # no log yet
