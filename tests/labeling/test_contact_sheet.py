@@ -74,7 +74,7 @@ def test_label_map_of_another_size(pair: ImagePair, tmp_path: Path) -> None:
     Image.new("L", (50, 50), 1).save(tmp_path / "small.png")
     with pytest.raises(
         ValueError,
-        match=r"small\.png 50 x 50 .*a label map must have the size of the visible image\. Resize it with nearest",
+        match=r"small\.png 50 x 50 .*a label map must have the size of the visible image\. Its aspect ratio differs",
     ):
         draw_contact_sheet([replace(pair, labels=tmp_path / "small.png")])
 

@@ -79,9 +79,12 @@ class NamedBoxes:
             raise ValueError(f"{self.origin} contains class names; pass class_names= to map them to indices")
         if self.size is not None and self.size != size:
             (old_height, old_width), (height, width) = self.size, size
+            advice = "scale the boxes, or use the image that was annotated"
+            if self.size == (width, height):
+                advice = "they seem to be drawn without the EXIF orientation of the image: rotate the boxes as this orientation says"
             raise BoxSizeError(
                 f"{self.origin}: the boxes were drawn on an image of {old_width}x{old_height} (width x height), but the "
-                f"image measures {width}x{height}; scale the boxes, or use the image that was annotated",
+                f"image measures {width}x{height}; {advice}",
                 self.size,
             )
         indices = {normalize_class_name(name): index for index, name in enumerate(class_names)}

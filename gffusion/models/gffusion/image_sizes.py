@@ -20,6 +20,7 @@ _ALIGN = (
     "both cameras have the same field of view, or a rig (--align RIG.json) that `gffusion align` saved"
 )
 _ROTATED = "One of them is rotated by 90 degrees: rotate it, or set its EXIF orientation. "
+_RESIZE = "Resize it with nearest neighbor (in Pillow, resize with Image.Resampling.NEAREST): other filters mix the numbers of classes"
 
 
 def check_same_size(sizes: Mapping[str, tuple[int, ...]], advice: str | None = None) -> tuple[int, int]:
@@ -41,14 +42,36 @@ def check_same_size(sizes: Mapping[str, tuple[int, ...]], advice: str | None = N
             words = f"{first} measures {width} x {height} pixels, but {other} {size[1]} x {size[0]} (width x height)"
             if index > 0:
                 raise ValueError(
-                    f"{words}: a label map must have the size of the visible image. Resize it with nearest neighbor (in Pillow, "
-                    "resize with Image.Resampling.NEAREST): other filters mix the numbers of classes"
+                    f"{words}: a label map must have the size of the visible image. {_advise_on_labels((height, width), size)}"
                 )
             is_rotated = (width - height) * (size[1] - size[0]) < 0  # portrait and landscape
             raise ValueError(
                 f"{words}: the images of a pair must be aligned pixel by pixel. {_ROTATED * is_rotated}{advice or _ALIGN}"
             )
     return height, width
+
+
+def _advise_on_labels(size: tuple[int, int], labels_size: tuple[int, ...]) -> str:
+    """Return what to do about a label map of another size than its image: resizing one of another part would misplace it."""
+    height, width = labels_size
+    if _have_same_shape(size, (height, width)):
+        return _RESIZE
+    if _have_same_shape(size, (width, height)):
+        resize = "" if size == (width, height) else f". {_RESIZE}"
+        return (
+            "It is rotated by 90 degrees, as if it was drawn without the EXIF orientation of the image: rotate it as this "
+            f"orientation says, or set the same orientation in its file{resize}"
+        )
+    return (
+        "Its aspect ratio differs, so that it seems to be cropped or padded: cut off the padding, or draw it on the whole image. "
+        "Resize it, with nearest neighbor, only if it shows the whole image"
+    )
+
+
+def _have_same_shape(first: tuple[int, int], second: tuple[int, int]) -> bool:
+    """Return whether two sizes have the same aspect ratio and orientation, up to a pixel of rounding."""
+    difference = first[0] * second[1] - first[1] * second[0]
+    return abs(difference) <= max(first) and (first[0] - first[1]) * (second[0] - second[1]) >= 0
 
 
 def check_size_divisor(size_divisor: Any) -> int:

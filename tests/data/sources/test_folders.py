@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from gffusion.cameras import Rig
 from gffusion.data import FusionDataset, ReadOptions
@@ -74,3 +74,46 @@ def test_label_maps_drawn_on_moved_infrared_images(tmp_path: Path, align: Any, s
     for read in (dataset.read_sizes, lambda: dataset[0]):
         with pytest.raises(ValueError, match=message):
             read()
+
+
+RESIZE = "Resize it with nearest neighbor"
+ROTATE = "It is rotated by 90 degrees, .* EXIF orientation of the image: rotate it"
+
+
+@pytest.mark.parametrize(
+    ("size", "message", "others"),
+    [
+        ((48, 32), f"{ROTATE}.* same orientation in its file$", [RESIZE]),
+        ((24, 16), f"{ROTATE}.* {RESIZE}", ["cropped"]),
+        ((16, 24), f"visible image. {RESIZE}", ["rotated", "cropped"]),
+        ((15, 23), f"visible image. {RESIZE}", ["rotated", "cropped"]),  # rounded down
+        ((32, 32), "cropped or padded", ["rotated", RESIZE]),
+        ((40, 48), "cropped or padded", ["rotated", RESIZE]),
+    ],
+)
+def test_label_maps_of_another_size(tmp_path: Path, size: tuple[int, int], message: str, others: list[str]) -> None:
+    """To resize one of another part or orientation would misplace its objects."""
+    folder = make_scenes(tmp_path / "data", 1)
+    (visible,), (infrared,), (labels,) = ((folder / kind).iterdir() for kind in ("visible", "infrared", "labels"))
+    with Image.open(visible) as image, Image.open(infrared) as upright:
+        exif = image.getexif()
+        exif[ExifTags.Base.Orientation] = 6  # measures 48 x 32 in the file, and 32 x 48 upright
+        image.save(visible, exif=exif)
+        upright.transpose(Image.Transpose.ROTATE_270).save(infrared)
+    Image.new("L", size, 1).save(labels)
+    with pytest.raises(ValueError, match=message) as error:
+        FusionDataset(folder)[0]
+    assert not any(other in str(error.value) for other in others)
+
+
+def test_label_map_with_the_orientation_of_its_image(tmp_path: Path) -> None:
+    """What the error about rotated maps advises."""
+    folder = make_scenes(tmp_path / "data", 1)
+    exif = Image.Exif()
+    expected = np.rot90(FusionDataset(folder)[0]["labels"], -1)
+    exif[ExifTags.Base.Orientation] = 6
+    for kind in ("visible", "infrared", "labels"):
+        (file,) = (folder / kind).iterdir()
+        with Image.open(file) as image:
+            image.save(file, exif=exif)
+    assert (FusionDataset(folder)[0]["labels"].numpy() == expected).all()
