@@ -119,6 +119,7 @@ REFUSED = [
     ({"intensity_weight": float("nan")}, "`intensity_weight` must be finite"),
     ({"segmentation_weight": float("inf")}, "`segmentation_weight` must be finite"),
     ({"num_labels": 0}, "class"),
+    ({"num_labels": 256}, "`num_labels` must be at most 255, .* 255 means ignored, got 256: merge classes"),
     ({"num_labels": 2, "class_weights": [1.0]}, r"`class_weights` must be 2 finite non-negative numbers.* got \[1.0\]"),
     ({"num_labels": 2, "class_weights": [1, -1]}, r"`class_weights` .* got \[1, -1\]"),
     ({"num_labels": 2, "class_weights": [0, 0]}, r"`class_weights` .* not all 0, got \[0, 0\]"),
@@ -162,6 +163,11 @@ class TestErrors:
     def test_classes(self, classes: dict[str, Any], message: str) -> None:
         with pytest.raises(ValueError, match=message):
             GFFusionConfig(**classes)
+
+    def test_classes_that_no_label_map_holds(self) -> None:
+        """Models without a segmenter, and encoders that were trained as classifiers, predict no label maps."""
+        assert GFFusionConfig(use_segmenter=False, num_labels=300).num_labels == 300
+        assert GFFusionConfig(dinov2_config=Dinov2Config(num_labels=1000)).dinov2_config.num_labels == 1000
 
     @pytest.mark.parametrize(
         ("names", "message"), [(["ground", "deer"], "got a list"), ({0: "ground", 2: "deer"}, r"got \[0, 2\]")]

@@ -27,6 +27,7 @@ LIMITS = {
 }
 MAX_DECODER_LAYERS = 128
 MAX_LABELS = 4096
+MAX_SEGMENTED = 255  # classes; label maps have 8 bits, of which 255 marks ignored pixels
 MAX_LABEL_LENGTH = 1000
 MAX_TOKENS = 1 << 14  # of an encoder's input; DINOv2 reads up to 5,329 at 1024 x 1024 pixels
 MAX_SCALES = 16
@@ -313,7 +314,12 @@ def _check_patches(name: str, size: Sequence[int], patch_size: int, scale: float
 
 
 def check_segmenter(config: Any) -> None:
-    """Raise ValueError if layers, refinement, windows or scales are out of range or contradict each other."""
+    """Raise ValueError if classes, layers, refinement, windows or scales are out of range or contradict each other."""
+    if config.use_segmenter and len(config.id2label) > MAX_SEGMENTED:
+        raise ValueError(
+            f"`num_labels` must be at most {MAX_SEGMENTED}, because label maps hold 8 bits and 255 means ignored, got "
+            f"{len(config.id2label)}: merge classes, or set `use_segmenter` to False."
+        )
     num_layers = config.dinov2_config.num_hidden_layers
     if not 1 <= config.segmenter_layers <= num_layers:
         raise ValueError(
