@@ -86,8 +86,7 @@ def fuse_scene(plan: Plan, pair: ImagePair) -> Scene:
     if labels and pair.labels is not None:
         truth = replace_values(read_labels(pair.labels, sources.read_options.max_pixels), plan.label_map)
         if truth.shape == visible.shape[:2]:
-            shown = np.where(truth < len(plan.class_names), truth, 0).astype(np.uint8)  # 255 is ignored
-            labels = {"labels": overlay(visible, shown), **labels}
+            labels = {"labels": overlay(visible, truth), **labels}
     names = tuple(map(to_line, plan.class_names)) if labels else ()
     return Scene(pair.name, {"visible": visible, "infrared": infrared}, fused, labels, baselines, names)
 

@@ -11,11 +11,14 @@ if TYPE_CHECKING:
     from gffusion.models.gffusion.image_arrays import Image
 
 
+_IGNORED = 255  # in label maps of files
+
+
 def overlay(image: "Image", label_map: Any) -> NDArray[np.uint8]:
     """Draw a label map (H, W) over an image, (H, W) or (H, W, 3), uint8, uint16 or floating point in [0, 1].
 
-    Both can also be PIL images or tensors. Returns (H, W, 3) uint8. The background, 0, and ignored pixels, such as -1, are left
-    unchanged; elsewhere, half of the color is that of the class.
+    Both can also be PIL images or tensors. Returns (H, W, 3) uint8. The background, 0, and ignored pixels, 255 or negative,
+    are left unchanged; elsewhere, half of the color is that of the class.
 
     Raises:
         ValueError: If the image has another type or values outside [0, 1], or the label map has another size or other values
@@ -39,7 +42,7 @@ def mix_colors(image: NDArray[Any], label_map: NDArray[Any]) -> NDArray[np.uint8
     """Return what [`overlay`] does, of arrays that need no check. Does not import torch."""
     scale = np.iinfo(image.dtype).max if np.issubdtype(image.dtype, np.integer) else 1
     base = np.broadcast_to(image if image.ndim == 3 else image[..., None], (*image.shape[:2], 3)) / scale
-    share = 0.5 * (label_map > 0)[..., None]
+    share = 0.5 * ((label_map > 0) & (label_map != _IGNORED))[..., None]
     # Mixed on 0 to 255: `to_uint8` of a mixture on 0 to 1 would round some halves to another level.
     return np.rint(255 * (1 - share) * base + share * color_classes(label_map)).astype(np.uint8)
 
@@ -55,4 +58,4 @@ def check_label_map(label_map: Any, size: tuple[int, ...]) -> NDArray[Any]:
         raise ValueError(
             f"A label map holds class ids, integers of shape {size} as its image, got {labels.dtype} of shape {labels.shape}."
         )
-    return labels.clip(0) if labels.dtype.kind == "i" else labels  # -1 marks ignored pixels
+    return labels

@@ -27,15 +27,20 @@ def test_values_by_hand(value: float, dtype: Any, gray: int, channels: tuple[int
 
 
 def test_every_class_but_the_background_is_colored() -> None:
-    labels = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    result = overlay(np.full((16, 16), 127, np.uint8), labels)
+    labels = np.arange(255, dtype=np.uint8).reshape(15, 17)
+    result = overlay(np.full((15, 17), 127, np.uint8), labels)
     assert (result[0, 0] == 127).all()
     assert (np.ptp(result.reshape(-1, 3)[1:].astype(int), axis=1) > 10).all()
 
 
-def test_ignored_pixels_are_not_colored() -> None:
+@pytest.mark.parametrize(
+    ("ignored", "dtype"),
+    [(-1, np.int64), (-100, np.int16), (255, np.int64), (255, np.uint8), (255, np.uint16), (-1, np.int8)],
+)
+def test_ignored_pixels_are_not_colored(ignored: int, dtype: Any) -> None:
     image = np.full((1, 3), 127, np.uint8)
-    assert overlay(image, np.array([[-1, 0, 2]])).tolist() == overlay(image, np.array([[0, 0, 2]])).tolist()
+    labels, plain = (np.array([[value, 0, 2]], dtype) for value in (ignored, 0))
+    assert overlay(image, labels).tolist() == overlay(image, plain).tolist()
 
 
 def test_first_classes_have_distinct_colors() -> None:
