@@ -45,26 +45,24 @@ def check_labels(
     """Check the labels of all items, or for datasets other than [`FusionDataset`] of the first one; warn about numbers that seem shifted.
 
     Raises:
-        ValueError: If a label is neither a class of the model nor ignored, all are 0 in training data, or there is only one class.
+        ValueError: If a label is neither a class of the model nor ignored, all are 0 or ignored in training data, or there is only
+            one class.
     """
     read_label_values = getattr(dataset, "read_label_values", None)
     values = read_label_values() if read_label_values else dict.fromkeys(first["labels"].unique().tolist(), "item 0")
-    classes, ignored = model.config.num_labels, model.config.ignore_index
+    classes, ignored, which = (
+        model.config.num_labels,
+        model.config.ignore_index,
+        "training" if training else "evaluation",
+    )
     names = [model.config.id2label[label] for label in range(classes)]
     if classes < 2:
         raise ValueError(
             f"The data has labels, but the model has one class ({names[0]}): name at least two (`id2label`), the "
             "background first, or omit the labels to train the fusion alone."
         )
-    if read_label_values:
-        check_has_classes(values.keys(), ignored)
-    elif training and ignored == IGNORED:  # others, such as 0 and -100, are no objects of masks
-        try:
-            check_has_classes(values.keys())
-        except ValueError as error:  # as masks in which 255 is the object
-            logger.warning(
-                "Of the first item of the training data, %s. If other items hold classes, this is right.", error
-            )
+    if read_label_values or (training and ignored == IGNORED):  # others, such as 0 and -100, are no objects of masks
+        _check_has_classes(values.keys(), ignored, which, is_complete=bool(read_label_values))
     if training and read_label_values and values.keys() == {0}:
         raise ValueError(
             "All labels are 0, usually the background, so there is no object to learn: give the label maps of the objects, "
@@ -78,9 +76,24 @@ def check_labels(
             "classes (`id2label`), or correct the labels: they are class indices, not gray levels."
         )
     if missing:
-        logger.warning("The %s data: %s.", "training" if training else "evaluation", missing)
+        logger.warning("The %s data: %s.", which, missing)
     elif training and read_label_values:
         _warn_about_unlabeled_classes(values.keys(), getattr(dataset, "class_names", None) or ())
+
+
+def _check_has_classes(values: Set[int], ignored: int, which: str, is_complete: bool) -> None:
+    """Refuse training data whose labels are 0 and ignored, as masks in which 255 is the object; warn about other data."""
+    try:
+        check_has_classes(values, ignored)
+    except ValueError as error:
+        if not is_complete:
+            logger.warning(
+                "Of the first item of the %s data, %s. If other items hold classes, this is right.", which, error
+            )
+        elif which == "training":
+            raise ValueError(f"The training data: {error}") from error
+        else:
+            logger.warning("The %s data: %s. If it shows no object, this is right.", which, error)
 
 
 def _warn_about_unlabeled_classes(values: Set[int], class_names: Sequence[str]) -> None:

@@ -98,18 +98,21 @@ class TestData:
             make(evaluation=evaluation if which == "evaluation" else None, per_device_train_batch_size=1, **training)
         check_nothing_written(tmp_path)
 
-    @pytest.mark.parametrize("which", ["training", "evaluation"])
     @pytest.mark.parametrize("background", [0, 255])
-    def test_masks_of_0_and_255(self, make: Make, data: Path, tmp_path: Path, which: str, background: int) -> None:
+    def test_masks_of_0_and_255(
+        self, make: Make, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, background: int
+    ) -> None:
         """255 is ignored: without this check, a head would be trained that never saw an object."""
-        training = {"training": [FusionDataset(data)[0]]} if which == "evaluation" else {}
+        good = FusionDataset(Path(shutil.copytree(data, tmp_path / "good")), CROP)
         for path in (data / "labels").iterdir():
             write_image(path, np.where(read_image(path) > 0, 255, background).astype(np.uint8))
-        evaluation = FusionDataset(data) if which == "evaluation" else None
-        message = f"hold only {'0 and ' if not background else ''}255, .*such as 1"
-        with pytest.raises(ValueError, match=message):
-            make(evaluation=evaluation, per_device_train_batch_size=1, **training)
+        message = f"data: the label maps hold only {'0 and ' if not background else ''}255, .*such as 1"
+        with pytest.raises(ValueError, match=f"^The training {message}"):
+            make()
         check_nothing_written(tmp_path)
+        assert not caplog.records
+        make(good, FusionDataset(data))
+        assert re.search(f"The evaluation {message}.* If it shows no object, this is right", caplog.text)
 
     def test_labels_without_objects(self, make: Make, data: Path, tmp_path: Path) -> None:
         for path in (data / "labels").iterdir():
