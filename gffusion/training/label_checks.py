@@ -70,15 +70,25 @@ def check_labels(
         )
     missing = note_missing_background(values.keys(), names) if read_label_values else ""
     if wrong := sorted(value for value in values if not (0 <= value < classes or value == ignored)):
+        hint = f"; {missing}" if missing and wrong == [classes] else ""
         raise ValueError(
-            f"The labels hold [{name_first(wrong, 10)}] ({wrong[0]} first in {values[wrong[0]]}), but the model has the classes 0 to {classes - 1} "
-            f"({', '.join(names)}) and ignores {ignored}{f'; {missing}' if missing and wrong == [classes] else ''}. Give the model these "
-            "classes (`id2label`), or correct the labels: they are class indices, not gray levels."
+            f"The {which} labels hold [{name_first(wrong, 10)}] ({wrong[0]} first in {values[wrong[0]]}), but the model has "
+            f"the classes 0 to {classes - 1} ({', '.join(names)}) and ignores {ignored}{hint}. {_advise(wrong, ignored)}"
         )
     if missing:
         logger.warning("The %s data: %s.", which, missing)
     elif training and read_label_values:
         _warn_about_unlabeled_classes(values.keys(), getattr(dataset, "class_names", None) or ())
+
+
+def _advise(wrong: Sequence[int], ignored: int) -> str:
+    """Return what to do about labels that are neither classes nor ignored; 255 and negative ones often mark ignored pixels."""
+    marks, advice = [value for value in wrong if value < 0 or value == IGNORED], []
+    if len(marks) < len(wrong):
+        advice.append("Give the model these classes (`id2label`; on the command line, classes.txt or --class_names)")
+    if marks:
+        advice.append(f"If {marks[0]} marks ignored pixels, set `ignore_index` of the model to {marks[0]}")
+    return f"{'. '.join(advice)}, or correct the labels: they are class indices, not gray levels."
 
 
 def _check_has_classes(values: Set[int], ignored: int, which: str, is_complete: bool) -> None:

@@ -93,7 +93,9 @@ class TestData:
         evaluation = FusionDataset(data)
         training = {"training": [evaluation[0]]} if which == "evaluation" else {}
         with pytest.raises(
-            ValueError, match=r"labels hold \[7\] \(7 first in rendered_0003\), but the model has the classes 0 to 3"
+            ValueError,
+            match=rf"The {which} labels hold \[7\] \(7 first in rendered_0003\), but the model has the classes 0 to 3 .*"
+            r"Give the model these classes \(`id2label`; on the command line, classes\.txt or --class_names\), or correct",
         ):
             make(evaluation=evaluation if which == "evaluation" else None, per_device_train_batch_size=1, **training)
         check_nothing_written(tmp_path)
@@ -162,6 +164,30 @@ class TestData:
         with pytest.raises(ValueError, match=r"class indices, not gray levels\.$") as error:
             make()
         assert len(str(error.value)) < 350
+
+    def test_255_in_a_model_that_ignores_another_label(self, make: Make, data: Path, unlabeled_pairs: Path) -> None:
+        """It is the label of pairs without label maps."""
+        model = {"ignore_index": -100}
+        make(FusionDataset(data, CROP), model=model)
+        message = (
+            r"hold \[255\] .* ignores -100\. If 255 marks ignored pixels, set `ignore_index` of the model to 255, or"
+        )
+        with pytest.raises(ValueError, match=message):
+            make(FusionDataset([data, unlabeled_pairs], CROP), model=model)
+
+    @pytest.mark.parametrize(("wrong", "others"), [((-1,), ""), ((-1, 9), r"Give the model these classes .*\. ")])
+    def test_negative_labels_of_own_items(
+        self, make: Make, make_inputs: Callable, wrong: tuple[int, ...], others: str
+    ) -> None:
+        item = {name: value[0] for name, value in make_inputs(1, labels=True).items()}
+        for row, value in enumerate(wrong):
+            item["labels"][row] = value
+        with pytest.raises(
+            ValueError, match=rf" and ignores 255\. {others}If -1 marks ignored pixels, set `ignore_index`"
+        ):
+            make([item] * 2)
+        if wrong == (-1,):
+            make([item] * 2, model={"ignore_index": -1})
 
     def test_labels_that_are_ignored(self, make: Make, data: Path) -> None:
         path = data / "labels" / "rendered_0003.png"
@@ -282,7 +308,7 @@ class TestData:
         with pytest.raises(ValueError, match=r"labels, but the model has one class .*: name at least two"):
             make(items, model={"num_labels": 1})
         items[0]["labels"] = items[0]["labels"] + 9
-        with pytest.raises(ValueError, match=r"labels hold .* first in item 0"):
+        with pytest.raises(ValueError, match=r"hold .* first in item 0"):
             make(items)
 
 
