@@ -127,6 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     group = typer.main.get_command(app)
     command = getattr(group, "commands", {}).get(words[0]) if words else None
     parameters = [] if command is None else command.params
+    use_options(parameters)
     expect_json("--json" in words and any("--json" in parameter.opts for parameter in parameters))
     if command is not None:
         try:
@@ -139,7 +140,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except (FileNotFoundError, ValueError) as error:
             exit_with_usage_error(error)
         words = join_list_words(words, parameters)
-        use_options(parameters)
     try:
         with interrupted_by_signals(), printed_warnings(), checked_output():
             sys.exit(group.main(words, prog_name="gffusion", standalone_mode=False))
