@@ -310,3 +310,26 @@ def test_trainer_of_transformers_without_labels(
     trainer = Trainer(model, arguments, lambda items: {**default_data_collator(items), "return_loss": True})
     expected = model.eval()(**batch, return_loss=True).loss.item()
     assert trainer.evaluate(items)["eval_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+class WithOwnLoss(GFFusionModel):
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return super().forward(*args, **kwargs)
+
+
+@pytest.mark.parametrize("kind", [GFFusionModel, WithOwnLoss])
+def test_trainer_of_transformers_averages_the_losses_of_accumulated_batches(
+    tiny_model: Callable[..., GFFusionModel], make_inputs: Callable[..., Any], tmp_path: Path, kind: type
+) -> None:
+    model = tiny_model(paradigm="cascading")
+    model.__class__ = kind
+    item = {name: values[0] for name, values in make_inputs(labels=True).items()}
+    norms = []
+    for steps in (1, 4):
+        options = {"gradient_accumulation_steps": steps, "per_device_train_batch_size": 1, "learning_rate": 0.0}
+        options |= {"max_steps": 1, "logging_steps": 1, "save_strategy": "no", "remove_unused_columns": False}
+        arguments = TrainingArguments(str(tmp_path), report_to=[], use_cpu=True, disable_tqdm=True, **options)
+        trainer = Trainer(model, arguments, train_dataset=[item] * 4)
+        trainer.train()
+        norms.append(trainer.state.log_history[0]["grad_norm"])
+    assert norms[0] > 0 and norms[1] == pytest.approx(norms[0], rel=1e-4)

@@ -82,6 +82,8 @@ class GFFusionPreTrainedModel(FrozenBackboneModel):
     main_input_name = "visible_values"
     input_modalities = ("image",)
     supports_gradient_checkpointing = True
+    # Otherwise, the Trainer of transformers does not divide the losses of accumulated batches if `forward` takes **kwargs.
+    accepts_loss_kwargs = False
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
