@@ -58,7 +58,7 @@ class FusionTrainingArguments:
         early_stopping_patience: Number of evaluations without better weights after which the run ends, with its epoch; 0 trains all
             epochs.
         num_eval_images: Evaluation pairs drawn in `images/` before the first step and at each evaluation.
-        save_steps: Steps between two checkpoints, in addition to one per epoch; 0 saves per epoch only.
+        save_steps: Steps between two checkpoints, in addition to one per epoch and per new best weights; 0 adds none.
         logging_steps: Steps between two updates of the progress bar and the trackers, which also check for non-finite losses.
         report_to: Trackers in addition to `log.jsonl`: "tensorboard", "trackio", "wandb" or others of Accelerate; "none" is none.
         push_to_hub: Upload the best weights at the end. The repository is created before the first step.

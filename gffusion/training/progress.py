@@ -24,6 +24,7 @@ class Progress:
 
     step: int = at_least(0, default=0)  # number of completed steps
     best: float | int | None = None  # score
+    best_step: int = 0  # whose weights are the best so far; 0 if there are none
     evaluations_since_best: int = 0
     sums: dict[str, float | int] = field(default_factory=dict)  # of the losses of this epoch so far
     missing: dict[str, int] = field(default_factory=dict)  # number of steps of this epoch without a loss
@@ -74,17 +75,18 @@ class Progress:
         return means
 
     def update_best(self, score: float | None, metric: str) -> bool:
-        """Return whether the score of a metric or loss is the best so far, and store it if so.
+        """Return whether the score of a metric or loss is the best so far, and store it and the step if so.
 
         Non-finite scores count as the best until a score is finite, so that `best` is never missing.
         """
         self.evaluations_since_best += 1
         if score is None or not math.isfinite(score):
-            return score is not None and self.best is None
-        if self.best is None or (score > self.best if is_higher_better(metric) else score < self.best):
+            improved = score is not None and self.best is None
+        elif improved := self.best is None or (score > self.best if is_higher_better(metric) else score < self.best):
             self.best, self.evaluations_since_best = score, 0
-            return True
-        return False
+        if improved:
+            self.best_step = self.step
+        return improved
 
 
 def is_higher_better(metric: str) -> bool:

@@ -10,8 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from transformers.utils import logging as transformers_logging
 
+from gffusion.data import write_image
 from gffusion.hub.inspection import TRAINING_STATE
 from gffusion.hub.publishing import CARD
 from gffusion.hub.rendering import is_unedited
@@ -175,16 +178,19 @@ class RunFolder:
 
     def prepare(
         self, checkpoints: Checkpoints, step: int, total_steps: int, arguments: FusionTrainingArguments
-    ) -> None:
-        """Drop what a run that continues after a step does not keep, or another run if the step is 0, and write the recipe."""
+    ) -> dict[str, int]:
+        """Drop what a run that continues after a step does not keep, or another run if the step is 0, and write the recipe.
+
+        Returns the step of the weights in each folder.
+        """
         checkpoints.delete_unfinished()
         if step:
             self.truncate_log(step)
-            self.mark_weights(False, total_steps)
         else:
             checkpoints.clear()
             self.clear()
         self.write_recipe(arguments)
+        return self.mark_weights(False, total_steps)
 
     def clear(self) -> None:
         """Delete log, images, weights and recipe of another run, and no other files: edited model cards stay, for example.
@@ -229,6 +235,11 @@ class RunFolder:
             log.write(json.dumps(record) + "\n")
             log.flush()
             os.fsync(log.fileno())  # the checkpoint that follows relies on it
+
+    def write_image(self, step: int, image: NDArray[np.uint8]) -> None:
+        """Write the image of a step."""
+        (self.path / IMAGES).mkdir(exist_ok=True)
+        write_image(self.path / IMAGES / f"step-{step:08d}.png", image)
 
     def truncate_log(self, step: int) -> None:
         """Drop the records after a step, and an incomplete last line."""

@@ -13,8 +13,9 @@ import torch
 from accelerate.utils import broadcast_object_list
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 
-from gffusion.data import FusionDataset, write_image
+from gffusion.data import FusionDataset
 from gffusion.hub.publishing import push
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
@@ -34,7 +35,7 @@ from .own_image import warn_about_own_image
 from .processes import check_equal, check_shared_folder, lost_peers, raised_together, seed_process
 from .progress import Progress
 from .push_to_hub import check_publishable, push_finished
-from .run_folder import CHECKPOINTS, IMAGES, RunFolder, summarize
+from .run_folder import CHECKPOINTS, RunFolder, summarize
 from .same_run import DIGESTS, check_same_run, describe_run, select_shared, warn_about_changed_files
 from .sampling import StepSampler, collate, keep_random_state
 from .schedules import head_learning_rate, learning_rate, segmentation_weight, warmup_factor
@@ -67,9 +68,8 @@ class FusionTrainer:
 
     Raises:
         OSError: If `output_dir` cannot be written to, an image is missing, or the Hub would refuse the upload.
-        ValueError: If an argument has another type, such as a `DataLoader`, or data, model and options do not fit together: images of wrong sizes,
-            labels or class names that are not those of the model, different infrared options, unknown metrics or trackers, no
-            parameter to train, or fewer pairs than a step of several batches takes.
+        ValueError: If an argument has another type, such as a `DataLoader`, or data, model and options do not fit together, such as
+            images of wrong sizes, class names that are not those of the model, or fewer pairs than a step of several batches takes.
         TypeError: If there is no argument of a name.
 
     Examples:
@@ -98,9 +98,8 @@ class FusionTrainer:
         self.train_dataset, self.eval_dataset, self.card_facts = train_dataset, eval_dataset, card_facts or {}
         self._validation_dataset = None if args.eval_strategy == "no" else eval_dataset  # evaluated while training
         self.output_dir = Path(args.output_dir)
-        with raised_together():
-            with hidden_progress(args.disable_tqdm):
-                self.labeled = preflight.check_data(train_dataset, eval_dataset, model, args)
+        with raised_together(), hidden_progress(args.disable_tqdm):
+            self.labeled = preflight.check_data(train_dataset, eval_dataset, model, args)
             self.folder = RunFolder(self.output_dir)
             self.accelerator = preflight.start_accelerator(args, self.output_dir, model)
             preflight.check_device(args, self.accelerator.device)
@@ -211,8 +210,8 @@ class FusionTrainer:
             preflight.check_gradients()
             if self.accelerator.is_main_process:
                 self.folder.recover()
-            data = self.train_dataset, self._validation_dataset
             processes = self.accelerator.num_processes, self.accelerator.is_main_process
+            data = self.train_dataset, self._validation_dataset
             self._description = describe_run(self.args, self.model, *data, *processes)
         check_equal(select_shared(self._description, self.args))
         seed_process(self.args.seed)
@@ -225,36 +224,34 @@ class FusionTrainer:
             if not self._is_over:
                 self.trackers.start(self.args, self.folder.recipe, self.model.config, self.train_dataset)
             if self.accelerator.is_main_process:
-                self.folder.prepare(self.checkpoints, self.progress.step, self.total_steps, self.args)
+                written = self.folder.prepare(self.checkpoints, self.progress.step, self.total_steps, self.args)
+                if self.progress.step:  # a run can be killed between checkpoint and weights
+                    self._write_weights(written)
         if not self.progress.step:
             if self.args.batch_normalization == "calibrated":
                 self.sampler.start_at(0, 0)
                 self._step.calibrate(itertools.islice(self._loader, CALIBRATION_BATCHES))
             self._draw_images()
             if self._validation_dataset is not None and self.args.eval_on_start:
-                self._evaluate_initial_weights()
+                self._evaluate_between_epochs()
 
     @property
     def _is_over(self) -> bool:
         stalls = 0 < self.args.early_stopping_patience <= self.progress.evaluations_since_best
         return self.progress.step >= self.total_steps or (stalls and self.progress.step % self.steps_per_epoch == 0)
 
-    def _evaluate_initial_weights(self) -> None:
-        """Log an evaluation of step 0. It does not count for the best weights: a new head is still untrained."""
-        scores = self.evaluate()
-        self.trackers.log(scores, step=0)
-        self._save_record({"epoch": -1, "step": 0, **scores}, False, False)
-        self.accelerator.print(summarize(-1, self.args.num_train_epochs, scores))
+    def _evaluate_between_epochs(self) -> None:
+        """Log an evaluation. That of step 0 does not count for the best weights: a new head is still untrained."""
+        step, scores = self.progress.step, self.evaluate()
+        self.trackers.log(scores, step=step)
+        self._save_record(step // self.steps_per_epoch - 1, scores, evaluated=step > 0)
 
     def _evaluate_last_weights(self) -> None:
         """Evaluate the weights of the last step if that is missing, as in a run that is resumed with fewer epochs."""
-        step = self.progress.step
         evaluated = {r["step"] for r in self.folder.read_log() if f"eval_{self.args.metric_for_best_model}" in r}
-        (is_evaluated,) = broadcast_object_list([step in evaluated])  # the main process writes the log
+        (is_evaluated,) = broadcast_object_list([self.progress.step in evaluated])  # the main process writes the log
         if self._validation_dataset is not None and not is_evaluated:
-            epoch, scores = step // self.steps_per_epoch - 1, self.evaluate()
-            self._save_record({"epoch": epoch, "step": step, **scores}, True, False)
-            self.accelerator.print(summarize(epoch, self.args.num_train_epochs, scores))
+            self._evaluate_between_epochs()
             self._save_checkpoint()
 
     def _restore_progress(self, resume: "bool | str | os.PathLike[str]") -> None:
@@ -296,9 +293,8 @@ class FusionTrainer:
             interrupted = interruption.is_requested()
             self._after_step(epoch, settings, interrupted, bar)
             if interrupted:
-                self.accelerator.print(
-                    f"interrupted: {self.checkpoints.newest} is saved; `resume_from_checkpoint` continues from it"
-                )
+                saved = f"{self.checkpoints.newest} is saved"
+                self.accelerator.print(f"interrupted: {saved}; `resume_from_checkpoint` continues from it")
                 interruption.raise_signal()
 
     def _steps(self) -> Iterator[tuple[dict[str, Any], ...]]:
@@ -313,19 +309,15 @@ class FusionTrainer:
         saves = ends_epoch or interrupted or (arguments.save_steps and step % arguments.save_steps == 0)
         if saves or evaluates or step % arguments.logging_steps == 0:
             self._flush_losses(settings, bar)
-        record: dict[str, Any] = {}
-        if ends_epoch:
-            record |= self.progress.end_epoch(self.steps_per_epoch) | settings
+        record = self.progress.end_epoch(self.steps_per_epoch) | settings if ends_epoch else {}
         if evaluates:
             record |= self.evaluate()
             self.trackers.log({name: record[name] for name in record if name.startswith("eval_")}, step=step)
             self._draw_images()
             self._step.train()
         if record:
-            self._save_record({"epoch": epoch, "step": step, **record}, evaluates, ends_epoch)
-            if self.accelerator.is_main_process:
-                bar.write(summarize(epoch, arguments.num_train_epochs, record))
-        if saves:
+            self._save_record(epoch, record, evaluates)
+        if saves or self.progress.best_step == step:
             self._save_checkpoint()
 
     def _is_evaluation_due(self, epoch: int, ends_epoch: bool) -> bool:
@@ -347,24 +339,34 @@ class FusionTrainer:
         names, values = {"loss": "loss", "loss_segmentation": "L_ss", "segmentation_weight": "lambda"}, means | settings
         bar.set_postfix({text: f"{values[name]:.4g}" for name, text in names.items() if name in values})
 
-    def _save_record(self, record: dict[str, Any], evaluated: bool, ends_epoch: bool) -> None:
-        """Write a record to the log, and weights if they are the best so far or the last of an epoch."""
-        name = self.args.metric_for_best_model
-        improved = ends_epoch and self._validation_dataset is None
+    def _save_record(self, epoch: int, record: dict[str, float], evaluated: bool) -> None:
+        """Log and print a record, and note whether the weights are the best so far."""
+        name, step = self.args.metric_for_best_model, self.progress.step
         if evaluated:
-            improved = self.progress.update_best(record.get(f"eval_{name}"), name)
-        if not self.accelerator.is_main_process:
-            return
-        state = {"finished": False, "step": self.progress.step, "total_steps": self.total_steps}
-        with self.checkpoints.explain_disk_errors(f"write weights and log of step {self.progress.step}"):
-            for name in [name for name, due in (("best", improved), ("last", ends_epoch)) if due]:
-                self.folder.write_weights(name, self.model, self._processor, state)
-            self.folder.append_log(record)
+            self.progress.update_best(record.get(f"eval_{name}"), name)
+        elif self._validation_dataset is None:
+            self.progress.best_step = step
+        if self.accelerator.is_main_process:
+            with self.checkpoints.explain_disk_errors(f"write the log of step {step}"):
+                self.folder.append_log({"epoch": epoch, "step": step, **record})
+            tqdm.write(summarize(epoch, self.args.num_train_epochs, record))
 
     def _save_checkpoint(self) -> None:
+        """Write a checkpoint, then the weights that are due, so that those in the folder are never newer than the checkpoint."""
         state = {"progress": dataclasses.asdict(self.progress), "num_train_epochs": self.args.num_train_epochs}
         state |= {"running_statistics": self._step.running_statistics, "run": self._description}
         self.checkpoints.save(self.progress.step, state)
+        if self.accelerator.is_main_process:
+            self._write_weights({})
+
+    def _write_weights(self, written: Mapping[str, int]) -> None:
+        """Write weights if they are the best so far or the last of an epoch, unless those `written` are of this step."""
+        step = self.progress.step
+        state = {"finished": False, "step": step, "total_steps": self.total_steps}
+        with self.checkpoints.explain_disk_errors(f"write the weights of step {step}"):
+            for name, due in (("best", step == self.progress.best_step), ("last", step % self.steps_per_epoch == 0)):
+                if due and written.get(name) != step:
+                    self.folder.write_weights(name, self.model, self._processor, state)
 
     @keep_random_state()
     def _draw_images(self) -> None:
@@ -375,8 +377,7 @@ class FusionTrainer:
         read = partial(read_item, dataset, config=self.model.config)
         image = draw_pairs(self.model, [*map(read, range(min(wanted, len(dataset))))], self.accelerator.device)  # type: ignore[arg-type]
         with self.checkpoints.explain_disk_errors(f"write the images of step {self.progress.step}"):
-            (self.output_dir / IMAGES).mkdir(exist_ok=True)
-            write_image(self.output_dir / IMAGES / f"step-{self.progress.step:08d}.png", image)
+            self.folder.write_image(self.progress.step, image)
         self.trackers.log_image(image, self.progress.step)
 
     def _finish(self) -> None:

@@ -1,13 +1,16 @@
 """The output folder: log, weights, and what is chosen as best."""
 
+import copy
 import json
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers.utils import logging as transformers_logging
 
 from gffusion import FusionTrainer, GFFusionImageProcessor, GFFusionModel
@@ -273,8 +276,8 @@ class TestBest:
         save = trainer._save_checkpoint
 
         def look() -> None:
-            states.append(json.loads((trainer.output_dir / "last" / "training_state.json").read_text()))
             save()
+            states.append(json.loads((trainer.output_dir / "last" / "training_state.json").read_text()))
 
         trainer._save_checkpoint = look  # type: ignore[method-assign]
         trainer.train()
@@ -305,6 +308,65 @@ class TestBest:
             assert short.progress.best == 3.0
         state = json.loads((short.output_dir / "best" / "training_state.json").read_text())
         assert state == {"finished": True, "step": 4, "total_steps": 4}
+
+    @pytest.mark.parametrize(
+        ("dies_in", "options", "scores", "best"),
+        [
+            ("", {}, [0.3], 3),
+            ("write_weights", {}, [0.3], 3),
+            ("save", {}, [0.4999, 0.3], 2),  # on a GPU, repeated scores differ in the last digits
+            ("", {"eval_strategy": "epoch"}, [0.4], 3),
+            ("write_weights", {"eval_strategy": "epoch"}, [0.4], 3),
+            ("save", {"eval_strategy": "epoch"}, [0.4], 2),
+        ],
+    )
+    def test_killed_after_an_improvement(
+        self, make: Callable[..., Scored], dies_in: str, options: dict[str, Any], scores: list[float], best: int
+    ) -> None:
+        """Best weights, card and log are of one step, whatever is evaluated after the kill."""
+        defaults = {"num_train_epochs": 2, "metric_for_best_model": "SSIM", "eval_strategy": "steps", "eval_steps": 1}
+        killed, kept = make([0.1, 0.5, 0.5001, 0.0], **defaults), {}
+        write, save = killed.folder.write_weights, killed.checkpoints.save
+
+        def run_or_die(name: str, run: Callable[..., None], *arguments: Any) -> None:
+            kept[killed.progress.step] = copy.deepcopy(killed.model.state_dict())
+            if (killed.progress.step, name) == (3, dies_in):
+                raise KeyboardInterrupt
+            run(*arguments)
+            if (killed.progress.step, name, dies_in) == (3, "write_weights", ""):
+                raise KeyboardInterrupt
+
+        killed.folder.write_weights = partial(run_or_die, "write_weights", write)  # type: ignore[method-assign]
+        killed.checkpoints.save = partial(run_or_die, "save", save)  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            killed.train()
+        resumed = make(scores, **defaults | options)
+        resumed.train(resume_from_checkpoint=True)
+        folder = resumed.output_dir / "best"
+        assert json.loads((folder / "training_state.json").read_text())["step"] == best
+        score = {record["step"]: record.get("eval_SSIM") for record in resumed.folder.read_log()}[best]
+        assert resumed.progress.best == score
+        card = (folder / "README.md").read_text()
+        assert f"| `step` | {best} |" in card and f"| `eval_SSIM` | {score} |" in card
+        weights = load_file(folder / "model.safetensors")
+        assert all(torch.equal(value, kept[best][name]) for name, value in weights.items())
+
+    def test_killed_between_the_last_checkpoint_and_its_weights(self, make_trainer: Callable[..., Scored]) -> None:
+        killed = make_trainer(num_train_epochs=2)
+        write = killed.folder.write_weights
+
+        def die_or_write(*arguments: Any) -> None:
+            if killed.progress.step == 4:
+                raise KeyboardInterrupt
+            write(*arguments)
+
+        killed.folder.write_weights = die_or_write  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            killed.train()
+        make_trainer(num_train_epochs=2).train(resume_from_checkpoint=True)
+        for name in ("best", "last"):
+            state = json.loads((killed.output_dir / name / "training_state.json").read_text())
+            assert state == {"finished": True, "step": 4, "total_steps": 4}
 
 
 class TestSameTrainerAgain:
