@@ -26,6 +26,9 @@ class Progress:
     best: float | int | None = None  # score
     best_step: int = 0  # whose weights are the best so far; 0 if there are none
     evaluations_since_best: int = 0
+    stopped_after: int = (
+        0  # evaluations without better weights, if the run ended early; that of the last weights can be better
+    )
     sums: dict[str, float | int] = field(default_factory=dict)  # of the losses of this epoch so far
     missing: dict[str, int] = field(default_factory=dict)  # number of steps of this epoch without a loss
 
@@ -71,7 +74,7 @@ class Progress:
     def end_epoch(self, num_steps: int) -> dict[str, float]:
         """Return the mean losses of the epoch, each over the steps in which it was computed, and start the next one."""
         means = {name: value / (num_steps - self.missing.get(name, 0)) for name, value in self.sums.items()}
-        self.sums, self.missing = {}, {}
+        self.sums, self.missing, self.stopped_after = {}, {}, 0
         return means
 
     def update_best(self, score: float | None, metric: str) -> bool:
@@ -87,6 +90,15 @@ class Progress:
         if improved:
             self.best_step = self.step
         return improved
+
+    def stalls(self, patience: int) -> bool:
+        """Return whether so many evaluations brought no better weights, now or when the run ended; never if the number is 0."""
+        return 0 < patience <= max(self.evaluations_since_best, self.stopped_after)
+
+    def stop(self) -> int:
+        """Note that the run ends early, and return the number of evaluations without better weights."""
+        self.stopped_after = max(self.evaluations_since_best, self.stopped_after)
+        return self.stopped_after
 
 
 def is_higher_better(metric: str) -> bool:

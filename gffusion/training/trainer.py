@@ -168,7 +168,7 @@ class FusionTrainer:
                 while not self._is_over:
                     self._train_epoch(*divmod(self.progress.step, self.steps_per_epoch), interruption, bar)
             if self.progress.step < self.total_steps:
-                evaluations = format_count(self.progress.evaluations_since_best, "evaluation")
+                evaluations = format_count(self.progress.stop(), "evaluation")
                 self.accelerator.print(f"stopped early after {evaluations} without better weights")
             self._evaluate_last_weights()
             self._finish()
@@ -237,7 +237,7 @@ class FusionTrainer:
 
     @property
     def _is_over(self) -> bool:
-        stalls = 0 < self.args.early_stopping_patience <= self.progress.evaluations_since_best
+        stalls = self.progress.stalls(self.args.early_stopping_patience)
         return self.progress.step >= self.total_steps or (stalls and self.progress.step % self.steps_per_epoch == 0)
 
     def _evaluate_between_epochs(self) -> None:

@@ -76,6 +76,15 @@ def test_interrupted_finished_and_more_patient_runs(train: Any, capsys: pytest.C
     assert capsys.readouterr().out.count("nothing to train") == 1
 
 
+def test_a_stopped_run_whose_last_weights_are_the_best_is_over(train: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are evaluated after its end. A more patient run counts from there."""
+    losses = {3: 2.0, 6: 1.5, 9: 3.0, 10: 1.0, 12: 4.0, 15: 4.0, 16: 4.0}
+    monkeypatch.setattr(Scripted, "evaluate", lambda self: {"eval_loss_structural": losses[self.progress.step]})
+    for patience, last in ((1, 10), (1, 10), (2, 16)):
+        trainer = train(eval_strategy="steps", eval_steps=3, early_stopping_patience=patience)
+        assert [read_state(trainer, name)["step"] for name in ("best", "last")] == [10, last]
+
+
 def test_needs_evaluations(make_trainer: Make) -> None:
     with pytest.raises(ValueError, match=r"for which `eval_dataset` \(--eval_data\) is missing"):
         make_trainer(early_stopping_patience=1)
