@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gffusion.utils.notes import format_count
+
 _LEVEL = 0.05  # of adjusted p-values, from which on a difference is not significant
 _ROUNDING = 1e-9  # relative difference of equal values that were computed in another order
 COLUMNS = ("compared", "method", "metric", "mean difference", "better", "worse", "p", "adjusted p")
@@ -26,6 +28,7 @@ class Comparison:
         worse: Number of images on which it is worse.
         p_values: Two-sided p-values; 1 if all values are equal, and NaN in the row of the method itself.
         adjusted: The same, adjusted for the number of tests.
+        opposed: Whether the better method by the mean is not the one by the signed ranks, of which the p-values are.
     """
 
     reference: int
@@ -35,6 +38,7 @@ class Comparison:
     worse: NDArray[np.int64]
     p_values: NDArray[np.float64]
     adjusted: NDArray[np.float64]
+    opposed: NDArray[np.bool_]
 
     def list_rows(self, methods: Sequence[str], metrics: Sequence[str]) -> list[list[Any]]:
         """Return a row for each other method and metric, with the columns `COLUMNS`."""
@@ -47,17 +51,15 @@ class Comparison:
         ]
 
     def describe(self, methods: Sequence[str], metrics: Sequence[str]) -> str:
-        """Return the differences that are not significant, in words."""
-        unclear = {
-            method: ", ".join(compress(metrics, row >= _LEVEL))
-            for method, row in zip(methods, self.adjusted, strict=True)
-        }
-        listed = "; ".join(f"{method} ({names})" for method, names in unclear.items() if names)
+        """Return the differences that are not significant, and those that are but not by the means, in words."""
+        listed = _list_selected(methods, metrics, self.adjusted >= _LEVEL)
         if not (self.adjusted < _LEVEL).any():  # else the list would be all methods times all metrics
             listed = "all other methods in all metrics"
         count = int(np.isfinite(self.adjusted).sum())
-        tests = f"Wilcoxon signed-rank tests, Holm-corrected for {count} tests, p >= {_LEVEL}"
+        tests = f"Wilcoxon signed-rank tests, Holm-corrected for {format_count(count, 'test')}, p >= {_LEVEL}"
         text = f"Not significantly different from {methods[self.reference]} ({tests}): {listed or 'no method'}."
+        if opposed := _list_selected(methods, metrics, self.opposed & (self.adjusted < _LEVEL)):
+            text += f" Means and signed ranks, which are tested, disagree on which method is better: {opposed}."
         smallest = count * 2.0 ** (1 - self.images)  # if one method is better on all images
         return f"{text} The images are too few to show any difference." if smallest >= _LEVEL else text
 
@@ -76,10 +78,13 @@ def compare_methods(values: NDArray[np.float64], higher_is_better: Sequence[bool
         >>> compare_methods(np.arange(20.0).reshape(2, 10, 1), [True], reference=0).p_values.round(3).tolist()
         [[nan], [0.002]]
     """
-    from scipy.stats import wilcoxon  # takes most of a second to import
+    from scipy.stats import rankdata, wilcoxon  # takes most of a second to import
 
     differences = values[reference] - values  # (methods, images, metrics)
     differences[np.isclose(values[reference], values, rtol=_ROUNDING, atol=0)] = 0
+    signed_ranks = np.sign(differences) * (
+        rankdata(np.abs(differences), axis=1) - (differences == 0).sum(1, keepdims=True)
+    )
     p_values = np.full(values[:, 0].shape, np.nan)
     for method, metric in np.ndindex(*p_values.shape):
         if method != reference:
@@ -94,7 +99,13 @@ def compare_methods(values: NDArray[np.float64], higher_is_better: Sequence[bool
         (gains < 0).sum(axis=1),
         p_values,
         adjust_for_number(p_values),
+        differences.mean(axis=1) * signed_ranks.sum(axis=1) < 0,
     )
+
+
+def _list_selected(methods: Sequence[str], metrics: Sequence[str], selected: NDArray[np.bool_]) -> str:
+    listed = {method: ", ".join(compress(metrics, row)) for method, row in zip(methods, selected, strict=True)}
+    return "; ".join(f"{method} ({names})" for method, names in listed.items() if names)
 
 
 def adjust_for_number(p_values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -43,7 +43,22 @@ def test_differences_in_words() -> None:
     found = compare_methods(values, [True, True], 0).describe(["mine", "other"], ["EN", "SCD"])
     assert found == f"Not significantly different from mine ({tests}): other (SCD)."
     found = compare_methods(values[..., :1], [True], 0).describe(["mine", "other"], ["EN"])
-    assert found == f"Not significantly different from mine ({tests.replace('2 tests', '1 tests')}): no method."
+    assert found == f"Not significantly different from mine ({tests.replace('2 tests', '1 test')}): no method."
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_significant_by_ranks_but_not_by_means(higher: bool) -> None:
+    """Large differences on few images decide the mean; equal values do not count."""
+    differences = np.arange(-4.0, 26)
+    skewed = np.where(differences < 0, 100 * differences, differences)
+    values = np.stack([np.zeros((30, 2)), np.stack([skewed, differences], axis=1)])
+    for reference, other in ((0, 1), (1, 0)):
+        comparison = compare_methods(values, [higher, higher], reference)
+        assert (comparison.adjusted[other] < 0.05).all()
+        assert comparison.opposed.tolist() == [[row == other, False] for row in range(2)]
+        found = comparison.describe(["zero", "varied"], ["EN", "SD"])
+        listed = f"disagree on which method is better: {['zero', 'varied'][other]} (EN)."
+        assert found.endswith(f"no method. Means and signed ranks, which are tested, {listed}")
 
 
 def test_no_difference_is_significant() -> None:
