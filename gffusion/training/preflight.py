@@ -35,10 +35,10 @@ from .trackers import check_trackers
 
 logger = logging.getLogger(__name__)
 
-_LOSSES = ("loss", "loss_structural", "loss_ssim", "loss_gradient", "loss_intensity", "loss_segmentation")
+_LOSSES = ("loss", "loss_structural", "loss_ssim", "loss_gradient", "loss_intensity")
 
 
-def check_names(arguments: FusionTrainingArguments, labeled: bool) -> None:
+def check_names(arguments: FusionTrainingArguments, labeled: bool, model: GFFusionModel) -> None:
     """Raise ValueError if a metric or tracker is unknown, not installed, or needs labels that the evaluation data lacks."""
     for name in arguments.eval_metrics:
         if name not in list_metrics():
@@ -46,7 +46,8 @@ def check_names(arguments: FusionTrainingArguments, labeled: bool) -> None:
             raise ValueError(
                 f"`eval_metrics` has {name!r}.{suggest(name, list_metrics())} Allowed are {allowed_names}."
             )
-    allowed = {*arguments.eval_metrics, *_LOSSES[:-1], *(("mIoU", "loss_segmentation") if labeled else ())}
+    own = [f"loss_{name}" for name in OUR_TERMS if getattr(model.config, f"{name}_weight")]
+    allowed = {*arguments.eval_metrics, *_LOSSES, *own, *(("mIoU", "loss_segmentation") if labeled else ())}
     if arguments.metric_for_best_model not in allowed:
         raise ValueError(
             f"`metric_for_best_model` must be a loss or metric of the evaluation ({', '.join(sorted(allowed))}), "
@@ -74,7 +75,7 @@ def check_data(
     check_output_folder(Path(arguments.output_dir), training, evaluation)
     first, first_evaluated = _read_first(training), {} if evaluation is None else _read_first(evaluation)
     labeled, evaluated = has_labels(first, model), has_labels(first_evaluated, model)
-    check_names(arguments, evaluated)
+    check_names(arguments, evaluated, model)
     for dataset in (training, evaluation):
         if isinstance(dataset, FusionDataset):
             dataset.check_infrared_range()

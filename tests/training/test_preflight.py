@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import logging
+import math
 import re
 import shutil
 from collections.abc import Callable
@@ -403,7 +404,21 @@ class TestOptions:
             make(eval_metrics=["EN", "Q_abf"])
         with pytest.raises(ValueError, match=r"`metric_for_best_model` must be .*got 'SSIM'"):
             make(eval_metrics=["EN"], metric_for_best_model="SSIM")
+        with pytest.raises(
+            ValueError, match=r"has 'miou'\. .*A training measures mIoU by itself if its evaluation data has"
+        ):
+            make(eval_metrics=["miou"])
         check_nothing_written(tmp_path)
+
+    @pytest.mark.parametrize("term", ["vif", "qabf"])
+    def test_best_loss_of_ours(self, make: Make, data: Path, term: str) -> None:
+        """It is evaluated if it has a weight."""
+        options = {"training": RandomCrop(41), "evaluation": FusionDataset(data)}
+        options |= {"metric_for_best_model": f"loss_{term}"}
+        with pytest.raises(ValueError, match=f"got 'loss_{term}'"):
+            make(**options)
+        trainer = make(model={f"{term}_weight": 1.0}, **options)
+        assert math.isfinite(trainer.evaluate()[f"eval_loss_{term}"])
 
     @pytest.mark.parametrize("metric_for_best_model", ["mIoU", "loss_segmentation"])
     def test_best_metric_that_needs_labels(self, make: Make, data: Path, metric_for_best_model: str) -> None:
