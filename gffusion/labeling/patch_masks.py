@@ -18,7 +18,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_files import explained, limit_to_cache
 from gffusion.zoo import locate
 
-from .masks import MARGIN, Floats, Mask, clean_mask, draw_ellipse, find_window, select_images, sort_by_area
+from .masks import MARGIN, ROUNDING, Floats, Mask, clean_mask, draw_ellipse, find_window, select_images, sort_by_area
 from .options import SOURCES, Source, check_choice
 
 Encoder: TypeAlias = Dinov2Model | CLIPVisionModel
@@ -142,7 +142,7 @@ def find_objects(features: Floats, boxes: Floats, size: tuple[int, int]) -> list
     patch = size[0] / grid[0], size[1] / grid[1]
     masks: list[Mask | None] = [None] * len(boxes)
     sides = boxes[:, [3, 2]] - boxes[:, [1, 0]]
-    large = [int(index) for index in sort_by_area(boxes) if (sides[index] >= patch).all()]
+    large = [int(index) for index in sort_by_area(boxes) if (sides[index] + ROUNDING >= patch).all()]
     inside = np.zeros(size, dtype=bool)
     for box in boxes:
         inside[find_window(box, size)] = True

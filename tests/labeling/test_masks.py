@@ -1,6 +1,7 @@
 """Masks by threshold, and label maps drawn from masks."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from skimage.draw import ellipse
 from skimage.measure import label
 
-from gffusion.data.boxes import Boxes
+from gffusion.data.boxes import Boxes, read_boxes
 from gffusion.labeling.masks import MaskReport, ThresholdMasks, clean_mask, draw_labels
 from gffusion.synthetic.rendering import render_scene
 
@@ -106,6 +107,20 @@ class TestDrawLabels:
         labels, report = draw_labels([None], boxes_of((*box, 0)), SIZE, fallback)
         assert (labels == 1).any()
         assert report.hidden == 0
+
+    @pytest.mark.parametrize(("size", "decimals"), [((480, 640), 6), ((1080, 1920), 6), ((1080, 1920), 4)])
+    def test_rounding_in_yolo_files_adds_no_pixels(self, tmp_path: Path, size: tuple[int, int], decimals: int) -> None:
+        rng = np.random.default_rng(0)
+        labels = np.zeros(size, np.uint8)
+        rows = []
+        for left in range(0, size[1], 40):
+            (top, width), height = rng.integers(1, 40, 2), rng.integers(1, 400)
+            labels[top : top + height, left : left + width] = 1
+            numbers = (left + width / 2) / size[1], (top + height / 2) / size[0], width / size[1], height / size[0]
+            rows.append(" ".join(["0", *(f"{number:.{decimals}f}" for number in numbers)]))
+        (tmp_path / "a.txt").write_text("\n".join(rows))
+        boxes = read_boxes(tmp_path / "a.txt", size)
+        np.testing.assert_array_equal(draw_labels([None] * len(rows), boxes, size, "box")[0], labels)
 
     def test_errors(self) -> None:
         with pytest.raises(ValueError, match=r"between 0 and 253.*got class 254"):

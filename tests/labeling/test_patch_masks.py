@@ -97,6 +97,12 @@ class TestFeatures:
         assert large is not None
         assert small is None
 
+    @pytest.mark.parametrize("rounding", [0, 0.0003])
+    def test_box_of_the_size_of_a_patch(self, rounding: float) -> None:
+        """At the edge of the object; files of boxes hold rounded numbers."""
+        boxes = boxes_of((122, 106, 122 + PATCH - rounding, 106 + PATCH, 0))
+        assert find_objects(features_of((LEFT, RED)), boxes.coordinates, SIZE)[0] is not None
+
     @pytest.mark.parametrize(
         ("features", "rows"),
         [
