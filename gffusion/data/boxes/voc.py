@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
+
 from gffusion.utils.escaping import to_line
 from gffusion.utils.xml_text import parse_xml
 
@@ -17,7 +19,8 @@ def read_voc(path: Path, size: tuple[int, int], class_names: Sequence[str] | Non
     """Read a Pascal VOC file, as labelImg writes it.
 
     Pixels are counted from 1 and both corners belong to the box: `xmin=1, xmax=width` spans the image (Everingham et
-    al., "The PASCAL Visual Object Classes Challenge: Development Kit"). An object without `bndbox` can have a `polygon` of
+    al., "The PASCAL Visual Object Classes Challenge: Development Kit"). In a file with a number that has a decimal point, as
+    CVAT writes them, or is 0, corners are edges that are counted from 0. An object without `bndbox` can have a `polygon` of
     `x1, y1, x2, y2, x3, y3, ...`, as in DroneVehicle: its box is returned. See [`read_boxes`] for the arguments and errors.
     """
     try:
@@ -31,29 +34,34 @@ def read_voc(path: Path, size: tuple[int, int], class_names: Sequence[str] | Non
             f"{path} is not a Pascal VOC file: its root is <{to_line(root.tag)[:80]}>, not <annotation>. Export the boxes as Pascal VOC, "
             "COCO or YOLO, which CVAT offers, too"
         )
-    names, corners = [], []
+    names, corners, first = [], [], 1
     for number, entry in enumerate(root.iter("object"), start=1):
         try:
-            corners.append(_read_corners(entry))
+            box, texts = _read_corners(entry)
         except ValueError:
             raise ValueError(
                 f"{path}: object {number} needs the numbers bndbox/{', '.join(_CORNERS)}, or polygon/x1, y1, x2, y2, x3, y3, ..."
             ) from None
+        corners.append(box)
+        if any("." in text or float(text) == 0 for text in texts):
+            first = 0
         names.append(entry.findtext("name", "").strip())
     check_pixels(corners, str(path))
-    boxes = tuple((left - 1, top - 1, right, bottom) for left, top, right, bottom in corners)
+    boxes = tuple((left - first, top - first, right, bottom) for left, top, right, bottom in corners)
     return NamedBoxes(str(path), _read_size(root), tuple(names), boxes).to_boxes(size, class_names)
 
 
-def _read_corners(entry: ElementTree.Element) -> tuple[float, float, float, float]:
-    """Return the numbers of a `bndbox`, or the smallest and largest ones of a `polygon` of at least three points."""
+def _read_corners(entry: ElementTree.Element) -> tuple[tuple[float, float, float, float], list[str]]:
+    """Return the numbers of a `bndbox`, or the smallest and largest ones of a `polygon` of at least three points, and all texts."""
     polygon = entry.find("polygon")
     if polygon is None or entry.find("bndbox") is not None:
-        left, top, right, bottom = (float(entry.findtext(f"bndbox/{key}", "")) for key in _CORNERS)
-        return left, top, right, bottom
+        texts = [entry.findtext(f"bndbox/{key}", "") for key in _CORNERS]
+        left, top, right, bottom = map(float, texts)
+        return (left, top, right, bottom), texts
     numbers = range(1, max(3, len(polygon) // 2) + 1)
-    x, y = ([float(polygon.findtext(f"{axis}{number}", "")) for number in numbers] for axis in "xy")
-    return min(x), min(y), max(x), max(y)
+    texts = [polygon.findtext(f"{axis}{number}", "") for axis in "xy" for number in numbers]
+    x, y = np.array(texts, float).reshape(2, -1).tolist()
+    return (min(x), min(y), max(x), max(y)), texts
 
 
 def _read_size(root: ElementTree.Element) -> tuple[int, int] | None:

@@ -30,6 +30,23 @@ def test_corners_count_from_1_and_belong_to_the_box(tmp_path: Path) -> None:
     assert boxes.classes.tolist() == [1, 0]
 
 
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([(25.0, 8.0, 30.0, 18.0), (11, 21, 30, 40)], [(25, 8, 30, 18), (11, 21, 30, 40)]),
+        ([(12.25, 8, 30.5, 18)], [(12.25, 8, 30.5, 18)]),
+        ([(0, 8, 30, 18), (11, 21, 30, 40)], [(0, 8, 30, 18), (11, 21, 30, 40)]),
+        ([(10, 20, 100, 100)], [(9, 19, 100, 100)]),
+    ],
+)
+def test_edges_count_from_0_in_files_with_a_decimal_point_or_0(
+    tmp_path: Path, rows: list[tuple[float, ...]], expected: list[tuple[float, ...]]
+) -> None:
+    """As Datumaro writes them, of which CVAT makes use."""
+    boxes = read_boxes(voc(tmp_path, *(("car", *row) for row in rows)), SIZE, CLASSES)
+    np.testing.assert_array_equal(boxes.coordinates, expected)
+
+
 @pytest.mark.parametrize("points", [[(30, 21), (5, 40), (11, 9)], [(30, 21), (12, 40), (5, 22), (11, 9)]])
 def test_box_around_a_polygon(tmp_path: Path, points: list[tuple[int, int]]) -> None:
     numbers = "".join(f"<x{n}>{x}</x{n}><y{n}>{y}</y{n}>" for n, (x, y) in enumerate(points, start=1))
@@ -40,6 +57,9 @@ def test_box_around_a_polygon(tmp_path: Path, points: list[tuple[int, int]]) -> 
     file.write_text(f"<annotation>{entry.replace('<x3>', '<x>').replace('</x3>', '</x>')}</annotation>")
     with pytest.raises(ValueError, match=r"object 1 needs the numbers bndbox/.*, or polygon/x1, y1"):
         read_boxes(file, SIZE, CLASSES)
+    entry = entry.replace("<x1>30<", "<x1>30.0<")
+    file.write_text(f"<annotation>{entry}</annotation>")
+    assert read_boxes(file, SIZE, CLASSES).coordinates.tolist() == [[5, 9, 30, 40]]
     box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>20</xmax><ymax>20</ymax></bndbox>"
     file.write_text(f"<annotation>{entry.replace('<polygon>', f'{box}<polygon>')}</annotation>")
     assert read_boxes(file, SIZE, CLASSES).coordinates.tolist() == [[0, 0, 20, 20]]
