@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -114,6 +115,22 @@ def clip_boxes(coordinates: ArrayLike, classes: Sequence[int], size: tuple[int, 
     if not has_area.all():
         _report_once(origin, int((~has_area).sum()), len(has_area))
     return Boxes(clipped[has_area], np.asarray(classes, dtype=np.int64)[has_area])
+
+
+def turn_box(corners: tuple[float, float, float, float], degrees: float) -> tuple[float, float, float, float]:
+    """Return the box (left, top, right, bottom) around a box that is rotated about its center.
+
+    Examples:
+        >>> turn_box((100, 100, 220, 130), 90)
+        (145.0, 55.0, 175.0, 175.0)
+    """
+    left, top, right, bottom = corners
+    if not math.isfinite(degrees) or not degrees % 180:
+        return corners
+    sine, cosine = abs(math.sin(math.radians(degrees))), abs(math.cos(math.radians(degrees)))
+    x, y, width, height = (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
+    half_width, half_height = (width * cosine + height * sine) / 2, (width * sine + height * cosine) / 2
+    return x - half_width, y - half_height, x + half_width, y + half_height
 
 
 def read_text(path: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from gffusion.data.file_names import is_background
 from gffusion.utils.escaping import to_line
 
-from .base import NamedBoxes, read_text
+from .base import NamedBoxes, read_text, turn_box
 
 Entry = TypeVar("Entry")
 
@@ -18,7 +18,8 @@ Entry = TypeVar("Entry")
 def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tuple[str, ...]]:
     """Read the boxes of all images of a COCO detection file.
 
-    Boxes are stored as `[left, top, width, height]` in pixels (https://cocodataset.org/#format-data). Boxes of
+    Boxes are stored as `[left, top, width, height]` in pixels (https://cocodataset.org/#format-data), in files of CVAT before
+    their rotation about the center, `attributes.rotation` in degrees: the box around the rotated one is returned. Boxes of
     annotations with `iscrowd` contain groups, and those with `ignore` doubtful objects: they are `NamedBoxes.ignored`.
     Images may lack `width` and `height`, or have 0 or null, also in one of several entries of an image. Categories without
     objects are left out if they name the background or, in files of Roboflow, the project.
@@ -147,7 +148,16 @@ def _to_corners(annotation: dict[str, Any], image: dict[str, Any]) -> tuple[floa
         raise ValueError(f"{name} has the bbox {box!r:.60}: it must be [left, top, width, height]") from None
     if min(width, height) < 0:
         raise ValueError(f"the box {box} of {image['file_name']} has a negative side")
-    return left, top, left + width, top + height
+    return turn_box((left, top, left + width, top + height), _find_rotation(annotation))
+
+
+def _find_rotation(annotation: dict[str, Any]) -> float:
+    """Return the rotation of a box of CVAT in degrees; boxes of masks and polygons are those around them."""
+    attributes = annotation.get("attributes")
+    rotation = attributes.get("rotation") if isinstance(attributes, dict) else None
+    if isinstance(rotation, int | float) and not annotation.get("segmentation"):
+        return float(rotation)
+    return 0  # users can have an own attribute of this name, such as a direction
 
 
 def _has_outline(annotation: dict[str, Any]) -> bool:

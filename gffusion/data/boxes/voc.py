@@ -1,6 +1,7 @@
 """Read Pascal VOC box files."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,7 +10,7 @@ import numpy as np
 from gffusion.utils.escaping import to_line
 from gffusion.utils.xml_text import parse_xml
 
-from .base import Boxes, NamedBoxes, read_text
+from .base import Boxes, NamedBoxes, read_text, turn_box
 from .checks import check_pixels
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -20,7 +21,8 @@ def read_voc(path: Path, size: tuple[int, int], class_names: Sequence[str] | Non
 
     Pixels are counted from 1 and both corners belong to the box: `xmin=1, xmax=width` spans the image (Everingham et
     al., "The PASCAL Visual Object Classes Challenge: Development Kit"). In a file with a number that has a decimal point, as
-    CVAT writes them, or is 0, corners are edges that are counted from 0. An object without `bndbox` can have a `polygon` of
+    CVAT writes them, or is 0, corners are edges that are counted from 0. A `bndbox` with the attribute `rotation` of CVAT, in degrees, is rotated
+    about its center: the box around it is returned. An object without `bndbox` can have a `polygon` of
     `x1, y1, x2, y2, x3, y3, ...`, as in DroneVehicle: its box is returned. See [`read_boxes`] for the arguments and errors.
     """
     try:
@@ -34,7 +36,7 @@ def read_voc(path: Path, size: tuple[int, int], class_names: Sequence[str] | Non
             f"{path} is not a Pascal VOC file: its root is <{to_line(root.tag)[:80]}>, not <annotation>. Export the boxes as Pascal VOC, "
             "COCO or YOLO, which CVAT offers, too"
         )
-    names, corners, first = [], [], 1
+    names, corners, rotations, first = [], [], [], 1
     for number, entry in enumerate(root.iter("object"), start=1):
         try:
             box, texts = _read_corners(entry)
@@ -43,11 +45,15 @@ def read_voc(path: Path, size: tuple[int, int], class_names: Sequence[str] | Non
                 f"{path}: object {number} needs the numbers bndbox/{', '.join(_CORNERS)}, or polygon/x1, y1, x2, y2, x3, y3, ..."
             ) from None
         corners.append(box)
+        rotations.append(_find_rotation(entry))
         if any("." in text or float(text) == 0 for text in texts):
             first = 0
         names.append(entry.findtext("name", "").strip())
     check_pixels(corners, str(path))
-    boxes = tuple((left - first, top - first, right, bottom) for left, top, right, bottom in corners)
+    boxes = tuple(
+        turn_box((left - first, top - first, right, bottom), rotation)
+        for (left, top, right, bottom), rotation in zip(corners, rotations, strict=True)
+    )
     return NamedBoxes(str(path), _read_size(root), tuple(names), boxes).to_boxes(size, class_names)
 
 
@@ -62,6 +68,16 @@ def _read_corners(entry: ElementTree.Element) -> tuple[tuple[float, float, float
     texts = [polygon.findtext(f"{axis}{number}", "") for axis in "xy" for number in numbers]
     x, y = np.array(texts, float).reshape(2, -1).tolist()
     return (min(x), min(y), max(x), max(y)), texts
+
+
+def _find_rotation(entry: ElementTree.Element) -> float:
+    """Return the rotation of a `bndbox` of CVAT in degrees; users can have an own attribute of this name, such as a direction."""
+    if entry.find("bndbox") is not None:
+        for attribute in entry.iterfind("attributes/attribute"):
+            if attribute.findtext("name") == "rotation":
+                with suppress(ValueError):
+                    return float(attribute.findtext("value", ""))
+    return 0
 
 
 def _read_size(root: ElementTree.Element) -> tuple[int, int] | None:

@@ -16,7 +16,7 @@ _MAX_POLYGON = 1.05
 def parse_yolo(text: str, origin: str, size: tuple[int, int], class_names: Sequence[str] | None = None) -> Boxes:
     """Return the boxes in the text of a YOLO file: one box per line, `class center_x center_y width height`, relative to the image.
 
-    A sixth number, the confidence of a detector, is ignored. A line can also be a polygon, `class x1 y1 x2 y2 x3 y3
+    A sixth number, the confidence of a detector in [0, 1], is ignored. A line can also be a polygon, `class x1 y1 x2 y2 x3 y3
     ...`, as in files for segmentation: its box is returned. See [`read_boxes`] for the arguments and errors.
     """
     height, width = size
@@ -64,6 +64,10 @@ def _parse_row(columns: list[str], class_names: Sequence[str] | None) -> tuple[i
         raise ValueError(
             "a YOLO line must be: class, center x, center y, width, height[, confidence], or class and polygon"
         )
+    if len(columns) == 6 and not _is_confidence(columns[5]):
+        raise ValueError(
+            "a sixth number must be the confidence of a detector, in [0, 1]: export rotated boxes as polygons, and remove other numbers"
+        )
     is_polygon = len(columns) > 6
     try:  # the last number of an even count is the confidence of a detector
         index, *box = map(float, columns[: len(columns) - (len(columns) + 1) % 2])
@@ -80,3 +84,10 @@ def _parse_row(columns: list[str], class_names: Sequence[str] | None) -> tuple[i
         left, top, right, bottom = min(box[::2]), min(box[1::2]), max(box[::2]), max(box[1::2])
         box = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
     return int(index), box
+
+
+def _is_confidence(text: str) -> bool:
+    try:
+        return 0 <= float(text) <= 1
+    except ValueError:
+        return True  # a text, such as the name of the class, has no other meaning either

@@ -99,6 +99,25 @@ def test_malformed_entries(tmp_path: Path, changes: dict[str, Any], message: str
         read_coco(coco(tmp_path, **changes))
 
 
+@pytest.mark.parametrize(
+    ("rotation", "expected"),
+    [
+        *((angle, (45, 15, 55, 45)) for angle in (90, -90.0, 270)),
+        (60, (38.1699, 14.5096, 61.8301, 45.4904)),
+        *((value, (35, 25, 65, 35)) for value in (0.0, 180, "north", None, float("nan"), float("inf"))),
+    ],
+)
+def test_rotated_boxes(tmp_path: Path, rotation: Any, expected: tuple[float, ...]) -> None:
+    """CVAT stores them before their rotation, and 0 for others; boxes of outlines are those around them."""
+    box = {"image_id": 3, "category_id": 2, "bbox": [35, 25, 30, 10], "attributes": {"rotation": rotation}}
+    images, names = read_coco(coco(tmp_path, annotations=[box | {"segmentation": []}]))
+    np.testing.assert_allclose(read_boxes(images["b"], SIZE, names).coordinates, [expected], atol=1e-3)
+    outline = {"segmentation": [[35, 25, 65, 25, 65, 35]]}
+    attributes = {"attributes": [], "segmentation": None}
+    images, names = read_coco(coco(tmp_path, annotations=[box | outline, box | attributes]))
+    assert read_boxes(images["b"], SIZE, names).coordinates.tolist() == [[35, 25, 65, 35]] * 2
+
+
 def test_category_of_the_project_in_files_of_roboflow(tmp_path: Path) -> None:
     """It is left out, but not a parent that has objects or is not that of all others."""
     project = {"id": 0, "name": "street", "supercategory": "none"}

@@ -47,6 +47,26 @@ def test_edges_count_from_0_in_files_with_a_decimal_point_or_0(
     np.testing.assert_array_equal(boxes.coordinates, expected)
 
 
+@pytest.mark.parametrize(
+    ("rotation", "expected"),
+    [
+        ("90.0", (45, 15, 55, 45)),
+        ("60", (38.1699, 14.5096, 61.8301, 45.4904)),
+        *((text, (35, 25, 65, 35)) for text in ("0.0", "north", "", "nan", "inf")),
+    ],
+)
+def test_rotated_boxes(tmp_path: Path, rotation: str, expected: tuple[float, ...]) -> None:
+    """CVAT stores them before their rotation."""
+    attributes = "".join(
+        f"<attribute><name>{name}</name><value>{value}</value></attribute>"
+        for name, value in (("occluded", 1), ("rotation", rotation))
+    )
+    file = voc(tmp_path, ("car", 35.0, 25.0, 65.0, 35.0), ("car", 35.0, 25.0, 65.0, 35.0))
+    file.write_text(file.read_text().replace("</object>", f"<attributes>{attributes}</attributes></object>", 1))
+    boxes = read_boxes(file, SIZE, CLASSES).coordinates
+    np.testing.assert_allclose(boxes, [expected, (35, 25, 65, 35)], atol=1e-3)
+
+
 @pytest.mark.parametrize("points", [[(30, 21), (5, 40), (11, 9)], [(30, 21), (12, 40), (5, 22), (11, 9)]])
 def test_box_around_a_polygon(tmp_path: Path, points: list[tuple[int, int]]) -> None:
     numbers = "".join(f"<x{n}>{x}</x{n}><y{n}>{y}</y{n}>" for n, (x, y) in enumerate(points, start=1))
