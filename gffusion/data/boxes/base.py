@@ -60,6 +60,7 @@ class NamedBoxes:
         ignored: The same of groups and doubtful objects.
         masked_groups: Number of groups in `ignored` that are drawn as a mask.
         outlines: Number of boxes whose objects also have an outline, which is not used.
+        unlocated: Number of groups and doubtful objects that have neither a box nor an outline that can be read.
     """
 
     origin: str
@@ -69,6 +70,7 @@ class NamedBoxes:
     ignored: tuple[tuple[float, float, float, float], ...] = ()
     masked_groups: int = 0
     outlines: int = 0
+    unlocated: int = 0
 
     def to_boxes(self, size: tuple[int, int], class_names: Sequence[str] | None) -> Boxes:
         """Return the boxes clipped to an image of `size` (H, W), with the indices of their names in `class_names`.

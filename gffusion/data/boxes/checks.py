@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gffusion.data.io import read_size
+from gffusion.utils.notes import format_count
 
 from .base import NamedBoxes
 from .yolo import read_yolo_text, scan_yolo
@@ -94,6 +95,21 @@ def note_outlines(boxes: Iterable[Path | NamedBoxes | None]) -> str | None:
     return (
         f"{outlines} of {sum(len(image.coordinates) for image in named)} boxes of COCO files have an outline of the object, which "
         "is not used: label maps are made from the boxes"
+    )
+
+
+def note_unlocated(boxes: Iterable[Path | NamedBoxes | None]) -> str | None:
+    """Return a note if groups or doubtful objects of COCO files have no place, or `None`.
+
+    Examples:
+        >>> note_unlocated([NamedBoxes("all.json (1.png)", None, (), (), unlocated=2)])
+        'left out 2 annotations of COCO files with iscrowd or ignore, but without a valid bbox, polygons or an uncompressed mask: ...'
+    """
+    if not (count := sum(image.unlocated for image in boxes if isinstance(image, NamedBoxes))):
+        return None
+    return (
+        f"left out {format_count(count, 'annotation')} of COCO files with iscrowd or ignore, but without a valid bbox, polygons or an "
+        "uncompressed mask: what they show becomes background, unless you export their boxes, too"
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
+import numpy as np
+
 from gffusion.data.file_names import is_background
 from gffusion.utils.escaping import to_line
 
@@ -20,7 +22,8 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
 
     Boxes are stored as `[left, top, width, height]` in pixels (https://cocodataset.org/#format-data), in files of CVAT before
     their rotation about the center, `attributes.rotation` in degrees: the box around the rotated one is returned. Boxes of
-    annotations with `iscrowd` contain groups, and those with `ignore` doubtful objects: they are `NamedBoxes.ignored`.
+    annotations with `iscrowd` contain groups, and those with `ignore` doubtful objects: they are `NamedBoxes.ignored`, also
+    the boxes around polygons and uncompressed masks of those that have no box.
     Images may lack `width` and `height`, or have 0 or null, also in one of several entries of an image. Categories without
     objects are left out if they name the background or, in files of Roboflow, the project.
 
@@ -160,6 +163,34 @@ def _find_rotation(annotation: dict[str, Any]) -> float:
     return 0  # users can have an own attribute of this name, such as a direction
 
 
+def _find_extent(annotation: dict[str, Any], image: dict[str, Any]) -> tuple[float, float, float, float] | None:
+    """Return the box of a group or doubtful object, or else that around its polygons or mask; `None` if there is none."""
+    with contextlib.suppress(ValueError):
+        return _to_corners(annotation, image)
+    outline = annotation.get("segmentation")
+    with contextlib.suppress(ValueError, TypeError, KeyError, IndexError, OverflowError):
+        if isinstance(outline, dict):
+            return _find_mask_box(outline["counts"], int(outline["size"][0]))
+        x, y = np.concatenate([np.asarray(polygon, float).reshape(-1, 2) for polygon in outline or ()]).T.tolist()
+        return min(x), min(y), max(x), max(y)
+    return None
+
+
+def _find_mask_box(counts: Any, height: int) -> tuple[float, float, float, float]:
+    """Return the box around a mask of run lengths, along columns of `height` pixels, of background and object in turn."""
+    if not isinstance(counts, list) or height < 1:
+        raise ValueError("the mask is compressed or has no height")
+    stops = np.cumsum(np.asarray(counts, np.int64))
+    starts, stops = stops[:-1:2], stops[1::2]
+    starts, lasts = starts[stops > starts], stops[stops > starts] - 1
+    columns, last_columns = starts // height, lasts // height
+    if (last_columns > columns).any():
+        top, bottom = 0, height
+    else:
+        top, bottom = int((starts % height).min()), int((lasts % height).max()) + 1
+    return int(columns.min()), top, int(last_columns.max()) + 1, bottom
+
+
 def _has_outline(annotation: dict[str, Any]) -> bool:
     """Return whether an annotation has a mask, or a polygon other than the rectangle that some tools write for a box."""
     outline = annotation.get("segmentation")
@@ -177,12 +208,15 @@ def _convert_image(
     path: Path, image: dict[str, Any], annotations: list[dict[str, Any]], categories: dict[int, str]
 ) -> NamedBoxes:
     names, corners, ignored = [], [], []
-    masked_groups, outlines = 0, 0
+    masked_groups = outlines = unlocated = 0
     for annotation in annotations:
         if _is_uncertain(annotation):
-            with contextlib.suppress(ValueError):  # some have no box, but a mask
-                ignored.append(_to_corners(annotation, image))
-                masked_groups += bool(annotation.get("iscrowd")) and isinstance(annotation.get("segmentation"), dict)
+            extent = _find_extent(annotation, image)
+            if extent is None:
+                unlocated += 1
+                continue
+            ignored.append(extent)
+            masked_groups += bool(annotation.get("iscrowd")) and isinstance(annotation.get("segmentation"), dict)
         else:
             corners.append(_to_corners(annotation, image))
             outlines += _has_outline(annotation)
@@ -195,4 +229,5 @@ def _convert_image(
         ignored=tuple(ignored),
         masked_groups=masked_groups,
         outlines=outlines,
+        unlocated=unlocated,
     )

@@ -1,11 +1,13 @@
 """COCO detection files."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from gffusion.data import read_boxes, read_coco
 
@@ -169,11 +171,62 @@ def test_other_files(tmp_path: Path, content: str, message: str) -> None:
         read_coco(tmp_path / "all.json")
 
 
+def encode(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return a mask as run lengths along its columns, the first one of background."""
+    runs = [(value, len(list(group))) for value, group in itertools.groupby(mask.T.ravel().tolist())]
+    return {"size": list(mask.shape), "counts": [0] * runs[0][0] + [length for _, length in runs]}
+
+
+@pytest.mark.parametrize("kind", ["iscrowd", "ignore"])
+@pytest.mark.parametrize("box", [{}, {"bbox": []}, {"bbox": [1, 2, 3]}, {"bbox": [5, 5, -1, 1]}])
+def test_groups_with_an_outline_need_no_box(tmp_path: Path, kind: str, box: dict[str, Any]) -> None:
+    group = {"image_id": 3, "category_id": 2, kind: 1} | box
+    rng = np.random.default_rng(0)
+    masks = [np.zeros(SIZE, bool) for _ in range(20)]
+    for mask in masks[2:]:
+        top, left, height, width = rng.integers((0, 0, 1, 1), (90, 190, 30, 30))
+        mask[top : top + height, left : left + width] = rng.random(SIZE)[top : top + height, left : left + width] < 0.7
+        mask[top, left] = True
+    masks[0][:, 3:5] = masks[1][50:, 3] = masks[1][:20, 4] = True  # runs over the end of a column
+    outlines: list[Any] = [encode(mask) for mask in masks]
+    places = [np.nonzero(mask) for mask in masks]
+    expected = [(x.min(), y.min(), x.max() + 1, y.max() + 1) for y, x in places]
+    outlines.append([[10, 20, 30, 5, 12.5, 40], [50, 20, 60, 20, 50, 21]])
+    annotations = [group | {"segmentation": outline} for outline in outlines]
+    image = read_coco(coco(tmp_path, annotations=annotations))[0]["b"]
+    assert image.ignored == (*expected, (10, 5, 60, 40))
+    assert image.unlocated == 0
+
+
+@pytest.mark.parametrize(
+    "outline",
+    [
+        None,
+        [],
+        [[]],
+        [[1, 2, 3]],
+        ["x"],
+        3,
+        {},
+        {"counts": "52203", "size": [100, 200]},
+        {"counts": [1, 2], "size": []},
+        {"counts": [9], "size": [100, 200]},
+        {"counts": [1, 2], "size": [0, 0]},
+        {"counts": [1, "x"], "size": [100, 200]},
+    ],
+)
+def test_groups_without_a_place_are_counted(tmp_path: Path, outline: Any) -> None:
+    group = {"image_id": 3, "category_id": 2, "iscrowd": 1, "segmentation": outline}
+    image = read_coco(coco(tmp_path, annotations=[group, group]))[0]["b"]
+    assert (image.ignored, image.unlocated) == ((), 2)
+
+
 def test_crowds_without_a_usable_box_are_left_out(tmp_path: Path) -> None:
     crowd = {"image_id": 3, "category_id": 2, "iscrowd": 1}
     boxes = [{}, {"bbox": None}, {"bbox": [5, 5, -1, 1]}, {"bbox": [1, 2, 3, 4]}, {"image_id": 5, "bbox": [1, 2, 3, 4]}]
     images, _ = read_coco(coco(tmp_path, annotations=[crowd | box for box in boxes]))
     assert images["b"].ignored == ((1, 2, 4, 6),) and images["b"].coordinates == ()
+    assert images["b"].unlocated == 3
 
 
 def test_boxes_without_area_are_left_out_and_do_not_refuse_the_file(tmp_path: Path) -> None:
