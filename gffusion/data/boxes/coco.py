@@ -1,15 +1,17 @@
 """Read COCO detection files."""
 
 import contextlib
+import functools
 import json
 import os
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import numpy as np
 
-from gffusion.data.file_names import is_background
+from gffusion.data.file_names import INFRARED_OR_NEAR, VISIBLE, Words, is_background, is_named
 from gffusion.utils.escaping import to_line
 
 from .base import NamedBoxes, read_text, turn_box
@@ -33,7 +35,7 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If the file is malformed, two images have the same stem, or two images or categories the same id.
+        ValueError: If the file is malformed, two images with the same stem have objects, or two images or categories the same id.
 
     Examples:
         >>> import tempfile
@@ -61,12 +63,61 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         cause = f"an entry lacks {error}" if isinstance(error, KeyError) else to_line(str(error))
         raise ValueError(f"{path} is not a COCO detection file: {cause}") from error
-    by_stem: dict[str, NamedBoxes] = {}
-    for entry, image in zip(images.values(), boxes, strict=True):
-        stem = PurePosixPath(entry["file_name"].replace("\\", "/")).stem
-        if by_stem.setdefault(stem, image) is not image:
-            raise ValueError(f"{path} lists two images with the stem {to_line(stem)}; rename or remove one")
+    files = (PurePosixPath(entry["file_name"].replace("\\", "/")) for entry in images.values())
+    by_stem = _index_by_stem(path, list(zip(files, boxes, strict=True)))
     return by_stem, tuple(categories[key] for key in sorted(categories))
+
+
+def _index_by_stem(path: Path, images: Sequence[tuple[PurePosixPath, NamedBoxes]]) -> dict[str, NamedBoxes]:
+    """Return the boxes by stem; of images with the same stem, such as both of a pair, those of the only one that has boxes.
+
+    Raises:
+        ValueError: If several have boxes, or others in the folders of both do, so that they seem to be of different scenes.
+    """
+    by_stem: dict[str, list[tuple[PurePosixPath, NamedBoxes]]] = defaultdict(list)
+    counts: Counter[PurePosixPath] = Counter()
+    for file, image in images:
+        by_stem[file.stem].append((file, image))
+        counts[file.parent] += _count_boxes(image)
+    chosen = {}
+    for stem, entries in by_stem.items():
+        if len(entries) > 1:
+            entries.sort(
+                key=lambda entry: (
+                    _count_boxes(entry[1]),
+                    counts[entry[0].parent],
+                    _find_kind(entry[0].parent) is VISIBLE,
+                ),
+                reverse=True,
+            )
+        (first, chosen[stem]), *others = entries
+        for file, image in others:
+            if _count_boxes(image) or (counts[file.parent] and _seem_unrelated(first.parent, file.parent)):
+                names, which = f"{first} and {file}", "images" if _count_boxes(image) else "folders"
+                raise ValueError(
+                    f"{path} lists two images with the stem {to_line(stem)}, {to_line(names)}, and both {which} have boxes; "
+                    "rename or remove one"
+                )
+    return chosen
+
+
+def _seem_unrelated(folder: PurePosixPath, other: PurePosixPath) -> bool:
+    """Return whether images in two folders are not those of a pair by the names of the folders."""
+    return folder != other and len({_find_kind(folder), _find_kind(other)} - {None}) < 2
+
+
+def _count_boxes(image: NamedBoxes) -> int:
+    return len(image.coordinates) + len(image.ignored)
+
+
+@functools.cache
+def _find_kind(folder: PurePosixPath) -> Words | None:
+    """Return the words of visible or infrared images if a folder or one of its parents is named by them, or `None`."""
+    for part in reversed(folder.parts):
+        for kind in (VISIBLE, INFRARED_OR_NEAR):
+            if is_named(part, kind):
+                return kind
+    return None
 
 
 def _load_json(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -90,15 +91,66 @@ def test_ids_with_gaps(tmp_path: Path) -> None:
             r"b\.jpg.* and .*c\.jpg.* have the same id 3: give each its own",
         ),
         ({"categories": [*CONTENT["categories"], {"id": 7, "name": "bus"}]}, "car and bus have the same id 7"),
-        (
-            {"annotations": [], "images": [{"id": 1, "file_name": "x/a.png"}, {"id": 2, "file_name": "y\\a.jpg"}]},
-            "two images with the stem a;",
-        ),
     ],
 )
 def test_malformed_entries(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=rf"all\.json.*{message}"):
         read_coco(coco(tmp_path, **changes))
+
+
+def list_images(*names: str, size: tuple[int, int] = SIZE) -> list[dict[str, Any]]:
+    return [{"id": name, "file_name": name, "height": size[0], "width": size[1]} for name in names]
+
+
+@pytest.mark.parametrize(
+    ("boxed", "others"),
+    [
+        (["visible/a.png"], ["infrared/a.png", "visible/b.png", "infrared/b.png"]),
+        (["infrared/a.png"], ["visible/a.png", "infrared/b.png", "visible/b.png"]),
+        (["task\\RGB\\day\\a.png"], ["task\\thermal\\day\\a.png"]),
+        (["visible/a.png", "infrared/b.png"], ["infrared/a.png", "visible/b.png"]),
+        (["set1/a.png", "set1/b.png"], ["set2/a.png", "set2/b.png"]),
+        (["a.jpg"], ["a.png", "b.png"]),
+        (["a.png", "b.png"], ["infrared/a.png", "infrared/b.png"]),
+        ([], ["visible/a.png", "infrared/a.png"]),
+    ],
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_one_image_of_a_stem_has_objects(tmp_path: Path, boxed: list[str], others: list[str], order: int) -> None:
+    """Such as a task of CVAT with both images of the pairs; sizes tell which entry was used."""
+    group, other = {"category_id": 2, "bbox": [1, 2, 3, 4]}, (10, 20)
+    images = (list_images(*boxed) + list_images(*others, size=other))[::order]
+    found, _ = read_coco(coco(tmp_path, images=images, annotations=[group | {"image_id": name} for name in boxed]))
+    for name in boxed:
+        entry = found[re.split(r"[/\\.]", name)[-2]]
+        assert (entry.coordinates, entry.size) == (((1, 2, 4, 6),), SIZE)
+    for stem in found.keys() - {re.split(r"[/\\.]", name)[-2] for name in boxed}:
+        assert found[stem].coordinates == ()
+
+
+def test_image_without_objects_is_that_of_the_annotated_folder(tmp_path: Path) -> None:
+    box = {"image_id": "infrared/b.png", "category_id": 2, "bbox": [1, 2, 3, 4]}
+    images = list_images("visible/a.png") + list_images("infrared/a.png", "infrared/b.png", size=(50, 60))
+    assert read_coco(coco(tmp_path, images=images, annotations=[box]))[0]["a"].size == (50, 60)
+    for entries in (images[:2], images[1::-1]):
+        assert read_coco(coco(tmp_path, images=entries, annotations=[]))[0]["a"].size == SIZE
+
+
+@pytest.mark.parametrize("kind", ["iscrowd", "other"])
+@pytest.mark.parametrize(
+    ("boxed", "others", "message"),
+    [
+        (["visible/a.png", "infrared/a.png"], [], "visible/a.png and infrared/a.png, and both images"),
+        (["a.png", "a.jpg"], [], "a.png and a.jpg, and both images"),
+        (["x\\a.png", "y\\a.png"], [], "x/a.png and y/a.png, and both images"),
+        (["x/a.png", "y/b.png"], ["y/a.png"], "x/a.png and y/a.png, and both folders"),
+    ],
+)
+def test_ambiguous_images(tmp_path: Path, boxed: list[str], others: list[str], kind: str, message: str) -> None:
+    box = {"category_id": 2, "bbox": [1, 2, 3, 4], kind: 1}
+    annotations = [box | {"image_id": name} for name in boxed]
+    with pytest.raises(ValueError, match=rf"all\.json lists two images with the stem a, {message} have boxes; rename"):
+        read_coco(coco(tmp_path, images=list_images(*boxed, *others), annotations=annotations))
 
 
 @pytest.mark.parametrize(
