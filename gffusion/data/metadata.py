@@ -69,25 +69,25 @@ class ImageMetadata:
         return any((self.exif, self.tags, self.xmp, self.icc, self.georeference, self.color_chunks))
 
     def move(
-        self, is_visible_frame: bool = True, window: tuple[int, int, int, int] | None = None
+        self, infrared: "ImageMetadata | None" = None, window: tuple[int, int, int, int] | None = None
     ) -> tuple["ImageMetadata", tuple[str, ...]]:
         """Return the metadata for an upright image in another frame, and notes.
 
         Args:
-            is_visible_frame: Whether the pixels are those of the visible image.
+            infrared: Metadata of the infrared file if the image has its frame: the georeference is then taken of it.
             window: Top, left, height and width of the part that is kept.
         """
-        if not self.georeference:
-            return self, ()
-        if self.orientation != 1 or not is_visible_frame:
-            reason = "infrared image" if self.orientation == 1 else "upright image"
-            return replace(self, georeference=None), (
-                f"georeference left out: it does not fit the frame of the {reason}",
-            )
+        source = self if infrared is None else infrared
+        moved, without = replace(self, georeference=source.georeference), replace(self, georeference=None)
+        if not source.georeference:
+            notes = ("georeference left out: it does not fit the frame of the infrared image",)
+            return without, notes if self.georeference else ()
+        if source.orientation != 1:
+            return without, ("georeference left out: it does not fit the frame of the upright image",)
         try:
-            return (self if window is None else self._crop(*window[:2])), ()
+            return (moved if window is None else moved._crop(*window[:2])), ()
         except ValueError:
-            return replace(self, georeference=None), ("georeference left out: its tags are damaged",)
+            return without, ("georeference left out: its tags are damaged",)
 
     def _crop(self, top: int, left: int) -> "ImageMetadata":
         moved = dict(self.georeference or {})

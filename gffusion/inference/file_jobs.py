@@ -167,7 +167,10 @@ def read_job(job: FusionJob, options: ReadOptions = ReadOptions()) -> ReadJob:
             images, metadata = read_pair(job.pair.visible, job.pair.infrared, options), None
             if job.keep_metadata:
                 stored = read_metadata(read_bytes(job.pair.visible, options.max_pixels))
-                metadata, notes = stored.move(options.reference == "visible", images.window)
+                other = None
+                if options.reference == "infrared":
+                    other = read_metadata(read_bytes(job.pair.infrared, options.max_pixels))
+                metadata, notes = stored.move(other, images.window)
                 images = images._replace(notes=images.notes + notes)
             return ReadJob(job, images, metadata=metadata, range_width=measure_range(images, job.pair.infrared))
     except (OSError, ValueError, MemoryError) as error:

@@ -1,5 +1,6 @@
 """Metadata of the visible image in the fused image, read back by Pillow and tifffile."""
 
+import dataclasses
 import io
 import struct
 import time
@@ -211,8 +212,11 @@ def test_georeference_of_other_frames() -> None:
     assert notes == ()
     points = np.frombuffer(moved.georeference[33922].data)  # type: ignore[index, union-attr]
     assert points.tolist() == [-20.0, -10.0, 0.0, 690000.0, 5335000.0, 0.0]
-    moved, notes = metadata.move(is_visible_frame=False)
+    moved, notes = metadata.move(ImageMetadata())
     assert moved.georeference is None and "georeference left out" in notes[0]
+    other = read_metadata(save_source("tif", tags={**GEOREFERENCE, 33550: (12, (0.5, 0.5, 0.0))}))
+    moved, notes = dataclasses.replace(metadata, orientation=6).move(other)
+    assert (moved.georeference, moved.tags, notes) == (other.georeference, metadata.tags, ())
     matrix = (0.05, 0, 0, 690000.0, 0, -0.05, 0, 5335000.0, 0, 0, 0, 0, 0, 0, 0, 1.0)
     moved, _ = read_metadata(save_source("tif", tags={34264: (12, matrix)})).move(window=(10, 20, 20, 20))
     values = np.frombuffer(moved.georeference[34264].data).reshape(4, 4)  # type: ignore[index, union-attr]

@@ -91,7 +91,7 @@ def test_metadata(tmp_path: Path, kind: str, data: st.DataObject) -> None:
         metadata = read_metadata(content)
     except (OSError, ValueError):
         return
-    moved, _ = metadata.move(True, (3, 4, 20, 20))
+    moved, _ = metadata.move(window=(3, 4, 20, 20))
     for suffix in (".png", ".jpg", ".tif", ".webp"):
         path = tmp_path / f"fused{suffix}"
         write_image(path, VISIBLE, metadata=moved)
