@@ -26,9 +26,7 @@ class Progress:
     best: float | int | None = None  # score
     best_step: int = 0  # whose weights are the best so far; 0 if there are none
     evaluations_since_best: int = 0
-    stopped_after: int = (
-        0  # evaluations without better weights, if the run ended early; that of the last weights can be better
-    )
+    stopped_after: int = 0  # evaluations without better weights before the run ended early; 0 if it did not
     sums: dict[str, float | int] = field(default_factory=dict)  # of the losses of this epoch so far
     missing: dict[str, int] = field(default_factory=dict)  # number of steps of this epoch without a loss
 

@@ -1,5 +1,6 @@
 """Progress of a run: what a checkpoint must hold."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -10,14 +11,22 @@ STATE: dict[str, Any] = {
     "run": {"model": {}},
     "num_train_epochs": 3,
     "running_statistics": False,
-    "progress": {"step": 7, "best": 0.5, "evaluations_since_best": 2, "sums": {"loss": 3.5}, "missing": {"loss": 1}},
+    "progress": {
+        "step": 7,
+        "best": 0.5,
+        "best_step": 5,
+        "evaluations_since_best": 2,
+        "stopped_after": 3,
+        "sums": {"loss": 3.5},
+        "missing": {"loss": 1},
+    },
 }
 
 
 def test_progress_is_restored() -> None:
     """Without what other versions add, and with defaults for what they lack."""
     progress = Progress.from_state(STATE | {"progress": STATE["progress"] | {"later": [None]}, "later": 1})
-    assert progress == Progress(7, 0.5, 2, {"loss": 3.5}, {"loss": 1})
+    assert dataclasses.asdict(progress) == STATE["progress"]
     assert Progress.from_state(STATE | {"progress": {"step": 7}}) == Progress(7)
 
 
