@@ -62,20 +62,18 @@ def models(tiny_model: Callable[..., GFFusionModel]) -> Callable[..., GFFusionMo
 def make(models: Callable[..., GFFusionModel], data: Path, tmp_path: Path) -> Make:
     """Makes a trainer on `data` with a transform, or on a dataset."""
 
-    def trainer(
-        training: Any = CROP, evaluation: Any = None, model: dict[str, Any] | None = None, **options: Any
-    ) -> FusionTrainer:
-        arguments = FusionTrainingArguments(
-            **{"output_dir": str(tmp_path / "run"), "per_device_train_batch_size": 2} | options
-        )
+    def trainer(training: Any = CROP, evaluation: Any = None, model: Any = None, **options: Any) -> FusionTrainer:
+        given = {"output_dir": str(tmp_path / "run"), "per_device_train_batch_size": 2} | options
         dataset = training if isinstance(training, FusionDataset | list) else FusionDataset(data, training)
-        return FusionTrainer(models(**(model or {})), arguments, dataset, evaluation)
+        network = model if isinstance(model, GFFusionModel) else models(**(model or {}))
+        before = set(filter(Path.is_file, Path(given["output_dir"]).rglob("*")))
+        try:
+            return FusionTrainer(network, FusionTrainingArguments(**given), dataset, evaluation)
+        except (OSError, ValueError):
+            assert set(filter(Path.is_file, Path(given["output_dir"]).rglob("*"))) == before  # nothing is written
+            raise
 
     return trainer
-
-
-def check_nothing_written(tmp_path: Path) -> None:
-    assert not (tmp_path / "run").exists()
 
 
 def shorten_one_pair(data: Path) -> None:
@@ -86,7 +84,7 @@ def shorten_one_pair(data: Path) -> None:
 
 class TestData:
     @pytest.mark.parametrize("which", ["training", "evaluation"])
-    def test_label_outside_the_classes(self, make: Make, data: Path, tmp_path: Path, which: str) -> None:
+    def test_label_outside_the_classes(self, make: Make, data: Path, which: str) -> None:
         path = data / "labels" / "rendered_0003.png"  # not the first
         labels = read_image(path).copy()
         labels[5, 5] = 7
@@ -99,56 +97,47 @@ class TestData:
             r"Give the model these classes \(`id2label`; on the command line, classes\.txt or --class_names\), or correct",
         ):
             make(evaluation=evaluation if which == "evaluation" else None, per_device_train_batch_size=1, **training)
-        check_nothing_written(tmp_path)
 
     @pytest.mark.parametrize("background", [0, 255])
     def test_masks_of_0_and_255(
-        self, make: Make, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, background: int
+        self, make: Make, data: Path, pairs: Path, caplog: pytest.LogCaptureFixture, background: int
     ) -> None:
         """255 is ignored: without this check, a head would be trained that never saw an object."""
-        good = FusionDataset(Path(shutil.copytree(data, tmp_path / "good")), CROP)
         for path in (data / "labels").iterdir():
             write_image(path, np.where(read_image(path) > 0, 255, background).astype(np.uint8))
         message = f"data: the label maps hold only {'0 and ' if not background else ''}255, .*such as 1"
         with pytest.raises(ValueError, match=f"^The training {message}"):
             make()
-        check_nothing_written(tmp_path)
         assert not caplog.records
-        make(good, FusionDataset(data))
+        make(FusionDataset(pairs, CROP), FusionDataset(data))
         assert re.search(f"The evaluation {message}.* If it shows no object, this is right", caplog.text)
 
-    def test_labels_without_objects(self, make: Make, data: Path, tmp_path: Path) -> None:
+    def test_labels_without_objects(self, make: Make, data: Path) -> None:
         for path in (data / "labels").iterdir():
             write_image(path, np.zeros_like(read_image(path)))
         with pytest.raises(ValueError, match=r"All labels are 0, .*omit the labels"):
             make(per_device_train_batch_size=1)
-        check_nothing_written(tmp_path)
 
     def test_numbers_that_start_at_1(
-        self, data: Path, tiny_model: Callable[..., GFFusionModel], tmp_path: Path, caplog: pytest.LogCaptureFixture
+        self, make: Make, data: Path, pairs: Path, tiny_model: Callable, caplog: pytest.LogCaptureFixture
     ) -> None:
         names = {0: "background", 1: "person", 2: "bicycle", 3: "car"}
-        model = tiny_model(paradigm="cascading", id2label=names)
-        arguments = FusionTrainingArguments(str(tmp_path / "run"), per_device_train_batch_size=2)
-        good = FusionDataset(Path(shutil.copytree(data, tmp_path / "good")), CROP)
-        FusionTrainer(model, arguments, good, good)
+        make = functools.partial(make, model=tiny_model(paradigm="cascading", id2label=names))
+        good = FusionDataset(pairs, CROP)
+        make(good, good)
         assert "pixel" not in caplog.text
         for path in (data / "labels").iterdir():
             labels = read_image(path)
             write_image(path, np.where(labels == 3, 255, labels + 1).astype(np.uint8))
         shifted = FusionDataset(data, CROP)
-        FusionTrainer(model, arguments, shifted, good)
-        assert (
-            "The training data: no pixel of the label maps is 0 (background), which is right only if every pi"
-            in caplog.text
-        )
-        FusionTrainer(model, arguments, good, shifted)
+        make(shifted, good)
+        assert "The training data: no pixel of the label maps is 0 (background), which is right only if" in caplog.text
+        make(good, shifted)
         assert "The evaluation data: no pixel of the label maps is 0 (background), " in caplog.text
         write_image(path, np.full_like(labels, 4))
-        with pytest.raises(
-            ValueError, match=r"hold \[4\] .* no pixel .* is 0 \(background\), .*: if their numbers start at 1"
-        ):
-            FusionTrainer(model, arguments, shifted, good)
+        message = r"hold \[4\] .* no pixel .* is 0 \(background\), .*: if their numbers start at 1"
+        with pytest.raises(ValueError, match=message):
+            make(shifted, good)
 
     def test_named_classes_without_labels(self, make: Make, data: Path, caplog: pytest.LogCaptureFixture) -> None:
         make(FusionDataset(data, CROP, class_names=["person", "bicycle", "car"]))
@@ -198,13 +187,17 @@ class TestData:
 
     @pytest.mark.parametrize("which", ["training", "evaluation"])
     @pytest.mark.parametrize("kind", ["visible", "infrared"])
-    def test_missing_image(self, make: Make, data: Path, tmp_path: Path, kind: str, which: str) -> None:
+    @pytest.mark.parametrize("is_missing", [True, False])
+    def test_file_that_is_missing_or_not_an_image(
+        self, make: Make, data: Path, is_missing: bool, kind: str, which: str
+    ) -> None:
         sets = {"training": FusionDataset(data, RandomCrop(32)), "evaluation": FusionDataset(data)}
-        (data / kind / "rendered_0003.png").unlink()
+        (data / kind / "rendered_0003.png").write_bytes(b"no image")
+        if is_missing:
+            (data / kind / "rendered_0003.png").unlink()
         sets = {which: sets[which]} if which == "training" else {"training": [sets[which][0]], which: sets[which]}
         with pytest.raises(OSError, match=f"{kind}/rendered_0003.png"):
             make(**sets)
-        check_nothing_written(tmp_path)
 
     @pytest.mark.parametrize("which", ["training", "evaluation"])
     def test_counts_with_the_default_range(self, make: Make, data: Path, pairs: Path, which: str) -> None:
@@ -234,18 +227,10 @@ class TestData:
         (data / "labels" / "rendered_0003.png").write_bytes((data / "labels" / "rendered_0001.png").read_bytes())
         make(FusionDataset(data, CROP, read_options=ReadOptions(truncated="fill")), model={"use_segmenter": False})
 
-    @pytest.mark.parametrize("kind", ["visible", "infrared"])
-    def test_file_that_is_not_an_image(self, make: Make, data: Path, tmp_path: Path, kind: str) -> None:
-        (data / kind / "rendered_0002.png").write_bytes(b"no image")
-        with pytest.raises(OSError, match=r"rendered_0002.png"):
-            make()
-        check_nothing_written(tmp_path)
-
-    def test_crop_larger_than_an_image(self, make: Make, data: Path, tmp_path: Path) -> None:
+    def test_crop_larger_than_an_image(self, make: Make, data: Path) -> None:
         shorten_one_pair(data)
         with pytest.raises(ValueError, match=r"cannot crop 40 x 40 .* from an image of 36 x 64"):
             make(RandomCrop(40))
-        check_nothing_written(tmp_path)
         make(RandomCrop(32))
 
     def test_images_of_several_sizes(self, make: Make, data: Path) -> None:
@@ -254,9 +239,7 @@ class TestData:
             make(RandomFlip(0.5))
         make(Resize(40))
 
-    def test_images_below_the_minimum(
-        self, make: Make, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_images_below_the_minimum(self, make: Make, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(FusionDataset, "read_sizes", pytest.fail)  # which takes minutes for large collections
             with pytest.raises(ValueError, match=r"Training images must measure at least 32 x 32 .* got 24 x 24"):
@@ -264,7 +247,6 @@ class TestData:
         small = FusionDataset(data, Resize((40, 64)))
         with pytest.raises(ValueError, match=r"`eval_metrics` has VIF: .* at least 41 x 41 .* got 40 x 64"):
             make(evaluation=small, eval_metrics=["EN", "VIF"])
-        check_nothing_written(tmp_path)
         make(evaluation=small, eval_metrics=["EN"])
         with pytest.raises(
             ValueError, match=r"Training images must measure at least 41 x 41 .* its losses, got 40 x 40"
@@ -275,20 +257,15 @@ class TestData:
         ):
             make(RandomCrop(41), evaluation=small, eval_metrics=["EN"], model={"vif_weight": 0.1})
 
-    def test_classes_in_another_order(
-        self, make: Make, data: Path, tiny_model: Callable[..., GFFusionModel], tmp_path: Path
-    ) -> None:
+    def test_classes_in_another_order(self, make: Make, data: Path, tiny_model: Callable) -> None:
         swapped = FusionDataset(data, class_names=["bicycle", "person", "car"])
-        with pytest.raises(
-            ValueError, match=r"Label 1 is 'person' in the training data, but 'bicycle' in the evaluation"
-        ):
+        with pytest.raises(ValueError, match="Label 1 is 'person' in the training data, but 'bicycle' in the evalua"):
             make(evaluation=swapped)
         make(evaluation=FusionDataset(data, class_names=["Person", "bicycle", "car"]))
         model = tiny_model(paradigm="cascading", id2label={3: "car", 0: "sky", 1: "person", 2: "bicycle"})
-        arguments = FusionTrainingArguments(str(tmp_path / "named"), per_device_train_batch_size=2)
         with pytest.raises(ValueError, match="Label 1 is 'bicycle' in the training data, but 'person' in the model"):
-            FusionTrainer(model, arguments, FusionDataset(data, CROP, class_names=swapped.class_names))
-        FusionTrainer(model, arguments, FusionDataset(data, CROP, class_names=["person", "bicycle", "car"]))
+            make(FusionDataset(data, CROP, class_names=swapped.class_names), model=model)
+        make(FusionDataset(data, CROP, class_names=["person", "bicycle", "car"]), model=model)
 
     def test_empty_evaluation_set(self, make: Make) -> None:
         for sets in ({"evaluation": []}, {"training": []}):
@@ -315,36 +292,29 @@ class TestData:
 
 class TestModel:
     @pytest.mark.parametrize("labeled", [True, False])
-    def test_parameters_to_train(
-        self, tiny_model: Callable[..., GFFusionModel], pairs: Path, tmp_path: Path, labeled: bool
-    ) -> None:
+    def test_parameters_to_train(self, make: Make, tiny_model: Callable, labeled: bool) -> None:
         model = tiny_model(paradigm="cascading", use_segmenter=labeled).requires_grad_(False)
-        data, options = FusionDataset(pairs, CROP), {"per_device_train_batch_size": 2, "num_train_epochs": 2}
-        arguments = FusionTrainingArguments(tmp_path / "run", head_start_epoch=2, **options)
+        make = functools.partial(make, num_train_epochs=2)
         advice = "lower `head_start_epoch`" if labeled else r"`model\.funet`\.$"
         with pytest.raises(ValueError, match=f"There is no parameter to train: .*{advice}"):
-            FusionTrainer(model, arguments, data)
-        check_nothing_written(tmp_path)
+            make(model=model, head_start_epoch=2)
         if labeled:  # the head alone
-            FusionTrainer(model, FusionTrainingArguments(tmp_path / "run", head_start_epoch=1, **options), data)
+            make(model=model, head_start_epoch=1)
             with pytest.raises(ValueError, match=r"not train encoders, .* 'dinov2\..*`model\.freeze_backbones\(\)`"):
-                FusionTrainer(model.requires_grad_(True), arguments, data)
+                make(model=model.requires_grad_(True), head_start_epoch=2)
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
     @pytest.mark.parametrize("part", ["funet", "ssnet", "dinov2"])
-    def test_half_precision(
-        self, tiny_model: Callable[..., GFFusionModel], pairs: Path, tmp_path: Path, dtype: torch.dtype, part: str
-    ) -> None:
+    def test_half_precision(self, make: Make, tiny_model: Callable, dtype: torch.dtype, part: str) -> None:
         """Small steps would be lost in the weights that are trained; those of frozen parts have no steps."""
-        model, arguments = tiny_model(paradigm="cascading"), FusionTrainingArguments(tmp_path / "run")
+        model = tiny_model(paradigm="cascading")
         model.get_submodule(part).to(dtype).requires_grad_(part == "funet")  # labels train the head, frozen or not
         expected: Any = contextlib.nullcontext()
         if part != "dinov2":
-            expected = pytest.raises(
-                ValueError, match=rf"got {dtype} \({part}\..*`dtype=torch\.float32`, .*`bf16=True`"
-            )
+            message = rf"got {dtype} \({part}\..*`dtype=torch\.float32`, .*`bf16=True`"
+            expected = pytest.raises(ValueError, match=message)
         with expected:
-            FusionTrainer(model, arguments, FusionDataset(pairs, CROP))
+            make(model=model)
 
 
 class TestOptions:
@@ -386,10 +356,9 @@ class TestOptions:
         assert sorted(data.rglob("*")) == before
         make(output_dir=str(data / "visible_run"), **sets)  # beside them
 
-    def test_unknown_tracker(self, make: Make, tmp_path: Path) -> None:
+    def test_unknown_tracker(self, make: Make) -> None:
         with pytest.raises(ValueError, match=r"`report_to` does not know 'blackboard'. Allowed are .*tensorboard"):
             make(report_to=["blackboard"])
-        check_nothing_written(tmp_path)
 
     @pytest.mark.parametrize(("name", "package"), [("tensorboard", '"gffusion[tensorboard]"'), ("wandb", "wandb")])
     def test_tracker_that_is_not_installed(
@@ -399,7 +368,7 @@ class TestOptions:
         with pytest.raises(ValueError, match=re.escape(f"pip install {package}") + "$"):
             make(report_to=[name])
 
-    def test_unknown_metrics(self, make: Make, tmp_path: Path) -> None:
+    def test_unknown_metrics(self, make: Make) -> None:
         with pytest.raises(ValueError, match=r"`eval_metrics` has 'Q_abf'\. Did you mean Qabf\? Allowed are .*EN"):
             make(eval_metrics=["EN", "Q_abf"])
         with pytest.raises(ValueError, match=r"`metric_for_best_model` must be .*got 'SSIM'"):
@@ -408,7 +377,6 @@ class TestOptions:
             ValueError, match=r"has 'miou'\. .*A training measures mIoU by itself if its evaluation data has"
         ):
             make(eval_metrics=["miou"])
-        check_nothing_written(tmp_path)
 
     @pytest.mark.parametrize("term", ["vif", "qabf"])
     def test_best_loss_of_ours(self, make: Make, data: Path, term: str) -> None:
@@ -493,24 +461,20 @@ class TestOptions:
 
 
 @pytest.mark.parametrize(
-    ("values", "warns"), [((0, 255), True), ((255, 255), True), ((0, 0), False), ((0, 1), False), ((1, 255), False)]
+    ("values", "ignored", "warns"),
+    [
+        *(((0, 255), 255, True), ((255, 255), 255, True), ((0, 0), 255, False), ((0, 1), 255, False)),
+        *(((1, 255), 255, False), ((0, 0), 0, False), ((0, -100), -100, False)),
+    ],
 )
 def test_first_item_of_another_dataset_that_labels_no_object(
-    make_trainer: Callable[..., FusionTrainer], caplog: pytest.LogCaptureFixture, values: tuple[int, int], warns: bool
+    make_trainer: Make, caplog: pytest.LogCaptureFixture, values: tuple[int, int], ignored: int, warns: bool
 ) -> None:
     item = {"visible_values": torch.zeros(3, 32, 32), "infrared_values": torch.zeros(1, 32, 32)}
-    make_trainer(training=[item | {"labels": torch.tensor(values).repeat(32, 16)}] * 2)
+    item["labels"] = torch.tensor(values).repeat(32, 16)
+    make_trainer(training=[item] * 2, model={"ignore_index": ignored})
+    assert ("label no object" in caplog.text) == warns
     assert ("but 255 means ignored, so they label no object: replace 255" in caplog.text) == warns
-
-
-@pytest.mark.parametrize("ignored", [0, -100])
-def test_first_item_with_ignored_labels_that_are_no_objects(
-    make_trainer: Callable[..., FusionTrainer], caplog: pytest.LogCaptureFixture, ignored: int
-) -> None:
-    item = {"visible_values": torch.zeros(3, 32, 32), "infrared_values": torch.zeros(1, 32, 32)}
-    labels = torch.tensor([0, ignored]).repeat(32, 16)
-    make_trainer(training=[item | {"labels": labels}] * 2, model={"ignore_index": ignored})
-    assert "label no object" not in caplog.text
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
