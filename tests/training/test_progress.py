@@ -41,7 +41,7 @@ def test_incomplete_states_are_refused(name: str) -> None:
     [
         (name, value)
         for name in STATE
-        for value in (None, True, [], {}, 0.5, "3", {"step": -1}, {"step": "3"}, {"model": []})
+        for value in (None, True, [], {}, 0.5, "3", {"step": -1}, {"step": "3"}, {"step": True}, {"model": []})
         if (name, value) != ("running_statistics", True)
     ],
 )
@@ -51,7 +51,18 @@ def test_damaged_states_are_refused(name: str, value: Any) -> None:
         Progress.from_state(STATE | {name: value})
 
 
-@pytest.mark.parametrize("values", [{"best": float("nan")}, {"sums": {"loss": float("inf")}}])
-def test_numbers_that_are_not_finite_are_refused(values: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="`progress` must hold finite numbers"):
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"best": float("nan")}, "`progress` must hold finite numbers"),
+        ({"sums": {"loss": float("inf")}}, "`progress` must hold finite numbers"),
+        ({"best": "x"}, "`best` must be"),
+        ({"evaluations_since_best": 0.5}, "`evaluations_since_best` must be"),
+        ({"missing": {"loss": "1"}}, "`missing` must be"),
+        ({"sums": []}, "`sums` must be"),
+        ({"sums": {"loss": None}}, "`sums` must be"),
+    ],
+)
+def test_damaged_fields_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         Progress.from_state(STATE | {"progress": STATE["progress"] | values})
