@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,45 +18,36 @@ from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 from gffusion.synthetic.samples import write_scenes
 from gffusion.training.interruption import Interruption
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 @pytest.fixture
-def accelerator(monkeypatch: pytest.MonkeyPatch) -> Accelerator:
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    return Accelerator()
+def accelerator() -> Iterator[Accelerator]:
+    """Restore what handles signals at the end; `nohup` ignores SIGHUP, and other tests can leave a handler."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in SIGNALS}
+    yield Accelerator()
+    for number, handler in before.items():
+        signal.signal(number, handler or signal.SIG_DFL)
 
 
 class TestInterruption:
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    @pytest.mark.parametrize("number", SIGNALS)
     def test_first_signal_waits(self, accelerator: Accelerator, number: int) -> None:
-        before = signal.signal(number, signal.default_int_handler)  # `nohup` ignores SIGHUP
-        try:
-            with Interruption(accelerator) as interruption:
-                assert not interruption.is_requested()
-                os.kill(os.getpid(), number)
-                assert interruption.is_requested()
-            assert signal.getsignal(number) is signal.default_int_handler
-        finally:
-            signal.signal(number, before)
+        with Interruption(accelerator) as interruption:
+            assert not interruption.is_requested()
+            os.kill(os.getpid(), number)
+            assert interruption.is_requested()
+        assert signal.getsignal(number) is signal.default_int_handler
 
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    @pytest.mark.parametrize("number", SIGNALS)
     def test_ignored_signals_stay_ignored(self, accelerator: Accelerator, number: int) -> None:
         """`nohup` ignores SIGHUP, and a script that runs a command in the background SIGINT."""
-        before = signal.signal(number, signal.SIG_IGN)
-        try:
-            with Interruption(accelerator) as interruption:
-                os.kill(os.getpid(), number)
-                assert not interruption.is_requested()
-        finally:
-            signal.signal(number, before)
+        signal.signal(number, signal.SIG_IGN)
+        with Interruption(accelerator) as interruption:
+            os.kill(os.getpid(), number)
+            assert not interruption.is_requested()
 
     def test_second_ctrl_c_does_not_wait(self, accelerator: Accelerator) -> None:
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests before this one can leave another
-        try:
-            self.press_twice(accelerator)
-        finally:
-            signal.signal(signal.SIGINT, before or signal.default_int_handler)
-
-    def press_twice(self, accelerator: Accelerator) -> None:
         with pytest.raises(KeyboardInterrupt), Interruption(accelerator) as interruption:
             os.kill(os.getpid(), signal.SIGINT)
             while not interruption.is_requested():  # another thread can receive the signal a moment later
