@@ -456,8 +456,9 @@ class TestOptions:
         cache = str(tmp_path / "tokens")
         with pytest.raises(ValueError, match="`token_cache` needs a transform with few different results"):
             make(Compose([RandomFlip(0.5), RandomCrop(32)]), model={"paradigm": "hybrid"}, token_cache=cache)
-        with pytest.raises(ValueError, match='the paradigm "cascading" uses none'):
-            make(RandomFlip(0.5), token_cache=cache)
+        for paradigm in ("cascading", "parallel"):
+            with pytest.raises(ValueError, match=f'the paradigm "{paradigm}" uses none'):
+                make(RandomFlip(0.5), model={"paradigm": paradigm}, token_cache=cache)
 
 
 @pytest.mark.parametrize(

@@ -308,17 +308,6 @@ class TestStoppedRun:
         after = {path: path.read_bytes() for path in checkpoint.parents[1].rglob("*") if path.is_file()}
         assert after == files
 
-    def test_other_pairs(
-        self, make_trainer: Callable[..., FusionTrainer], checkpoint: Path, pairs: Path, tmp_path: Path
-    ) -> None:
-        data = Path(shutil.copytree(pairs, tmp_path / "data"))
-        for kind in ("visible", "infrared", "labels"):
-            (data / kind / "rendered_0003.png").rename(data / kind / "another.png")
-        with pytest.raises(ValueError, match="names of the pairs was"):
-            make_trainer(training=FusionDataset(data, RandomCrop(32)), num_train_epochs=4).train(
-                resume_from_checkpoint=True
-            )
-
     def test_folder_of_another_run(self, make_trainer: Callable[..., FusionTrainer], checkpoint: Path) -> None:
         with pytest.raises(ValueError, match=r"holds a run, at step-00000006. .*`overwrite_output_dir`"):
             make_trainer(num_train_epochs=4, head_start_epoch=1).train()

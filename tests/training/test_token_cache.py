@@ -164,11 +164,6 @@ class TestTokenCache:
             cache.complete(batch_of(cache, item))
         assert not files(tmp_path)
 
-    @pytest.mark.parametrize("paradigm", ["cascading", "parallel"])
-    def test_other_paradigms_have_no_tokens_of_clip(self, tiny_model: Callable, tmp_path: Path, paradigm: str) -> None:
-        with pytest.raises(ValueError, match=f'the paradigm "{paradigm}" uses none'):
-            TokenCache(tmp_path, tiny_model(paradigm=paradigm))
-
 
 class TestCachedTokens:
     @pytest.mark.parametrize(
