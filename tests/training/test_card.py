@@ -1,5 +1,6 @@
 """The model card that a run leaves."""
 
+import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +10,9 @@ import pytest
 import yaml
 
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
-from gffusion.data import FusionDataset
-from gffusion.data.transforms import RandomCrop
 from gffusion.hub.cards import TrainingData
 from gffusion.metrics import register_metric
 from gffusion.models.gffusion.infrared_options import InfraredOptions
-from gffusion.synthetic.samples import write_scenes
 from gffusion.training.card import write_card
 
 LOG = [
@@ -138,25 +136,14 @@ class TestWriteCard:
 
 
 @pytest.mark.slow
-def test_finished_run_has_cards(model: GFFusionModel, tmp_path: Path) -> None:
+def test_finished_run_has_cards(make_trainer: Callable[..., FusionTrainer], model: GFFusionModel) -> None:
     """And a run that is resumed does not lose what a person wrote into them."""
-    write_scenes(tmp_path / "data", 4, height=40, width=48)
-    dataset = FusionDataset(tmp_path / "data", RandomCrop(32))
-
-    def train(num_train_epochs: int) -> Path:
-        arguments = FusionTrainingArguments(
-            str(tmp_path / "night-run"),
-            num_train_epochs=num_train_epochs,
-            head_start_epoch=9,
-            per_device_train_batch_size=2,
-            eval_metrics=["SSIM"],
-        )
-        facts = {"training_data": [TrainingData("rendered scenes", 4, "CC0")], "settings": {"crop_size": 40}}
-        trainer = FusionTrainer(model, arguments, dataset, FusionDataset(tmp_path / "data"), facts)
-        trainer.train(resume_from_checkpoint=True)
-        return trainer.output_dir
-
-    folder = train(1)
+    facts = {"training_data": [TrainingData("rendered scenes", 4, "CC0")], "settings": {"crop_size": 40}}
+    kind = functools.partial(FusionTrainer, card_facts=facts)
+    make = functools.partial(make_trainer, "night-run", kind=kind, evaluation=True, model=model, head_start_epoch=9)
+    trainer = make(num_train_epochs=1)
+    trainer.train()
+    folder = trainer.output_dir
     for name in ("best", "last"):
         card = (folder / name / "README.md").read_text()
         assert "night-run" in card
@@ -164,5 +151,5 @@ def test_finished_run_has_cards(model: GFFusionModel, tmp_path: Path) -> None:
         assert "SSIM" in figures(folder / name)
     path = folder / "last" / "README.md"
     path.write_text(path.read_text() + "\nMind the fog.\n")
-    train(2)
+    make(num_train_epochs=2).train(resume_from_checkpoint=True)
     assert "Mind the fog." in path.read_text()

@@ -14,13 +14,11 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
-from gffusion.data import FusionDataset, read_image
-from gffusion.data.transforms import RandomCrop
+from gffusion.data import read_image
 from gffusion.inference.predict import predict
 from gffusion.metrics import compute_metrics, register_metric, to_luma8
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.losses import label_mass
-from gffusion.synthetic.samples import write_scenes
 from gffusion.training.validation import draw_pairs, evaluate
 
 CPU = torch.device("cpu")
@@ -199,12 +197,11 @@ class TestDrawPairs:
 
 
 @pytest.mark.slow
-def test_images_and_trackers(tiny_model: Callable[..., GFFusionModel], tmp_path: Path) -> None:
+def test_images_and_trackers(make_trainer: Callable[..., FusionTrainer]) -> None:
     """Images before the first step and at each evaluation; TensorBoard gets the same images, losses and metrics."""
     event_accumulator = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator", reason="tensorboard is not installed"
     )
-    write_scenes(tmp_path / "data", 4, height=40, width=48)
     seen: dict[int, bool] = {}
 
     class Watched(FusionTrainer):
@@ -212,12 +209,8 @@ def test_images_and_trackers(tiny_model: Callable[..., GFFusionModel], tmp_path:
             seen[self.progress.step] = (self.output_dir / "images" / "step-00000000.png").exists()
             super()._after_step(*arguments)
 
-    arguments = FusionTrainingArguments(
-        str(tmp_path / "run"), num_train_epochs=2, head_start_epoch=1, per_device_train_batch_size=2, eval_strategy="steps", eval_steps=3, eval_metrics=["SSIM"],
-        num_eval_images=2, logging_steps=1, report_to=["tensorboard"],
-    )  # fmt: skip
-    dataset = FusionDataset(tmp_path / "data", RandomCrop(32))
-    trainer = Watched(tiny_model(paradigm="cascading"), arguments, dataset, FusionDataset(tmp_path / "data"))
+    options = {"eval_strategy": "steps", "eval_steps": 3, "num_eval_images": 2, "report_to": ["tensorboard"]}
+    trainer = make_trainer(kind=Watched, evaluation=True, num_train_epochs=2, logging_steps=1, **options)
     trainer.train()
     assert seen == {1: True, 2: True, 3: True, 4: True}
     images = sorted((trainer.output_dir / "images").iterdir())
