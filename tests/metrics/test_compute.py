@@ -132,6 +132,7 @@ def test_says_what_is_wrong(pair: Images) -> None:
         ("Qabf", "tie_range", math.inf, "a number greater than 0 or None"),
         ("mIoU", "num_classes", "3", "an int of at least 2"),
         ("Acc", "num_classes", 3.5, "an int of at least 2"),
+        ("IoU", "num_classes", 1, "an int of at least 2, the background included"),
     ],
 )
 def test_wrong_options_are_refused(name: str, option: str, value: Any, allowed: str) -> None:

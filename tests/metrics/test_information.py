@@ -1,12 +1,9 @@
 import math
 
-import pytest
 import torch
-from metric_tester import FusionMetricTester, Gray, Images
+from metric_tester import FusionMetricTester, Gray
 from skimage.measure import shannon_entropy
 from skimage.metrics import normalized_mutual_information
-
-from gffusion.metrics.functional import entropy
 
 
 def information(first: Gray, second: Gray) -> float:
@@ -41,10 +38,6 @@ class TestMI(FusionMetricTester):
     def reference(self, fused: Gray, visible: Gray, infrared: Gray, unit: str = "bits") -> float:
         bits = information(fused, visible) + information(fused, infrared)
         return bits * math.log(2) if unit == "nats" else bits
-
-    def test_of_an_image_with_itself_is_its_entropy(self, pair: Images) -> None:
-        fused, *_ = pair
-        assert self.function(fused, fused, fused).item() == pytest.approx(2 * entropy(fused).item())
 
     def test_saturating_merges_the_two_brightest_levels_in_the_joint_histogram_only(self) -> None:
         image = torch.tensor([[254, 255], [0, 1]])
