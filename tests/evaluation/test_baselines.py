@@ -43,7 +43,7 @@ def test_types_of_gray_levels_do_not_matter(name: str, dtype: str) -> None:
         (
             VISIBLE / 255,
             INFRARED / 255,
-            "visible image must have gray levels from 0 to 255, got .* to 1: `gffusion.metrics.to_luma8`",
+            "visible image must have gray levels from 0 to 255, got .* to 1: `gff.*to_luma8`",
         ),
         (VISIBLE, INFRARED * 257, "infrared image must have gray levels"),
         (VISIBLE, INFRARED * np.nan, "infrared image must have gray levels"),
@@ -122,10 +122,8 @@ class TestColor:
         assert abs(differences[0] - differences[1]).max() <= 2
 
     def test_types_of_the_color_image_do_not_matter(self) -> None:
-        visible, fused = (
-            np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8),
-            np.full((16, 24), 90, np.uint8),
-        )
+        visible = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
+        fused = np.full((16, 24), 90, np.uint8)
         expected = add_chroma(visible, fused)
         deep = visible.astype(np.int64) * 257
         for same in (deep, deep.astype(">u2"), Image.fromarray(visible)):

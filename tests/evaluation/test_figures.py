@@ -77,16 +77,8 @@ def test_if_matplotlib_fails_only_the_box_plots_are_missing(
     with caplog.at_level(logging.WARNING):
         evaluate(pairs / "visible", pairs / "infrared", baselines=["average"], metrics=["EN"], output=tmp_path / "out")
     assert caplog.messages == [message]
-    names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {
-        "per_image.csv",
-        "records.jsonl",
-        "sheet.png",
-        "summary.json",
-        "table.csv",
-        "table.md",
-        "table.tex",
-    }
+    names = "per_image.csv records.jsonl sheet.png summary.json table.csv table.md table.tex"
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {*names.split()}
 
 
 def test_label_maps_are_shown_over_the_images(tmp_path: Path, save: Callable[[Path, NDArray[Any]], None]) -> None:
@@ -96,13 +88,8 @@ def test_label_maps_are_shown_over_the_images(tmp_path: Path, save: Callable[[Pa
     predicted = np.zeros((40, 60), np.uint8)
     predicted[20:] = 1
     predicted[10] = 255  # as some programs mark what they do not know
-    for name, image in {
-        "visible": gray,
-        "infrared": gray,
-        "mine": gray,
-        "labels": labels,
-        "predicted": predicted,
-    }.items():
+    images = dict.fromkeys(("visible", "infrared", "mine"), gray) | {"labels": labels, "predicted": predicted}
+    for name, image in images.items():
         save(tmp_path / f"{name}.png", image)
     pair = ImagePair("scene", tmp_path / "visible.png", tmp_path / "infrared.png", tmp_path / "labels.png")
     files = {"mine": {"scene": tmp_path / "predicted.png"}}

@@ -83,16 +83,10 @@ def test_csv_file_equals_folders(labeled: Path, tmp_path: Path, labels: str) -> 
 def test_sub_folders_equal_one_folder(labeled: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {"baselines": ["maximum"], "metrics": METRICS, "class_names": [*"xyz"]}
     expected = run(labeled, labels=labeled / "labels", predicted_labels={"sharp": labeled / "predicted"}, **options)
-    folders = dict(zip(NAMES, ("day", "day", "night/late", "night/late"), strict=True))
-    for kind in ("visible", "infrared", "sharp", "flat", "labels", "predicted"):
-        for file in [*(labeled / kind).iterdir()]:
-            target = tmp_path / "nested" / kind / folders[file.stem] / file.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(file, target)
-    nested = tmp_path / "nested"
+    nested = nest(labeled, tmp_path / "nested", "night/late")
     given = options | {"labels": nested / "labels", "predicted_labels": {"sharp": nested / "predicted"}}
     table = run(nested, **given)
-    assert table.images == table.segmented == tuple(f"{folders[name]}/{name}" for name in NAMES)
+    assert table.images == table.segmented == ("day/a", "day/b", "night/late/c", "night/late/d")
     assert np.array_equal(table.values, expected.values)
     assert np.array_equal(table.confusion["sharp"], expected.confusion["sharp"])
     (nested / "infrared" / "day" / "a.png").unlink()
@@ -107,11 +101,11 @@ def test_sub_folders_equal_one_folder(labeled: Path, tmp_path: Path) -> None:
         run(nested, **given)
 
 
-def nest(source: Path, root: Path) -> Path:
-    """Copy pairs, label maps and results to the sub-folders day and night, and return their folder."""
+def nest(source: Path, root: Path, night: str = "night") -> Path:
+    """Copy pairs, label maps and results to two sub-folders, and return their folder."""
     for kind in ("visible", "infrared", "sharp", "flat", "labels", "predicted"):
         for file in (source / kind).iterdir():
-            target = root / kind / ("day" if file.stem in "ab" else "night") / file.name
+            target = root / kind / ("day" if file.stem in "ab" else night) / file.name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, target)
     return root

@@ -42,13 +42,8 @@ class Page(HTMLParser):
 
 def report(pairs: Path, folder: Path) -> Path:
     names = {"<b>mine</b>": pairs / "visible"}
-    options = {
-        "baselines": ["average", "maximum"],
-        "metrics": ["EN", "SCD"],
-        "sheet": 2,
-        "html": True,
-        "compare": "<b>mine</b>",
-    }
+    options = {"baselines": ["average", "maximum"], "metrics": ["EN", "SCD"], "sheet": 2, "html": True}
+    options |= {"compare": "<b>mine</b>"}
     evaluate(pairs / "visible", pairs / "infrared", fused=names, output=folder, **options)
     return folder
 
