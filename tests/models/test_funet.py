@@ -139,6 +139,7 @@ def test_blended_sources(tiny_model: Callable[..., GFFusionModel], color_space: 
         torch.testing.assert_close(model(visible, infrared).fused_values, expected)
 
 
+@pytest.mark.slow
 def test_compiled_at_any_size(tiny_model: Callable[..., GFFusionModel]) -> None:
     """Dynamo takes the second size as one of many."""
     model = tiny_model(paradigm="cascading", pixel_unshuffle=4, context_channels=3, blend_sources=True).eval()
