@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from model_tester import parts_in
+from model_tester import assert_same, parts_in
 from transformers import CLIPVisionModel
 
 from gffusion import GFFusionModel
@@ -53,7 +53,7 @@ def test_changed(tiny_model: Callable[..., GFFusionModel], tmp_path: Path, chang
     with pytest.raises(ValueError, match=r"\['clip'\] is unknown, or they were changed"):
         model.save_pretrained(tmp_path / "again", include_backbones=False)
     model.save_pretrained(tmp_path / "again")
-    assert_restored(model, tmp_path / "again")
+    assert_same(GFFusionModel.from_pretrained(tmp_path / "again"), model)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64], ids=str)
@@ -62,13 +62,7 @@ def test_converted(tiny_model: Callable[..., GFFusionModel], tmp_path: Path, dty
     model = copy.deepcopy(tiny_model()).to(dtype)
     model.save_pretrained(tmp_path)
     assert parts_in(tmp_path) == {"funet", "finet", "ssnet"}
-    assert_restored(model, tmp_path)
-
-
-def assert_restored(model: GFFusionModel, folder: Path) -> None:
-    """Check that a folder has exactly the weights of a model."""
-    loaded = GFFusionModel.from_pretrained(folder)
-    torch.testing.assert_close(loaded.state_dict(), model.state_dict(), rtol=0, atol=0)
+    assert_same(GFFusionModel.from_pretrained(tmp_path), model)
 
 
 def test_compiled_encoders_are_not_changed(tiny_model: Callable[..., GFFusionModel], tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """GFFusionConfig: the paper's values, derived values, errors, and files."""
 
-import json
 from collections.abc import Callable
 from math import inf, nan
 from pathlib import Path
@@ -142,14 +141,11 @@ class TestErrors:
         assert "\n" not in str(error.value)
         assert not any(tmp_path.iterdir())
 
-    def test_gaps_in_class_numbers(self) -> None:
-        with pytest.raises(ValueError, match=r"`id2label` .* got \[0, 2\]"):
-            GFFusionConfig(id2label={0: "ground", 2: "person"})
-
     @pytest.mark.parametrize(
         ("classes", "message"),
         [
             ({"id2label": ["ground"]}, "`id2label` must be an object, got a list"),
+            ({"id2label": {0: "ground", 2: "person"}}, r"`id2label` .* got \[0, 2\]"),
             ({"id2label": {0: 0}}, "`id2label` must have names by number, got '0': the number '0'"),
             ({"num_labels": "3"}, "`num_labels` must be an integer .*got '3'"),
             ({"num_labels": 3, "id2label": {0: "ground"}}, r"`num_labels` \(3\) and `id2label` \(1 names\) must agree"),
@@ -208,7 +204,6 @@ class TestErrors:
 
 
 class TestFiles:
-    @pytest.mark.parametrize("paradigm", ["cascading", "parallel", "hybrid"])
     def test_round_trip(self, tiny_config: TinyConfig, tmp_path: Path, paradigm: str) -> None:
         config = tiny_config(paradigm=paradigm, merging="group_conv", semantic_layers=[3, 1], clip_revision="v1")
         config.save_pretrained(tmp_path)
@@ -258,20 +253,10 @@ class TestFiles:
 
     def test_revision_is_one_of_the_saved_source(self, tiny_config: TinyConfig, tmp_path: Path) -> None:
         tiny_config(clip_name_or_path="lab/clip", clip_revision="v1").save_pretrained(tmp_path)
-        for source, given, expected in (
-            ("lab/clip", {}, "v1"),
-            ("b/c", {}, None),
-            ("b/c", {"clip_revision": "v2"}, "v2"),
-        ):
+        new = {"clip_revision": "v2"}
+        for source, given, expected in (("lab/clip", {}, "v1"), ("b/c", {}, None), ("b/c", new, "v2")):
             loaded = GFFusionConfig.from_pretrained(tmp_path, clip_name_or_path=source, **given)
             assert (loaded.clip_name_or_path, loaded.clip_revision) == (source, expected)
-
-    def test_edited_files_are_checked(self, tiny_config: TinyConfig, tmp_path: Path) -> None:
-        tiny_config().save_pretrained(tmp_path)
-        path = tmp_path / "config.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"color_space": "lab"}))
-        with pytest.raises(ValueError, match="color_space"):
-            GFFusionConfig.from_pretrained(tmp_path)
 
 
 def test_trainer_of_transformers(

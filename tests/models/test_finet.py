@@ -49,14 +49,6 @@ def softmax(values: torch.Tensor) -> NDArray[Any]:
     return exponentials / exponentials.sum()
 
 
-def test_maximum_by_hand(make_network: MakeNetwork) -> None:
-    """Two layers of one token: the mean of (1, 5, 0, 2) and (3, -1, 0, 4)."""
-    visible = [torch.tensor([[[1.0, 5, -3, 2]]]), torch.tensor([[[3.0, -2, 0, 0]]])]
-    infrared = [torch.tensor([[[0.0, 2, 0, 2]]]), torch.tensor([[[1.0, -1, -9, 4]]])]
-    merged = make_network(merging="mean").merge(merge_modalities(visible, infrared), (1, 1))
-    assert merged.tolist() == [[[2, 2, 0, 3]]]
-
-
 class TestMerging:
     @pytest.mark.parametrize("merging", ["mean", "weighted_sum"])
     def test_sums(self, make_network: MakeNetwork, merging: str) -> None:
@@ -135,14 +127,3 @@ class TestInjection:
         added = project(network.feature_projection.weight, network.feature_projection.bias)
         np.testing.assert_allclose(gate, gates, atol=1e-10)
         np.testing.assert_allclose(injected, spatial.numpy() * gates + added + spatial.numpy(), atol=1e-10)
-
-    def test_by_hand(self, make_network: MakeNetwork) -> None:
-        """Gate projection 0 halves z_f: 0.5 z_f, plus one per token dimension of value 2 times 0.25, plus z_f."""
-        network = make_network()
-        for parameter in (*network.gate_projection.parameters(), network.feature_projection.bias):
-            torch.nn.init.zeros_(parameter)
-        torch.nn.init.constant_(network.feature_projection.weight, 0.25)
-        spatial = torch.full((1, 16, 4, 6), 3.0, dtype=torch.float64)
-        injected, gate = inject(network, spatial, torch.full((1, 6, HIDDEN), 2.0, dtype=torch.float64))
-        assert torch.equal(gate, torch.full_like(spatial, 0.5))
-        torch.testing.assert_close(injected, torch.full_like(spatial, 1.5 + 4 * 2 * 0.25 + 3.0))
