@@ -12,13 +12,7 @@ import torch
 from model_tester import assert_same, parts_in
 from pickle_trap import PickleTrap
 from torch import Tensor
-from transformers import (
-    AutoModel,
-    CLIPConfig,
-    CLIPModel,
-    CLIPVisionModel,
-    Dinov2Model,
-)
+from transformers import AutoModel, CLIPConfig, CLIPModel, CLIPVisionModel, Dinov2Model
 from transformers.utils import logging
 
 from gffusion import GFFusionConfig, GFFusionModel

@@ -31,9 +31,8 @@ def test_other_kinds(backbone_folders: dict[str, str], tmp_path: Path, name: str
     (folder / "config.json").write_text(json.dumps(config | {"model_type": kind}))
     found = f"the `model_type` '{kind}'" if kind else "no `model_type`, as those of timm"
     allowed = "'clip' or 'clip_vision_model': CLIPModel" if name == "clip" else "'dinov2': Dinov2Model"
-    with pytest.raises(
-        ValueError, match=f"other' cannot be the {name} encoder: its config.json has {found}. Allowed is {allowed}"
-    ):
+    message = f"other' cannot be the {name} encoder: its config.json has {found}. Allowed is {allowed}"
+    with pytest.raises(ValueError, match=message):
         GFFusionModel.from_backbones(**backbone_folders | {name: str(folder)}, segmenter_image_size=[32, 32])
     (folder / "config.json").unlink()
     with pytest.raises(OSError, match=f"{name} encoder .* has no config.json"):
@@ -61,10 +60,8 @@ def test_code_that_a_configuration_selects(
         entry = {"vision_config": config["vision_config"] | entry["vision_config"]}
     (folder / "config.json").write_text(json.dumps(config | entry))
     arguments = backbone_folders | {"clip": str(folder), "segmenter_image_size": [32, 32]}
-    with pytest.raises(
-        ValueError,
-        match=r"config\.json: `_?(attn|experts)_implementation` may only be eager or sdpa or flex_attention, got ",
-    ):
+    message = r"config\.json: `_?(attn|experts)_implementation` may only be eager or sdpa or flex_attention, got "
+    with pytest.raises(ValueError, match=message):
         GFFusionModel.from_backbones(**arguments)
     (folder / "config.json").write_text(json.dumps({"_attn_implementation": "sdpa"} | config))
     GFFusionModel.from_backbones(**arguments)
@@ -114,9 +111,7 @@ def test_weights_of_a_file_are_loaded_by_their_names_in_it(
     torch.testing.assert_close(model.state_dict(), saved.state_dict(), rtol=0, atol=0)
     model.load_state_dict(saved.state_dict())
     del weights["dinov2.encoder.layer.0.attention.attention.query.bias"]
-    with pytest.raises(
-        RuntimeError, match=r'Missing key\(s\) in state_dict: "dinov2.encoder.layer.0.attention.q_proj.bias"\.'
-    ):
+    with pytest.raises(RuntimeError, match=r'Missing key\(s\) .*"dinov2.encoder.layer.0.attention.q_proj.bias"\.'):
         model.load_state_dict(weights)
 
 
@@ -136,9 +131,7 @@ def test_quantized_encoders_are_not_saved(tiny_model: Callable, tmp_path: Path) 
     layer = model.clip.encoder.layers[0].mlp.fc1
     layer.weight = nn.Parameter(layer.weight.detach().as_subclass(QuantizedTensor), requires_grad=False)
     assert model.find_unsourced() == ["clip"]
-    with pytest.raises(
-        ValueError, match=r"quantized model cannot be saved.*`quantization_config` to `from_pretrained`"
-    ):
+    with pytest.raises(ValueError, match=r"quantized model cannot be saved.*`quantization_config` to `from_"):
         model.save_pretrained(tmp_path / "quantized")
     assert not (tmp_path / "quantized").exists()
 
@@ -159,12 +152,8 @@ def test_models_quantized_by_torch(tiny_model: Callable, tmp_path: Path) -> None
 @pytest.mark.parametrize("argument", ["dtype", "torch_dtype"])
 def test_dtype(backbone_folders: dict[str, str], argument: str, caplog: pytest.LogCaptureFixture) -> None:
     """A new model has the type that is asked for, and a dict of types, which transformers ignores, is not ignored silently."""
-    for dtype, expected in (
-        (None, torch.float32),
-        ("auto", torch.float32),
-        ("half", torch.half),
-        (torch.half, torch.half),
-    ):
+    types = {None: torch.float32, "auto": torch.float32, "half": torch.half, torch.half: torch.half}
+    for dtype, expected in types.items():
         model = GFFusionModel.from_backbones(**backbone_folders, segmenter_image_size=[32, 32], **{argument: dtype})
         assert {parameter.dtype for parameter in model.parameters()} == {expected} == {model.config.dtype}
     assert not caplog.text
@@ -189,19 +178,13 @@ def test_paths_are_not_pushed(
     tiny_model().save_pretrained(tmp_path / "saved", include_backbones=full)
     model = GFFusionModel.from_pretrained(tmp_path / "saved")
     for part in ("clip", "dinov2"):
-        for push in (
-            lambda: model.push_to_hub("lab/street"),
-            lambda: model.save_pretrained(tmp_path / "street", push_to_hub=True),
-        ):
-            with pytest.raises(
-                ValueError, match=rf"would publish '/.*', the local path of the {part} encoder.*full=True"
-            ):
-                push()
-        for config, field in (
-            (model.config, f"{part}_name_or_path"),
-            (getattr(model.config, f"{part}_config"), "name_or_path"),
-        ):
-            setattr(config, field, f"lab/{part}")
+        message = rf"would publish '/.*', the local path of the {part} encoder.*full=True"
+        with pytest.raises(ValueError, match=message):
+            model.push_to_hub("lab/street")
+        with pytest.raises(ValueError, match=message):
+            model.save_pretrained(tmp_path / "street", push_to_hub=True)
+        setattr(model.config, f"{part}_name_or_path", f"lab/{part}")
+        getattr(model.config, f"{part}_config").name_or_path = f"lab/{part}"
     assert not (tmp_path / "street").exists()
     model.push_to_hub("lab/street")
     assert pushed == ["lab/street"]

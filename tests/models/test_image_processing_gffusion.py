@@ -157,10 +157,7 @@ REFUSED = {
     ),
     "signed_infrared": ((COLOR, GRAY.astype(np.int16) * 100), r"values in \[0, 1\].*infrared_range="),
     "negative_infrared": ((COLOR, GRAY.astype(np.int16) - 200), r"values in \[0, 1\].*, got -200 to .*infrared_range="),
-    "more than 16 bits": (
-        (COLOR, GRAY.astype(np.int64) + 65535),
-        r"values in \[0, 1\].*, got 65535 to .*infrared_range=",
-    ),
+    "more than 16 bits": ((COLOR, GRAY.astype(np.int64) + 65535), r"\[0, 1\].*, got 65535 to .*infrared_range="),
     "meta_tensor": (
         (torch.empty(3, 40, 48, device="meta"), GRAY),
         "visible image is a tensor of .* on the device 'meta'",
@@ -203,7 +200,7 @@ class TestErrors:
     @pytest.mark.parametrize("infrared_range", ["minmax", [1.0], [1.0, 1.0], [0.0, float("nan")]])
     def test_infrared_range(self, infrared_range: Any) -> None:
         with pytest.raises(
-            ValueError, match=r'`infrared_range` must be "auto", "type", "percentile", "folder", \[low, high\]'
+            ValueError, match=r'`infrared_range` must be "auto", .*"percentile", "folder", \[low, high\]'
         ):
             GFFusionImageProcessor(infrared_range=infrared_range)
         with pytest.raises(ValueError, match="`infrared_range` must be"):
@@ -378,9 +375,7 @@ def test_options_that_do_not_fit_together(options: dict[str, Any], message: str)
 
 def test_images_are_one_argument() -> None:
     visible, infrared = np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), np.uint8)
-    with pytest.raises(
-        ValueError, match=r"got 2: pass the images of a pair together, `processor\(\(visible, infrared\)\)`"
-    ):
+    with pytest.raises(ValueError, match=r"got 2: pass the images .* together, `processor\(\(visible, infrared\)\)`"):
         GFFusionImageProcessor()(visible, infrared)
 
 

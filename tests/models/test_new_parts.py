@@ -44,11 +44,8 @@ def test_unused_parts(
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | overrides))
     GFFusionModel.from_pretrained(tmp_path)
-    named = [
-        name
-        for name, field in (("FINet", "paradigm"), ("the segmentation head", "use_segmenter"))
-        if field in overrides
-    ]
+    names = {"paradigm": "FINet", "use_segmenter": "the segmentation head"}
+    named = [names[field] for field in overrides]
     assert all(name in caplog.text for name in named)
     assert len(caplog.messages) == bool(named)
 
@@ -154,15 +151,11 @@ def test_adapters_of_transformers(
     monkeypatch.setattr(model, "peft_config", {"default": config}, raising=False)
     for folder in ("adapter", "model"):
         model.save_pretrained(tmp_path / folder)
-    assert {file.name for file in (tmp_path / "adapter").iterdir()} == {
-        "adapter_config.json",
-        "adapter_model.safetensors",
-    }
-    assert load_file(tmp_path / "adapter" / "adapter_model.safetensors").keys() == {
-        f"base_model.model.{name}" for name in saved
-    }
-    modes = {file.stat().st_mode for file in (tmp_path / "adapter").iterdir()}
-    assert len(modes) == 1  # others can read both
+    modes = {file.name: file.stat().st_mode for file in (tmp_path / "adapter").iterdir()}
+    assert modes.keys() == {"adapter_config.json", "adapter_model.safetensors"}
+    assert len(set(modes.values())) == 1  # others can read both
+    weights = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    assert weights.keys() == {f"base_model.model.{name}" for name in saved}
     assert not caplog.messages
     model.funet.requires_grad_(True)
     quantizer = SimpleNamespace(get_state_dict_and_metadata=lambda model: (None, {}))

@@ -38,14 +38,10 @@ class TestFiles:
         loaded = loader.from_pretrained(tmp_path, invert=True, agc="clahe", size_divisor=4, infrared_range=None)
         assert (loaded.size_divisor, loaded.infrared_options) == (4, InfraredOptions(invert=True, agc="clahe"))
         assert not caplog.text
-        for wrong in (
-            {"size_divisor": 0},
-            {"agc": "loud"},
-            {"infrared_range": [5, 5]},
-            {"infrared_rage": "percentile"},
-        ):
-            with pytest.raises(ValueError, match=next(iter(wrong))):
-                loader.from_pretrained(tmp_path, **wrong)
+        wrong = {"size_divisor": 0, "agc": "loud", "infrared_range": [5, 5], "infrared_rage": "percentile"}
+        for name, value in wrong.items():
+            with pytest.raises(ValueError, match=name):
+                loader.from_pretrained(tmp_path, **{name: value})
 
     @pytest.mark.parametrize("loader", [GFFusionImageProcessor, AutoImageProcessor, AutoProcessor])
     def test_arguments_that_are_no_options(self, tmp_path: Path, loader: Any) -> None:
