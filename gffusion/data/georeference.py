@@ -12,12 +12,19 @@ from gffusion.cameras.rig import Rig
 from .metadata import GEO_KEYS, GEO_NUMBERS, GEO_TEXTS, PIXEL_SCALE, TIE_POINTS, TRANSFORMATION, read_metadata
 from .tiff_tags import SHORT, Directory, Tag
 
+GEOREFERENCES = "read from the georeferences of both files"
+"""Origin of rigs that are read from them."""
+
 _RASTER_TYPE, _GEOGRAPHIC, _PROJECTED = 1025, 2048, 3072  # keys of GeoTIFF 1.1
 _POINT = 2  # raster type: coordinates are those of the centers of pixels
 _USER_DEFINED = 32767
 _DOUBLE = 12  # type of tags
 _CORNERS = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]], np.float64)
 _TOLERANCE = 1.0  # pixels of the visible image
+_APART = (
+    "the georeferences of the two files place their images more than a pixel apart: "
+    'align="auto" (--align auto) uses the georeferences'
+)
 
 
 class _Grid(NamedTuple):
@@ -42,37 +49,34 @@ def add_georeference(
         The infrared image, and notes for the user.
 
     Raises:
-        ValueError: If the georeferences give no plausible position.
+        ValueError: If the georeferences have different coordinate systems or give no plausible position.
     """
-    if (
-        isinstance(align, Rig)
-        or frame.rig is not None
-        or any(content[:2] not in (b"II", b"MM") for content in contents)
-    ):
+    if isinstance(align, Rig) or frame.rig is not None or not all(map(_is_tiff, contents)):
         return frame, ()
     visible, infrared = map(_read_grid, contents)
-    if visible is None or infrared is None:
+    if visible is None or infrared is None or (align != "auto" and visible.system != infrared.system):
         return frame, ()
     if visible.system != infrared.system:
-        note = "the two files have georeferences in different coordinate systems, which are not used: bring both into one, such as with gdalwarp"
-        return frame, (note,) if align == "auto" else ()
-    size = frame.values.shape[:2]
-    scales = [np.diag([width, height, 1.0]) for height, width in (visible_size[:2], size)]
-    matrix = np.linalg.inv(infrared.matrix @ scales[1]) @ visible.matrix @ scales[0]
+        raise ValueError(
+            "the two files are georeferenced in different coordinate systems: bring both into one, such as with gdalwarp "
+            "-t_srs, or pass a rig (--align RIG.json) that `gffusion align` estimates"
+        )
+    edges = [np.diag([size[1], size[0], 1.0]) for size in (visible_size, frame.values.shape)]
+    try:
+        with np.errstate(all="ignore"):  # of damaged files
+            rig = Rig(np.linalg.inv(infrared.matrix @ edges[1]) @ visible.matrix @ edges[0], origin=GEOREFERENCES)
+    except ValueError as error:  # also of a singular matrix
+        if align != "auto":
+            return frame, (_APART,)
+        raise ValueError(f"the georeferences of the two files do not fit together: {error}") from error
     if align == "auto":
-        try:
-            rig = Rig(matrix, None, None, "read from the georeferences of both files")
-        except ValueError as error:
-            raise ValueError(f"the georeferences of the two files do not fit together: {error}") from error
         return replace(frame, rig=rig), ()
-    moved = _CORNERS @ (matrix - np.eye(3)).T @ scales[0]
-    distance = np.linalg.norm(moved[:, :2], axis=1).max()
-    if distance <= _TOLERANCE:
-        return frame, ()
-    return frame, (
-        f"by the georeferences of the two files, their images are up to {distance:.0f} pixels apart: "
-        'align="auto" (--align auto) uses the georeferences',
-    )
+    distances = np.linalg.norm((_CORNERS @ (rig.matrix - np.eye(3)).T @ edges[0])[:, :2], axis=1)
+    return frame, (_APART,) if distances.max() > _TOLERANCE else ()
+
+
+def _is_tiff(content: bytes) -> bool:
+    return content[:2] in (b"II", b"MM")
 
 
 def _read_grid(content: bytes) -> _Grid | None:
@@ -80,29 +84,31 @@ def _read_grid(content: bytes) -> _Grid | None:
     metadata = read_metadata(content)
     tags = metadata.georeference or {}
     matrix, system = _read_matrix(tags), _read_keys(tags)
+    is_point = system.pop(_RASTER_TYPE, 1) == _POINT
     if matrix is None or not system or metadata.orientation != 1:
         return None
-    is_point = system.pop(_RASTER_TYPE, 1) == _POINT
-    to_centers = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]]) if is_point else np.eye(3)
-    codes = [(key, system[key]) for key in (_PROJECTED, _GEOGRAPHIC) if system.get(key, 0) not in (0, _USER_DEFINED)]
-    if codes:  # a projected system names its geographic one only sometimes
-        return _Grid(matrix @ to_centers, codes[0])
-    return _Grid(matrix @ to_centers, (system, tags.get(GEO_NUMBERS), tags.get(GEO_TEXTS)))
+    if is_point:
+        matrix = matrix @ [[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]]
+    key = _PROJECTED if system.get(_PROJECTED) else _GEOGRAPHIC
+    if system.get(key, 0) not in (0, _USER_DEFINED):  # writers add different further keys
+        return _Grid(matrix, (key, system[key]))
+    return _Grid(matrix, (system, tags.get(GEO_NUMBERS), tags.get(GEO_TEXTS)))
 
 
 def _read_matrix(tags: Directory) -> NDArray[np.float64] | None:
-    """Return the map from pixels to coordinates as stored, from its matrix, or from a point and the size of pixels."""
-    matrix, scale, points = (
-        _read_numbers(tags, tag, count) for tag, count in ((TRANSFORMATION, 16), (PIXEL_SCALE, 3), (TIE_POINTS, 6))
+    """Return the map from pixels to coordinates as stored, from a point and the size of pixels, or from its matrix."""
+    scale, points, matrix = (
+        _read_numbers(tags, tag, count) for tag, count in ((PIXEL_SCALE, 2), (TIE_POINTS, 6), (TRANSFORMATION, 8))
     )
-    if matrix is not None:
-        found = matrix.reshape(4, 4)[np.ix_([0, 1, 3], [0, 1, 3])]
-    elif scale is not None and points is not None:
+    if scale is not None and points is not None:
+        width, height = scale[0], abs(scale[1])  # GDAL ignores the sign, too
         column, row, _, x, y, _ = points
-        found = np.array([[scale[0], 0, x - column * scale[0]], [0, -scale[1], y + row * scale[1]], [0, 0, 1]])
+        found = np.array([[width, 0, x - column * width], [0, -height, y + row * height], [0, 0, 1]])
+    elif matrix is not None:
+        found = np.array([*matrix.reshape(2, 4)[:, [0, 1, 3]], [0, 0, 1]])
     else:
         return None
-    return found if np.isfinite(found).all() and np.linalg.det(found[:2, :2]) else None
+    return found if np.isfinite(found).all() else None
 
 
 def _read_numbers(tags: Directory, number: int, count: int) -> NDArray[np.float64] | None:

@@ -14,6 +14,7 @@ from gffusion.cameras.alignment import estimate_sure
 from gffusion.cameras.rig import describe_size
 from gffusion.utils.memory import memory_errors
 
+from .georeference import GEOREFERENCES
 from .pairs import ImagePair
 from .reading import ReadOptions, read_unaligned
 
@@ -99,7 +100,10 @@ def find_rig(pairs: Sequence[Any], options: ReadOptions, read: Reader | None = N
         return options, None
     found = read_rig_pairs(pairs, options, read)
     if found.tags is not None:
-        return options, "aligned by the tags of the files"
+        return (
+            options,
+            f"aligned by the {'georeferences' if found.tags.origin == GEOREFERENCES else 'tags'} of the files",
+        )
     if not found.arrays:  # the error of every file is reported when it is used
         return options, None
     end = f"; {found.describe_left_out()}" if found.left_out else ""

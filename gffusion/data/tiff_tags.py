@@ -62,7 +62,7 @@ class TiffReader:
     def _number(self, kind: str, position: int) -> int:
         try:
             return int(struct.unpack_from(f"{self.order}{kind}", self.content, position)[0])
-        except struct.error:
+        except (struct.error, OverflowError):  # the latter for positions beyond 2^63
             raise ValueError("the tags are cut off") from None
 
     def iterate(self, start: int) -> Iterator[Field]:

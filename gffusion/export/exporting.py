@@ -124,6 +124,8 @@ def check_model(model: GFFusionModel, name: str, segment: bool, dtype: str) -> N
         )
     if segment and not model.config.use_segmenter:
         raise ValueError(f"the model {name} has no segmenter: omit --segment or choose a model with a segmenter")
+    if segment and model.config.num_labels > 256:
+        raise ValueError(f"label maps of exported files are uint8, but {name} has {model.config.num_labels} classes")
     has_encoder = model.config.paradigm != "cascading" or segment
     if dtype == "int8" and not has_encoder:
         raise ValueError(

@@ -162,7 +162,10 @@ def predict(
 
 def crop_labels(classes: Tensor, sizes: Sequence[tuple[int, ...]]) -> list[NDArray[np.uint8]]:
     """Return label maps (H, W) of images, which the processor pads at the bottom and on the right, from (B, H', W')."""
-    labels = classes.cpu().numpy().astype(np.uint8)  # configurations have at most 255 classes
+    arrays = classes.cpu().numpy()
+    if arrays.max(initial=0) > 255:  # of a configuration that was changed after its checks
+        raise ValueError(f"Label maps hold class ids up to 255, but class {arrays.max()} was predicted.")
+    labels = arrays.astype(np.uint8)
     return [part[:height, :width] for part, (height, width) in zip(labels, sizes, strict=True)]
 
 

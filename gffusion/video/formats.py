@@ -9,7 +9,7 @@ HD_HEIGHT = 720
 """Number of rows from which players take the color matrix of BT.709, not BT.601, if a video does not name one."""
 
 EXACT_COLORS = 2 | 0x2000 | 0x40000  # SWS_BILINEAR | SWS_FULL_CHR_H_INT | SWS_ACCURATE_RND
-"""Value of `interpolation` in PyAV; by default, colors get up to three levels too dark."""
+"""Value of `interpolation` in PyAV; by default, colors are read up to three levels too dark."""
 
 
 class OutputFormat(NamedTuple):

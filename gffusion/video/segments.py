@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gffusion.utils.atomic import name_temporary, remove_leftovers, replace_file, temporary_folder
 from gffusion.utils.locks import FolderLock
 
-from .formats import EXACT_COLORS, HD_HEIGHT, OutputFormat
+from .formats import HD_HEIGHT, OutputFormat
 from .opening import import_av
 
 if TYPE_CHECKING:
@@ -83,8 +83,7 @@ class SegmentEncoder:
             image = np.pad(image, pad, mode="edge")
         frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "gray" if image.ndim == 2 else "rgb24")
         if self._even:
-            yuv: dict[str, Any] = {"format": "yuv420p", "dst_colorspace": self._matrix, "dst_color_range": "MPEG"}
-            frame = frame.reformat(**yuv, interpolation=EXACT_COLORS)
+            frame = frame.reformat(format="yuv420p", dst_colorspace=self._matrix, dst_color_range="MPEG")
             frame.colorspace, frame.color_range = _MATRICES[self._matrix], _LIMITED
         unit = self._settings.time_base
         frame.pts, frame.time_base = round(time / unit), unit

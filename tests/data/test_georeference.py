@@ -1,5 +1,7 @@
 """GeoTIFF pairs whose positions are known: a scene that is a function of coordinates, and grids that sample it."""
 
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,14 @@ from scipy.ndimage import binary_erosion
 
 from gffusion import ImageFusionPipeline, create_model, load_image_processor
 from gffusion.cameras import InfraredFrame, Rig
+from gffusion.cli import main
 from gffusion.data import ReadOptions, read_pair
 from gffusion.data.georeference import add_georeference
 
 ORIGIN = 690_000.0, 5_335_000.0
+UTM = {1024: 1, 3072: 25832}  # model and code of the projection
+DEGREES = {1024: 2, 2048: 4326}
+OWN = {1024: 1, 2048: 4326, 3072: 32767, 3075: 1}  # a projection whose parameters are the numbers
 SIZE = 120, 150  # of the visible image, pixels of 0.2 m
 ANGLE = np.deg2rad(20)
 # Column, row, 1 to coordinates, from the upper left corner of the first pixel.
@@ -36,23 +42,32 @@ def sample(matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def write(
-    path: Path, image: np.ndarray, matrix: np.ndarray, code: int = 25832, form: str = "scale", **options: Any
+    path: Path,
+    image: np.ndarray,
+    matrix: np.ndarray,
+    system: dict[int, int] = UTM,
+    form: str = "scale",
+    numbers: tuple[float, ...] = (),
+    more: Sequence[Any] = (),
+    **options: Any,
 ) -> None:
-    """Write a GeoTIFF file; the form of the georeference is "scale", "point" (centers of pixels) or "matrix"."""
-    raster = 2 if form == "point" else 1
-    keys = (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, raster, 3072, 0, 1, code)
+    """Write a GeoTIFF file; the form of the georeference is "scale", "negative" (a scale), "point" (centers of pixels) or "matrix"."""
+    entries = {1025: 2 if form == "point" else 1, **system}
+    keys = (1, 1, 0, len(entries), *(number for key, value in sorted(entries.items()) for number in (key, 0, 1, value)))
     if form == "matrix":
-        numbers = np.zeros((4, 4))
-        numbers[np.ix_([0, 1, 3], [0, 1, 3])] = matrix
-        tags = [(34264, 12, 16, tuple(numbers.ravel()), True)]
+        rows = np.zeros((4, 4))  # GDAL ignores the last row, too
+        rows[np.ix_([0, 1], [0, 1, 3])] = matrix[:2]
+        tags = [(34264, 12, 16, tuple(rows.ravel()), True)]
     else:
         shift = 0.5 if form == "point" else 0
         corner = matrix @ (10 + shift, 7 + shift, 1)
         tags = [
-            (33550, 12, 3, (matrix[0, 0], -matrix[1, 1], 0.0), True),
+            (33550, 12, 3, (matrix[0, 0], matrix[1, 1] if form == "negative" else -matrix[1, 1], 0.0), True),
             (33922, 12, 6, (10.0, 7.0, 0.0, corner[0], corner[1], 0.0), True),
         ]
-    tags.append((34735, 3, len(keys), keys, True))
+    tags += [(34735, 3, len(keys), keys, True), *more]
+    if numbers:
+        tags.append((34736, 12, len(numbers), numbers, True))
     tifffile.imwrite(path, np.rint(image).astype(np.uint8), extratags=tags, **options)
 
 
@@ -64,7 +79,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("options", [{}, {"byteorder": ">"}, {"bigtiff": True, "compression": "deflate"}])
 @pytest.mark.parametrize(
-    ("matrix", "form"), [(NORTH_UP, "scale"), (NORTH_UP, "point"), (NORTH_UP, "matrix"), (ROTATED, "matrix")]
+    ("matrix", "form"), [(NORTH_UP, "scale"), (NORTH_UP, "negative"), (NORTH_UP, "point"), (ROTATED, "matrix")]
 )
 def test_georeferenced_images_are_aligned(
     files: tuple[Path, Path], matrix: np.ndarray, form: str, options: dict[str, Any]
@@ -79,25 +94,69 @@ def test_georeferenced_images_are_aligned(
     assert np.abs(differences[inside]).mean() < 0.8 and abs(differences[inside].mean()) < 0.1
 
 
-def test_images_of_other_places_are_noted(files: tuple[Path, Path]) -> None:
-    """The grids are 30 x 21.5 pixels apart; the files have one size, so that nothing else shows it."""
-    matrix = np.array([[0.2, 0, NORTH_UP[0, 2] - 0.1], [0, -0.2, NORTH_UP[1, 2]], [0, 0, 1]])
-    write(files[1], 0.8 * sample(matrix, SIZE), matrix)
+@pytest.mark.parametrize(("pixels", "count"), [((0, 0), 0), ((0.6, 0.7), 0), ((0.8, -0.8), 1), ((30, 0), 1)])
+@pytest.mark.parametrize("form", ["scale", "point"])
+def test_images_of_other_places_are_noted(
+    files: tuple[Path, Path], pixels: tuple[float, float], count: int, form: str
+) -> None:
+    """The files have one size, so that nothing else shows it."""
+    matrix = VISIBLE + [[0, 0, 0.2 * pixels[0]], [0, 0, 0.2 * pixels[1]], [0, 0, 0]]
+    write(files[1], 0.8 * sample(VISIBLE, SIZE), matrix, form=form)
     for options in (ReadOptions(), ReadOptions(align="resize")):
-        (note,) = read_pair(*files, options).notes
-        assert note.startswith("by the georeferences of the two files, their images are up to 37 pixels apart")
+        notes = read_pair(*files, options).notes
+        assert len(notes) == count and all("more than a pixel apart" in note for note in notes)
     assert read_pair(*files, ReadOptions(align=Rig(np.eye(3)))).notes == ()
-    write(files[1], 0.8 * sample(VISIBLE, SIZE), VISIBLE, form="point")
+
+
+@pytest.mark.parametrize(
+    ("systems", "numbers", "is_one"),
+    [
+        ((UTM, {**UTM, 2048: 4258, 3076: 9001}), ((), ()), True),
+        ((UTM, {**UTM, 3072: 25833}), ((), ()), False),
+        ((DEGREES, DEGREES), ((), ()), True),
+        ((DEGREES, UTM), ((), ()), False),
+        ((OWN, OWN), ((500.0, 11.5), (500.0, 11.5)), True),
+        ((OWN, OWN), ((500.0, 11.5), (510.0, 11.5)), False),
+        ((OWN, DEGREES), ((500.0, 11.5), ()), False),
+    ],
+)
+def test_only_one_coordinate_system_is_used(
+    files: tuple[Path, Path],
+    systems: tuple[dict[int, int], dict[int, int]],
+    numbers: tuple[tuple[float, ...], tuple[float, ...]],
+    is_one: bool,
+) -> None:
+    for path, system, values in zip(files, systems, numbers, strict=True):
+        write(path, (0.8 if path is files[1] else 1) * sample(VISIBLE, SIZE), VISIBLE, system, numbers=values)
     assert read_pair(*files).notes == ()
+    error = contextlib.nullcontext() if is_one else pytest.raises(ValueError, match="different coordinate systems")
+    with error:
+        assert "by the georeferences" in read_pair(*files, ReadOptions(align="auto")).notes[0]
 
 
-def test_other_coordinate_systems_are_not_used(files: tuple[Path, Path]) -> None:
-    write(files[1], 0.8 * sample(VISIBLE, SIZE), NORTH_UP, code=25833)
-    contents = files[0].read_bytes(), files[1].read_bytes()
-    for align, count in (("auto", 1), ("none", 0)):
-        frame, notes = add_georeference(InfraredFrame(np.zeros(SIZE, np.uint8)), contents, SIZE, align)  # type: ignore[arg-type]
-        assert frame.rig is None and len(notes) == count
-        assert all("different coordinate systems" in note for note in notes)
+@pytest.mark.parametrize(
+    ("system", "more"),
+    [({}, []), (UTM, [(274, 3, 1, 6, True)]), (UTM, [(33550, 12, 3, (np.nan, 1.0, 0.0), True)])],
+)
+@pytest.mark.parametrize("form", ["scale", "point"])
+def test_georeferences_that_are_not_used(
+    files: tuple[Path, Path], system: dict[int, int], more: Sequence[Any], form: str
+) -> None:
+    """Without a coordinate system, of turned images, and damaged ones."""
+    for path in files:
+        write(path, sample(VISIBLE, SIZE), VISIBLE, system, form, more=more)
+    frame = InfraredFrame(np.zeros(SIZE, np.uint8))
+    found = add_georeference(frame, (files[0].read_bytes(), files[1].read_bytes()), SIZE, "auto")
+    assert found == (frame, ())
+
+
+def test_the_command_names_what_it_used(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    write(files[1], 0.8 * sample(NORTH_UP, (32, 40)), NORTH_UP)
+    command = ["fuse", *map(str, files), "-o", str(files[0].parent / "fused.tif"), "--model", "gffusion-live"]
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--align", "auto"])
+    assert not stop.value.code
+    assert "aligned by the georeferences of the files" in "".join(capsys.readouterr())
 
 
 def test_places_without_common_part_are_refused(files: tuple[Path, Path]) -> None:
@@ -105,7 +164,8 @@ def test_places_without_common_part_are_refused(files: tuple[Path, Path]) -> Non
     write(files[1], 0.8 * sample(NORTH_UP, (32, 40)), far)
     with pytest.raises(ValueError, match=r"the rig \(read from the georeferences of both files\) does not belong"):
         read_pair(*files, ReadOptions(align="auto"))
-    write(files[1], 0.8 * sample(NORTH_UP, (32, 40)), np.diag([1000, 1000, 1]) @ NORTH_UP)
+    write(files[1], 0.8 * sample(VISIBLE, SIZE), np.diag([1000, 1000, 1]) @ NORTH_UP)
+    assert "more than a pixel apart" in read_pair(*files).notes[0]
     with pytest.raises(ValueError, match="the georeferences of the two files do not fit together"):
         read_pair(*files, ReadOptions(align="auto"))
 

@@ -280,6 +280,13 @@ def test_descriptions_of_programs_are_left_out(description: str) -> None:
 
 
 class TestDamage:
+    @pytest.mark.parametrize("position", [2**62, 2**63 + 5, 2**64 - 1])
+    def test_positions_of_bigtiff(self, position: int) -> None:
+        entry = struct.pack("<HHQQ", 34665, 4, 1, position)
+        pointing = struct.pack("<2sHHHQQ", b"II", 43, 8, 0, 16, 1) + struct.pack("<HHQQ", 34665, 16, 1, position)
+        for content in (struct.pack("<2sHHHQ", b"II", 43, 8, 0, position) + entry, pointing + bytes(8)):
+            assert not read_metadata(content).georeference
+
     @pytest.mark.parametrize(
         "text",
         [
