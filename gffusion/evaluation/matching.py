@@ -103,9 +103,16 @@ def _check_lines(match: PairMatch, source: Path) -> PairMatch:
 
 def _add_labels(match: PairMatch, labels: StrPath) -> PairMatch:
     maps = find_results(match.pairs, labels, are_labels=True)
-    folders = dict.fromkeys(PurePosixPath(pair.name).parent for pair in match.pairs)
+    folders = {pair.name: PurePosixPath(pair.name).parent for pair in match.pairs}
     labeled = {PurePosixPath(name).parent for name in maps}
-    notes = tuple(f"{labels} has no label maps in a sub-folder {folder}" for folder in folders if folder not in labeled)
+    empty = dict.fromkeys(folder for folder in folders.values() if folder not in labeled)
+    notes = tuple(f"{labels} has no label maps in a sub-folder {folder}" for folder in empty)
+    if missing := [name for name, folder in folders.items() if folder in labeled and name not in maps]:
+        unused = (describe_unused(maps, folder) for folder in dict.fromkeys(folders[name] for name in missing))
+        notes += (
+            f"{len(missing)} of {format_count(len(match.pairs), 'pair')} without a label map in {labels} ({name_first(missing)})"
+            + next(filter(None, unused), ""),
+        )
     pairs = tuple(replace(pair, labels=maps.get(pair.name)) for pair in match.pairs)
     return replace(match, pairs=pairs, notes=match.notes + notes)
 

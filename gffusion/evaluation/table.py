@@ -337,6 +337,8 @@ class EvaluationTable:
             note += f" {self.segmented_by} segmented the images of all methods."
         if self.unsegmented:
             note += f" {format_count(len(self.unsegmented), 'image')} without usable label maps left out."
+        if unlabeled := len(self.images) - len(self.segmented) - len(self.unsegmented):
+            note += f" {format_count(unlabeled, 'image')} without a label map."
         return Layout(
             rows=tuple(scores),
             is_baseline=(False,) * len(scores),

@@ -120,6 +120,7 @@ def test_sub_folders_in_other_letters_and_empty_ones(labeled: Path, tmp_path: Pa
         (nested / kind / "night").rename(nested / kind / "Night")
     table = run(nested, **options)
     assert np.array_equal(table.values, expected.values) and table.segmented == expected.segmented
+    (nested / "labels" / "day" / "b.png").rename(nested / "labels" / "day" / "second.png")
     shutil.rmtree(nested / "labels" / "Night")
     for file in (nested / "flat" / "day").iterdir():
         file.unlink()
@@ -128,6 +129,8 @@ def test_sub_folders_in_other_letters_and_empty_ones(labeled: Path, tmp_path: Pa
     table = run(nested, **options, progress=True, write=lines.append)
     assert table.images == ("night/d",) and table.segmented == ()
     assert any("labels has no label maps in a sub-folder night" in line for line in lines)
+    unused = r"1 of 4 pairs without a label map in \S+labels \(day/b\); 1 unused image in \S+day: second\.png"
+    assert any(re.search(unused, line) for line in lines)
     assert re.search(
         r"sharp: no fused image of this name; 1 unused image in \S+Night: third\.bmp", table.skipped["night/c"]
     )

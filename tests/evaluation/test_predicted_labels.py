@@ -192,6 +192,18 @@ def test_missing_prediction_is_reported(pairs: Path, maps: MeanIoU) -> None:
     assert (summary["segmented"], summary["unsegmented"]) == (3, table.unsegmented)
 
 
+@pytest.mark.parametrize("renamed", [True, False])
+def test_pairs_without_a_label_map_are_named(pairs: Path, maps: MeanIoU, renamed: bool) -> None:
+    labels, lines = pairs / "labels", list[str]()
+    for name in "bd":
+        (labels / f"{name}.png").rename(labels / f"{name * 3}.png" if renamed else pairs / f"{name}.png")
+    table = run(pairs, **options(pairs), progress=True, write=lines.append)
+    assert (table.segmented, table.unsegmented, table.skipped) == (("a", "c"), {}, {})
+    assert "over all pixels of 2 images. 2 images without a label map." in str(table)
+    unused = f"; 2 unused images in {labels}: bbb.png, ddd.png" if renamed else ""
+    assert f"note: 2 of 4 pairs without a label map in {labels} (b, d){unused}" in lines
+
+
 @pytest.mark.parametrize("damage", ["text", "size"])
 def test_pair_without_a_usable_label_map_keeps_its_metrics(
     pairs: Path, maps: MeanIoU, damage: str, save: Callable[[Path, NDArray[Any]], None], tmp_path: Path
