@@ -1,5 +1,7 @@
 """Intersection over union of matrices of pixel counts: row = class in the labels, column = predicted class."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,3 +27,30 @@ def count_overlap(confusion: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDAr
     """Return the pixels in the intersection and in the union of label map and prediction, by class."""
     common = confusion.diagonal()
     return common, confusion.sum(axis=0) + confusion.sum(axis=1) - common
+
+
+def describe_unequal_classes(scores: Mapping[str, Mapping[str, float]]) -> str:
+    """Return a note if the means of methods are over different classes, or an empty text.
+
+    All methods have the same label maps, so that only classes that no label map holds can count for a part of the methods.
+
+    Args:
+        scores: Results of [`intersection_over_union`] by method.
+
+    Examples:
+        >>> describe_unequal_classes({"a": {"x": 0.5, "y": 0.0}, "b": {"x": 0.4, "y": float("nan")}})
+        'mIoU is over different classes in different rows: classes that no label map holds count, with 0, only for ... (y: a).'
+        >>> describe_unequal_classes({"a": {"x": 0.5, "y": 0.0}, "b": {"x": 0.4, "y": 0.0}})
+        ''
+    """
+    methods: dict[str, list[str]] = {}
+    for method, values in scores.items():
+        for name in (name for name, value in values.items() if np.isfinite(value)):
+            methods.setdefault(name, []).append(method)
+    unequal = [f"{name}: {', '.join(found)}" for name, found in methods.items() if len(found) < len(scores)]
+    if not unequal:
+        return ""
+    return (
+        f"{MEAN_IOU} is over different classes in different rows: classes that no label map holds count, with 0, only for methods "
+        f"that predict them ({'; '.join(unequal)})."
+    )

@@ -19,7 +19,7 @@ from gffusion.utils.atomic import replace_file
 from gffusion.utils.escaping import escape_csv
 from gffusion.utils.notes import format_count, name_first
 
-from .overlap import MEAN_IOU, count_overlap, intersection_over_union
+from .overlap import MEAN_IOU, count_overlap, describe_unequal_classes, intersection_over_union
 from .significance import COLUMNS, Comparison, compare_methods
 from .table_format import Layout, to_html, to_latex, to_markdown, to_rich
 
@@ -347,7 +347,7 @@ class EvaluationTable:
             higher_is_better=(True,) * len(columns),
             values=100 * np.array([list(row.values()) for row in scores.values()]),
             decimals=(1,) * len(columns),
-            notes=(note, self._note_pixels()),
+            notes=tuple(filter(None, (note, self._note_pixels(), describe_unequal_classes(scores)))),
         )
 
     def _note_pixels(self) -> str:

@@ -290,6 +290,22 @@ def test_iou_is_torchmetrics() -> None:
     assert row.endswith("| - |")
 
 
+@pytest.mark.parametrize(("predicted", "counts"), [(0, False), (2, True)])
+def test_means_over_different_classes_have_a_note(predicted: int, counts: bool) -> None:
+    """One method predicts a class that no label map holds."""
+    confusion = {name: np.diag([40, 30, 0, 0])[None] for name in ("ours", "good_net")}
+    confusion["ours"][0, 1, predicted] += 10
+    table = make(class_names=("background", "person", "bicycle", "car"), segmented=("a",), confusion=confusion)
+    expected = MeanIoU(4)
+    labels = np.repeat([0, 1, 1], [40, 30, 10])
+    expected.update(
+        *(torch.from_numpy(values[None, None]) for values in (np.where(np.arange(80) < 70, labels, predicted), labels))
+    )
+    assert table.segmentation["ours"]["mIoU"] == pytest.approx(expected.compute().item())
+    for text in (str(table), table.to_markdown(), table.to_latex()):
+        assert ("only for methods that predict them (bicycle: ours)." in text) == counts
+
+
 class TestPandas:
     def test_frame(self) -> None:
         pytest.importorskip("pandas")
