@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from gffusion.data import ImagePair, PairMatch, ReadOptions, match_pairs
-from gffusion.data.file_names import is_listed, normalize_name
+from gffusion.data.file_names import LABELS_WORDS, Words, find_core, is_listed, normalize_name
 from gffusion.data.folder_files import EmptyFolderError
 from gffusion.data.io import IMAGE_SUFFIXES
 from gffusion.data.nested import match_nested
@@ -113,6 +113,7 @@ def _add_labels(match: PairMatch, labels: StrPath) -> PairMatch:
             f"{len(missing)} of {format_count(len(match.pairs), 'pair')} without a label map in {labels} ({name_first(missing)})"
             + next(filter(None, unused), ""),
         )
+    notes += tuple(filter(None, [_describe_ignored(maps)]))
     pairs = tuple(replace(pair, labels=maps.get(pair.name)) for pair in match.pairs)
     return replace(match, pairs=pairs, notes=match.notes + notes)
 
@@ -169,6 +170,39 @@ def name_alone(match: PairMatch, visible: StrPath, infrared: StrPath | None) -> 
             name = file.relative_to(root or "") if has_folders else Path(file.name)
             reasons[name.with_suffix("").as_posix()] = f"no {other} image of this name"
     return reasons
+
+
+def note_ignored(predicted_labels: Mapping[str, Mapping[str, Path]]) -> str:
+    """Return a note on files that are not used as predicted label maps, by method, or an empty text."""
+    ignored = {method: _describe_ignored(maps) for method, maps in predicted_labels.items()}
+    texts = [f"{method}: {text}" for method, text in ignored.items() if text]
+    return f"note: {'; '.join(texts)}" if texts else ""
+
+
+def _describe_ignored(maps: Mapping[str, Path]) -> str:
+    """Return which files beside label maps have their names with words such as `seg` or `mask`, or an empty text.
+
+    Tools write such files on purpose, so that they are no error.
+    """
+    used = {(file.parent, normalize_name(file.stem)): file for file in maps.values()}
+    ignored: dict[Path, Path] = {}
+    for folder in dict.fromkeys(file.parent for file in maps.values()):
+        for other in sorted(folder.iterdir()):
+            stem = normalize_name(other.stem)
+            core = find_core(stem, Words(LABELS_WORDS))
+            if (
+                core != stem
+                and (folder, stem) not in used
+                and (folder, core) in used
+                and is_listed(other, IMAGE_SUFFIXES)
+            ):
+                ignored[other] = used[folder, core]
+    if not ignored:
+        return ""
+    return (
+        f"{format_count(len(ignored), 'file')} not used as label maps ({name_first([*ignored], 1)}), because others have the exact names of "
+        f"the images, such as {next(iter(ignored.values())).name}: if these others are wrong, move them to another folder"
+    )
 
 
 def describe_unused(files: Mapping[str, Path], folder: PurePosixPath) -> str:

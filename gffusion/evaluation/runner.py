@@ -33,7 +33,7 @@ from .baselines import BASELINES
 from .infrared import check_range, choose_options
 from .inputs import find_inputs, name_model
 from .label_classes import prepare_classes
-from .matching import StrPath
+from .matching import StrPath, note_ignored
 from .methods import Baseline, FusedFolder, Method, Model
 from .output_folder import check_former_table, check_output, locked_output, read_settings
 from .records import Records
@@ -209,6 +209,7 @@ def evaluate(
     names, assumed = prepare_classes(segmenters, inputs, class_names, label_map, labels, read_options.max_pixels)
     tell(assumed)
     tell(inputs.note)
+    tell(note_ignored(inputs.predicted_labels))
     pairs = inputs.match.pairs
     reading = read_options  # as given
     read_options, found = find_rig(pairs, read_options)

@@ -204,6 +204,31 @@ def test_pairs_without_a_label_map_are_named(pairs: Path, maps: MeanIoU, renamed
     assert f"note: 2 of 4 pairs without a label map in {labels} (b, d){unused}" in lines
 
 
+@pytest.mark.parametrize(
+    ("kind", "pattern", "is_noted"),
+    [
+        ("labels", "{}_seg.png", True),
+        ("predicted", "{}_mask.png", True),
+        ("predicted", "GT-{}.PNG", True),
+        ("labels", "{}_color.png", False),  # previews that tools write
+        ("predicted", "{}_viz.png", False),
+    ],
+)
+def test_files_with_other_names_of_the_same_label_maps(
+    pairs: Path, maps: MeanIoU, kind: str, pattern: str, is_noted: bool
+) -> None:
+    """The exact names count, with a note if others could be label maps, too."""
+    for name in "bd":
+        shutil.copy(pairs / kind / "a.png", pairs / kind / pattern.format(name))
+    lines: list[str] = []
+    table = run(pairs, **options(pairs), progress=True, write=lines.append)
+    assert table.segmentation["sharp"]["mIoU"] == pytest.approx(maps.compute().item())
+    method = "sharp: " if kind == "predicted" else ""
+    note = f"note: {method}2 files not used as label maps ({pairs / kind / pattern.format('b')}, ...), because "
+    assert any(line.startswith(note) and "such as b.png: if" in line for line in lines) == is_noted
+    assert is_noted or not any("not used" in line for line in lines)
+
+
 @pytest.mark.parametrize("damage", ["text", "size"])
 def test_pair_without_a_usable_label_map_keeps_its_metrics(
     pairs: Path, maps: MeanIoU, damage: str, save: Callable[[Path, NDArray[Any]], None], tmp_path: Path
