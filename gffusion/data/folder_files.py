@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from gffusion.utils.notes import format_count
+
 from .file_names import is_listed, natural_key, normalize_name
 from .other_files import describe_others
 
@@ -22,6 +24,9 @@ def index_files(files: Iterable[Path]) -> dict[str, Path]:
         if twin is not file:
             twins.append((twin, file))
     if twins:  # names of pairs, results and rows of tables are stems, so that one of the two would be lost
+        if repeated := {os.path.abspath(file): file for twin, file in twins if _is_same_path(twin, file)}:
+            others = f", like {format_count(len(repeated) - 1, 'other file')}" if len(repeated) > 1 else ""
+            raise ValueError(f"{next(iter(repeated.values()))} is listed twice{others}: list each file once")
         twin, file = twins[0]
         where = f" in {file.parent}" if twin.parent == file.parent else ""
         names = (twin.name, file.name) if where else (twin, file)
@@ -30,6 +35,10 @@ def index_files(files: Iterable[Path]) -> dict[str, Path]:
             f"{names[0]} and {names[1]}{where} have the same stem (ignoring case){more}; remove or rename one"
         )
     return found
+
+
+def _is_same_path(first: Path, second: Path) -> bool:
+    return os.path.abspath(first) == os.path.abspath(second)
 
 
 def _check_given(files: Any, kind: str) -> list[Path]:

@@ -129,7 +129,7 @@ def expand(pattern: Path, suffixes: Sequence[str]) -> list[Path]:
         FileNotFoundError: If no image matches.
     """
     for spelling in list_spellings(str(pattern)):
-        files = [Path(file) for file in glob.iglob(spelling, recursive=True)]
+        files = [*dict.fromkeys(map(Path, glob.iglob(spelling, recursive=True)))]  # glob repeats files of two `**`
         if files := [file for file in files if file.suffix.lower() in suffixes and not os.path.isdir(file)]:
             return files
     raise FileNotFoundError(f"no image matches the pattern {pattern}")

@@ -73,19 +73,42 @@ def _list_table(table: Path, labels: StrPath | None) -> PairMatch:
         raise ValueError(
             f"{table} names no label maps: put them in a column labels, or give their folder as `labels` (--labels)"
         )
-    return match
+    return _note_repeated(match)
 
 
 def _check_names(match: PairMatch, source: Path) -> PairMatch:
     """Raise ValueError if two pairs of a list have one name."""
     named: dict[str, ImagePair] = {}
     for pair in match.pairs:
-        if (twin := named.setdefault(normalize_name(pair.name), pair)) is not pair:
+        if (twin := named.setdefault(normalize_name(pair.name), pair)) is pair:
+            continue
+        files, others = _list_images(pair), _list_images(twin)
+        if files == others:
             raise ValueError(
-                f"two pairs of {source} have the name {pair.name} (ignoring case), {twin.visible} and {pair.visible}: give each a name "
-                "of its own in the column name of a CSV file"
+                f"the pair of {pair.visible} and {pair.infrared} is listed twice in {source}: list it once"
             )
+        first, second = (twin.infrared, pair.infrared) if files[0] == others[0] else (twin.visible, pair.visible)
+        raise ValueError(
+            f"two pairs of {source} have the name {pair.name} (ignoring case), {first} and {second}: give each a name "
+            "of its own in the column name of a CSV file"
+        )
     return match
+
+
+def _list_images(pair: ImagePair) -> tuple[str, str]:
+    return os.path.abspath(pair.visible), os.path.abspath(pair.infrared)
+
+
+def _note_repeated(match: PairMatch) -> PairMatch:
+    """Note that pairs of other names have the same two images, which then count several times."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for pair in match.pairs:
+        names.setdefault(_list_images(pair), []).append(pair.name)
+    repeated = [" and ".join(group) for group in names.values() if len(group) > 1]
+    if not repeated:
+        return match
+    note = f"the same two images are listed under several names, and count several times: {name_first(repeated)}"
+    return replace(match, notes=(*match.notes, note))
 
 
 def _check_lines(match: PairMatch, source: Path) -> PairMatch:

@@ -36,6 +36,7 @@ NIGHT = [("1", "night/vis/1.png", "night/ir/1.tif"), ("2", "night/vis/2.png", "n
 def test_patterns_are_matched_by_name(files: Path) -> None:
     assert found("night/vis/*.png", "night/ir/*") == NIGHT
     assert found("**/vis/2.*", "night/**/*.tif") == NIGHT[1:]
+    assert found("night/**/vis/**/*.png", "night/ir/*") == NIGHT  # glob names each file twice
 
 
 def test_names_with_brackets_that_exist_are_no_patterns(files: Path) -> None:

@@ -420,6 +420,19 @@ def test_all_equal_stems_are_counted(tmp_path: Path) -> None:
         match_pairs(tmp_path, tmp_path)
 
 
+def test_a_file_that_is_listed_twice(tmp_path: Path) -> None:
+    """The advice to rename or remove files would be wrong."""
+    touch(tmp_path, "1.png", "2.png")
+    first, second = tmp_path / "1.png", tmp_path / "2.png"
+    other = tmp_path / ".." / tmp_path.name / "2.png"
+    for files, message in (
+        ([first, first], r"1\.png is listed twice: list"),
+        ([first, second, first, first, other], r"1\.png is listed twice, like 1 other file: list each file once"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            match_pairs(files, tmp_path)
+
+
 def test_lists_of_texts_are_matched_as_their_paths(tmp_path: Path) -> None:
     """As `glob.glob` returns them."""
     folders = tmp_path / "visible", tmp_path / "infrared"

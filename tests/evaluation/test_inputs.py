@@ -189,6 +189,18 @@ def test_wrong_csv_files(labeled: Path) -> None:
         match=r"two pairs of .*pairs\.csv have the name A/1 \(ignoring case\), .*: give each a name of its own",
     ):
         evaluate(table_file, **options)
+    for infrared, message in (
+        (fourth, rf"have the name a/1 \(ignoring case\), \S+{second} and \S+{fourth}: give each a name"),
+        (second, rf"the pair of \S+{first} and \S+{second} is listed twice in \S+pairs\.csv: list it once"),
+    ):
+        write_table(table_file, [("a/1", first, second, ""), ("a/1", first, infrared, "")], columns)
+        with pytest.raises(ValueError, match=message):
+            evaluate(table_file, **options)
+    lines: list[str] = []
+    rows = [(name, first, second, "") for name in ("a/1", "a/2")]
+    write_table(table_file, [*rows, ("a/3", third, fourth, "")], columns)
+    assert len(evaluate(table_file, **options, progress=True, write=lines.append).images) == 3
+    assert any(line.endswith("under several names, and count several times: a/1 and a/2") for line in lines)
     write_table(table_file, [("a/1", first, second, ""), ("a/2", third, fourth, "")], columns)
     with pytest.raises(ValueError, match=r"pairs\.csv names no label maps: put them in a column labels"):
         evaluate(table_file, labels=table_file, segment_with="gffusion-tiny", **options)
