@@ -7,9 +7,13 @@ import subprocess
 
 # Characters that end lines, move the cursor, or change the direction of the text that follows.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
-# Characters that would start a cell, HTML, a link or code.
-_MARKDOWN = str.maketrans({"\\": "\\\\", "|": "&#124;", "<": "&lt;", "[": "\\[", "`": "\\`"})
-_ADDRESS = re.compile(r"(?=://)|(?<=\bwww)(?=\.)", re.IGNORECASE)  # of which GitHub makes links
+# What would start a cell, HTML, a link, code, emphasis, a strikethrough, a formula or an entity. `_` inside a word is only itself.
+_MARKDOWN = re.compile(
+    r"[\\|<\[`*~$]|(?<!\w)_+|_+(?!\w)|&(?=#?\w+;)"
+    r"|(?=://)|(?<=(?<![^\W_])www)(?=\.)",  # addresses, of which GitHub makes links
+    re.IGNORECASE,
+)
+_ENTITIES = {"|": "&#124;", "<": "&lt;"}
 _LATEX = str.maketrans(
     {sign: f"\\{sign}" for sign in "&%$#_{}"}
     | {sign: f"{{{sign}}}" for sign in "[*"}  # after the end of a row, they would be its arguments
@@ -67,8 +71,14 @@ def escape_markdown(text: str) -> str:
     Examples:
         >>> print(escape_markdown("a|b <img> [x](y) https://z"))
         a&#124;b &lt;img> \[x](y) https\://z
+        >>> print(escape_markdown("my_model _ours_ x*y"))
+        my_model \_ours\_ x\*y
     """
-    return _ADDRESS.sub(r"\\", to_line(text).translate(_MARKDOWN))
+    return _MARKDOWN.sub(lambda match: _escape_sign(match[0]), to_line(text))
+
+
+def _escape_sign(text: str) -> str:
+    return _ENTITIES.get(text) or "".join(f"\\{sign}" for sign in text) or "\\"
 
 
 def escape_latex(text: str) -> str:
