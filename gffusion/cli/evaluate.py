@@ -16,7 +16,15 @@ from .errors import exit_with_failures, user_errors
 from .library_logging import quiet_libraries
 from .messages import one_line, print_note
 from .models import complete_model
-from .option_values import check_once, collect_folders, parse_label_map, parse_zoom, split_list, split_named
+from .option_values import (
+    check_once,
+    collect_folders,
+    collect_models,
+    parse_label_map,
+    parse_zoom,
+    split_list,
+    split_named,
+)
 from .options import DEVICES, QuietOption, ZoomOption
 from .outputs import check_writable, new_output
 from .printing import make_console, print_json, print_line
@@ -49,8 +57,8 @@ def evaluate(
         typer.Option(
             "--model",
             "-m",
-            metavar="NAME",
-            help="Bundled model, folder, Hub id, or .onnx file of `gffusion export`. Can be repeated.",
+            metavar="[NAME=]MODEL",
+            help="Bundled model, folder, Hub id, or .onnx file of `gffusion export`, and its name in tables. Can be repeated.",
             autocompletion=complete_model,
         ),
     ] = None,
@@ -179,7 +187,7 @@ def evaluate(
     with user_errors(), new_output(output):
         check_writable(output)
         folders = collect_folders("--fused", fused)
-        models = model or []
+        models = collect_models(model or [])
         chosen = _parse_baselines(baselines, no_baselines)
         if not folders and not models and not chosen:
             raise ValueError("nothing to evaluate: give --fused, --model or --baselines")
@@ -189,9 +197,9 @@ def evaluate(
         read_options = reading.parse_reading(raw_frame, truncated, visible_range, align, reference, crop, **flags)
         # Wrong arguments are reported before torch is imported.
         from gffusion.data.pair_lists import is_pipe
-        from gffusion.evaluation.inputs import find_inputs, name_model
+        from gffusion.evaluation.inputs import find_inputs
 
-        methods = [*folders, *map(name_model, models)]
+        methods = [*folders, *models]
         inputs: dict[str, Any] = {
             "fused": folders,
             "models": models,
@@ -221,7 +229,9 @@ def evaluate(
             html=html,
             std=std,
             workers=workers,
-            device=device if models and all(map(is_onnx, models)) and not segment_with else choose_device(device),
+            device=device
+            if models and all(map(is_onnx, models.values())) and not segment_with
+            else choose_device(device),
             progress=True,
             write=lambda text: print_line(one_line(text), err=True),
             infrared_options=infrared_options,

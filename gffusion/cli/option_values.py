@@ -110,6 +110,32 @@ def collect_folders(option: str, texts: Sequence[str] | None) -> dict[str, Path]
     return dict(folders)
 
 
+def collect_models(texts: Sequence[str]) -> dict[str, str]:
+    """Return the models of an option `[NAME=]MODEL` by the names of their methods; folders can have `=` in their names.
+
+    Raises:
+        ValueError: If a name or a model is empty, or two have the same name.
+
+    Examples:
+        >>> collect_models(["gffusion-tiny", "seed1=runs/1/best"])
+        {'gffusion-tiny': 'gffusion-tiny', 'seed1': 'runs/1/best'}
+    """
+    if not texts:
+        return {}
+    from gffusion.evaluation.inputs import check_unique, name_model  # imports Pillow
+
+    named = []
+    for text in texts:
+        name, sign, model = text.partition("=")
+        if not sign or os.path.lexists(text):
+            name, model = name_model(text), text
+        if not (name and model):
+            raise ValueError(f"--model takes NAME=MODEL, such as seed1=runs/1/best, or a model alone, got {text!r}")
+        named.append((name, model))
+    check_unique([name for name, _ in named])
+    return dict(named)
+
+
 def check_once(option: str, names: Sequence[Any]) -> None:
     """Raise ValueError if values of an option, such as NAME=DIR, have the same name.
 

@@ -16,7 +16,7 @@ from .errors import user_errors
 from .library_logging import quiet_libraries
 from .messages import print_note
 from .models import complete_model
-from .option_values import collect_folders, parse_zoom
+from .option_values import collect_folders, collect_models, parse_zoom
 from .options import DeviceOption, OverwriteFileOption, ZoomOption
 from .outputs import check_new, check_not_inputs, check_writable, new_output, write_output
 from .printing import print_line
@@ -81,8 +81,8 @@ def show(
         typer.Option(
             "--model",
             "-m",
-            metavar="NAME",
-            help=f"Name of a bundled model, folder, or Hub id. For fused: or .onnx file; can be repeated. [default: {_DEFAULT_MODEL}]",
+            metavar="[NAME=]MODEL",
+            help=f"Bundled model, folder, or Hub id, and its name in the figure. For fused: or .onnx file; can be repeated. [default: {_DEFAULT_MODEL}]",
             autocompletion=complete_model,
         ),
     ] = None,
@@ -117,22 +117,23 @@ def show(
     """
     with user_errors(), new_output(output):
         box, folders = parse_zoom(zoom), collect_folders("--fused", fused)
-        models = list(model or ([] if folders else [_DEFAULT_MODEL]))
+        typed = list(model or ([] if folders else [_DEFAULT_MODEL]))
         inputs = [path for path in (visible, infrared, *(more or ())) if path is not None]
         _check(kind, inputs, output, overwrite)
         check_writable(output)
         _check_options(kind, context)
-        if kind != "fused" and len(models) > 1:
-            raise ValueError(f"show fused takes several models, show {kind} one, got {', '.join(models)}")
+        if kind != "fused" and len(typed) > 1:
+            raise ValueError(f"show fused takes several models, show {kind} one, got {', '.join(typed)}")
         flags = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
         read_options = reading.parse_reading(raw_frame, truncated, visible_range, align, reference, crop, **flags)
         infrared_options = mapping.parse_infrared_options(infrared_range, invert, agc, plateau_limit, None)
         from gffusion.visualization.plotting import check_matplotlib  # imports Pillow
 
         check_matplotlib()
+        models = collect_models(typed)
         quiet_libraries()
         if visible is None:
-            content = _draw_weights(models[0], output)
+            content = _draw_weights(next(iter(models.values())), output)
         elif kind == "training":
             content = _draw_training(inputs, output)
         elif kind == "fused":
@@ -143,8 +144,9 @@ def show(
             content = _draw_images(images, output, zoom=box)
         else:
             pair = _find_pair(visible, infrared)
-            features, class_names = _extract(pair, models[0], choose_device(device), read_options, infrared_options)
-            content = _draw_features(kind, features, class_names, models[0], output)
+            [(name, given)] = models.items()
+            features, class_names = _extract(pair, given, choose_device(device), read_options, infrared_options)
+            content = _draw_features(kind, features, class_names, name, given, output)
         write_output(output, content)
     print_line(f"{kind} -> {output}")
 
@@ -203,18 +205,18 @@ def _extract(
     return extract_features(model, processor, images), class_names
 
 
-def _find_fused(pair: "ImagePair", models: Sequence[str], folders: Mapping[str, Path]) -> dict[str, Path]:
+def _find_fused(pair: "ImagePair", models: Mapping[str, str], folders: Mapping[str, Path]) -> dict[str, Path]:
     """Return the fused image in each folder by name, after a check of the names of all methods."""
     from gffusion.data.pairs import match_results  # imports torch
-    from gffusion.evaluation.inputs import check_methods, name_model
+    from gffusion.evaluation.inputs import check_methods
 
-    check_methods([*folders, *map(name_model, models)])
+    check_methods([*folders, *models])
     return {name: match_results([pair.visible], folder)[pair.visible.stem] for name, folder in folders.items()}
 
 
 def _fuse(
     pair: "ImagePair",
-    models: Sequence[str],
+    models: Mapping[str, str],
     files: Mapping[str, Path],
     device: str,
     read_options: "ReadOptions",
@@ -226,7 +228,7 @@ def _fuse(
     from gffusion.evaluation.methods import FusedFolder, Model, Sources
     from gffusion.models.gffusion.infrared_values import to_infrared_values
 
-    loaded = [Model.load(name, device, False, infrared_options) for name in models]
+    loaded = [Model.load(model, device, False, infrared_options, name) for name, model in models.items()]
     options = choose_options(loaded, infrared_options, [pair], read_options)
     for method in loaded:
         method.use_ranges(measure_pairs([pair], method.infrared_options, read_options))
@@ -243,25 +245,26 @@ def _fuse(
     return {"visible": sources.images.visible, "infrared": infrared[0], **fused}
 
 
-def _draw_features(kind: str, features: "Features", class_names: list[str], name: str, output: Path) -> bytes:
-    from gffusion.evaluation.inputs import check_methods, name_model
+def _draw_features(
+    kind: str, features: "Features", class_names: list[str], name: str, model: str, output: Path
+) -> bytes:
+    from gffusion.evaluation.inputs import check_methods
     from gffusion.visualization.features import draw_gates, draw_tokens
 
     if kind == "tokens":
         if not features.tokens:
-            raise ValueError(f"the model {name} has no encoders, and so no tokens: choose another --model")
+            raise ValueError(f"the model {model} has no encoders, and so no tokens: choose another --model")
         return _render(draw_tokens(features.images, features.tokens), output)
     if kind == "gates":
         if features.gate is None:
-            raise ValueError(f"the model {name} injects no features, and so has no gates: choose another --model")
+            raise ValueError(f"the model {model} injects no features, and so has no gates: choose another --model")
         return _render(draw_gates(features.images, features.gate), output)
     if features.labels is None:
-        raise ValueError(f"the model {name} has no segmenter: choose another --model")
+        raise ValueError(f"the model {model} has no segmenter: choose another --model")
+    check_methods([name])
     images: dict[str, Any] = dict(features.images)
-    method = name_model(name)
-    check_methods([method])
-    images[method] = images.pop("fused")
-    return _draw_images(images, output, enlarge=False, labels={method: features.labels}, class_names=class_names)
+    images[name] = images.pop("fused")
+    return _draw_images(images, output, enlarge=False, labels={name: features.labels}, class_names=class_names)
 
 
 def _draw_images(images: Mapping[str, Any], output: Path, **options: Any) -> bytes:

@@ -31,6 +31,17 @@ def name_model(model: StrPath) -> str:
     return path.name if suffix is None or not run else run + suffix
 
 
+def name_models(models: Sequence[StrPath]) -> dict[str, StrPath]:
+    """Return models by their names in tables, see [`name_model`][gffusion.evaluation.inputs.name_model].
+
+    Raises:
+        ValueError: If two have the same name.
+    """
+    names = [name_model(model) for model in models]
+    check_unique(names)
+    return dict(zip(names, models, strict=True))
+
+
 def check_no_baseline(model: StrPath) -> None:
     """Raise OSError if the name of a model is that of a baseline, and of no folder."""
     if os.fspath(model) in BASELINE_NAMES and not os.path.exists(model):
@@ -63,7 +74,7 @@ def find_inputs(
     infrared: StrPath | None,
     *,
     fused: Mapping[str, StrPath],
-    models: Sequence[StrPath],
+    models: Mapping[str, StrPath],
     baselines: Sequence[str],
     labels: StrPath | None,
     predicted_labels: Mapping[str, StrPath],
@@ -88,9 +99,9 @@ def find_inputs(
     mappings = {"fused": fused, "predicted_labels": predicted_labels}
     given = [(f"{argument}[{name!r}]", path) for argument, paths in mappings.items() for name, path in paths.items()]
     _check_paths([("labels", labels), ("output", output), *given])
-    for model in models:
+    for model in models.values():
         check_no_baseline(model)
-    methods = [*fused, *map(name_model, models)]
+    methods = [*fused, *models]
     _check_other_names(methods, baselines)
     methods += baselines
     check_methods(methods, predicted_labels)
@@ -102,7 +113,7 @@ def find_inputs(
         )
     if output is not None and Path(output).is_file():
         raise NotADirectoryError(f"{output} is a file, but a folder is needed to write to")
-    for model in models:
+    for model in models.values():
         check_file(model) if is_onnx(model) else locate(model)
     match = match_images(visible, infrared, labels, [output, *fused.values(), *predicted_labels.values()], read_options)
     _check_files(match, visible, infrared, read_options)
@@ -215,10 +226,17 @@ def check_methods(methods: Sequence[str], predicted_labels: Iterable[str] = ()) 
                 f"The name {name!r} of a method is that of another image in the figures: choose one other than "
                 f"{', '.join(_SHOWN)} and 'NAME: {_SHOWN[-1]}'."
             )
-        if methods.count(name) > 1:
-            raise ValueError(
-                f"Two methods have the name {name!r}: give each method once, and rename one of two folders of this name."
-            )
+    check_unique(methods)
     for name in predicted_labels:
         if name not in methods:
             raise ValueError(f"Predicted label maps are given for {name!r}, but the methods are {', '.join(methods)}.")
+
+
+def check_unique(methods: Sequence[str]) -> None:
+    """Raise ValueError if two methods have one name."""
+    for name in methods:
+        if methods.count(name) > 1:
+            raise ValueError(
+                f"Two methods have the name {name!r}: give each method once, and name models of two folders of this name, as in "
+                '`models={"first": "FOLDER"}` (--model first=FOLDER).'
+            )

@@ -158,9 +158,18 @@ class Model(Method):
 
     @classmethod
     def load(
-        cls, name: str | os.PathLike[str], device: str, segment: bool, infrared_options: Mapping[str, Any] | None = None
+        cls,
+        name: str | os.PathLike[str],
+        device: str,
+        segment: bool,
+        infrared_options: Mapping[str, Any] | None = None,
+        method: str | None = None,
     ) -> "Model":
-        """Load a model by its name, folder, Hub id or .onnx file; the segmenter only if `segment` is True."""
+        """Load a model by its name, folder, Hub id or .onnx file; the segmenter only if `segment` is True.
+
+        `method` is its name in tables, by default that of `name_model`.
+        """
+        method = name_model(name) if method is None else method
         given = infrared_options or {}
         if is_onnx(name):
             from gffusion.export.running import OnnxModel  # imports onnxruntime, an extra
@@ -169,10 +178,10 @@ class Model(Method):
             processor = file.load_image_processor(**given)
             hash_of_weights = hash_file(file.path)
             digest = f"{hash_of_weights} {processor.to_json_string()}"
-            return cls(name_model(name), file, processor, digest, hash_of_weights)
+            return cls(method, file, processor, digest, hash_of_weights)
         model = create_model(name, **({} if segment else {"use_segmenter": False}))
         processor = load_image_processor(name, **given)
-        return cls(name_model(name), model.to(device), processor, hash_of_weights=_hash_weights(name))
+        return cls(method, model.to(device), processor, hash_of_weights=_hash_weights(name))
 
     @classmethod
     def load_segmenter(

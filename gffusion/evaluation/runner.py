@@ -31,7 +31,7 @@ from gffusion.zoo.digest import hash_file
 
 from .baselines import BASELINES
 from .infrared import check_range, choose_options
-from .inputs import find_inputs, name_model
+from .inputs import find_inputs, name_models
 from .label_classes import prepare_classes
 from .matching import StrPath, note_ignored
 from .methods import Baseline, FusedFolder, Method, Model
@@ -63,7 +63,7 @@ def evaluate(
     infrared: StrPath | None = None,
     *,
     fused: Mapping[str, StrPath] | None = None,
-    models: Sequence[StrPath] | StrPath = (),
+    models: Mapping[str, StrPath] | Sequence[StrPath] | StrPath = (),
     baselines: Sequence[str] | str = tuple(BASELINES),
     metrics: Sequence[str] | str | None = None,
     protocol: str = "standard",
@@ -101,7 +101,7 @@ def evaluate(
         fused: Folders of fused images, gray or color, by the name of their method. If names of pairs have folders, so have those
             of fused images and label maps.
         models: Models that fuse during the evaluation, or one: names of bundled models, folders, Hub ids or .onnx files of
-            `gffusion export`.
+            `gffusion export`. Or a dict of them by the name of their method, as for models of several seeds in folders of one name.
         baselines: Classical baselines, or one: names in `gffusion.evaluation.baselines.BASELINES`. Default: all; `[]` for none.
         metrics: Metrics of the mean rank, or one, or `"all"` metrics of the protocol. Default: EN, SCD, VIF, Qabf and SSIM,
             as far as the protocol has them. Metrics of your own have the names that
@@ -159,7 +159,7 @@ def evaluate(
 
     workers = _choose_workers(workers)
     _check_mappings(fused=fused, predicted_labels=predicted_labels, label_map=label_map)
-    models = list_given(models, "models", (str, os.PathLike), _OTHER_MODELS)
+    named = _name_models(models)
     baselines = list_given(baselines, "baselines", advice="; pass [] for none")
     class_names = None if class_names is None else list_given(class_names, "class_names")
     if isinstance(sheet, bool) or not isinstance(sheet, int | np.integer):
@@ -169,7 +169,7 @@ def evaluate(
     ranked, beside = _choose_metrics(metrics, protocol)
     fused, predicted_labels = fused or {}, predicted_labels or {}
     read_options = read_options or ReadOptions()
-    if not (fused or models or baselines):
+    if not (fused or named or baselines):
         raise ValueError("There is nothing to evaluate: give `fused`, `models` or `baselines`.")
     if html and output is None:
         raise ValueError("`html` needs a folder to write to: give `output`.")
@@ -177,7 +177,7 @@ def evaluate(
         visible,
         infrared,
         fused=fused,
-        models=models,
+        models=named,
         baselines=baselines,
         labels=labels,
         predicted_labels=predicted_labels,
@@ -191,7 +191,7 @@ def evaluate(
     )
     read_options.check_raw_frames(pair.infrared for pair in inputs.match.pairs)
     check_not_swapped(inputs.match.pairs, read_options)
-    names_of_methods = [*fused, *map(name_model, models), *baselines]
+    names_of_methods = [*fused, *named, *baselines]
     folder = None if output is None else Path(output)
     if folder is not None:
         check_output(folder)
@@ -200,7 +200,7 @@ def evaluate(
     hash_once = cache(hash_file)
     methods: list[Method] = [
         *(FusedFolder(name, files, hash_once) for name, files in inputs.fused.items()),
-        *(Model.load(model, device, segment_themselves, infrared_options) for model in models),
+        *(Model.load(model, device, segment_themselves, infrared_options, name) for name, model in named.items()),
         *(Baseline(name) for name in baselines),
     ]
     segmenter = None if segment_with is None else Model.load_segmenter(segment_with, device, infrared_options)
@@ -236,7 +236,7 @@ def evaluate(
     settings = describe_settings(
         sources,
         fused=fused,
-        models=models,
+        models=named,
         predicted_labels=predicted_labels,
         metrics=ranked,
         infrared_options=ranges.options,
@@ -262,6 +262,13 @@ def evaluate(
         if folder is not None:
             save_results(table, plan, _choose_pairs(sheet, scored), folder, html, zoom)
     return table
+
+
+def _name_models(models: Mapping[str, StrPath] | Sequence[StrPath] | StrPath) -> dict[str, StrPath]:
+    if isinstance(models, Mapping):
+        given = list_given(models.values(), "models", (str, os.PathLike), _OTHER_MODELS)
+        return dict(zip(models, given, strict=True))
+    return name_models(list_given(models, "models", (str, os.PathLike), _OTHER_MODELS))
 
 
 def _choose_workers(given: int | None) -> int:

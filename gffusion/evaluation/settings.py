@@ -19,7 +19,6 @@ from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.utils.escaping import to_line
 from gffusion.zoo.digest import hash_files
 
-from .inputs import name_model
 from .matching import StrPath
 from .methods import Model
 from .scoring import Plan
@@ -32,7 +31,7 @@ def describe_settings(
     sources: Mapping[str, StrPath | None],
     *,
     fused: Mapping[str, StrPath],
-    models: Sequence[StrPath],
+    models: Mapping[str, StrPath],
     predicted_labels: Mapping[str, StrPath],
     metrics: Sequence[str],
     infrared_options: InfraredOptions,
@@ -44,13 +43,13 @@ def describe_settings(
 
     Examples:
         >>> settings = describe_settings(
-        ...     {"visible": "vi"}, fused={"ours": "f"}, models=["runs/m"], predicted_labels={}, metrics=["EN"],
+        ...     {"visible": "vi"}, fused={"ours": "f"}, models={"m": "runs/m"}, predicted_labels={}, metrics=["EN"],
         ...     infrared_options=InfraredOptions(), read_options=ReadOptions(), label_map={}, compared=None,
         ... )
         >>> settings["visible"], settings["methods"]
         ('vi', {'ours': 'f', 'm': 'runs/m'})
     """
-    methods = {**fused, **{name_model(model): model for model in models}}
+    methods = {**fused, **models}
     return {
         "versions": _list_versions(),
         **{kind: None if path is None else os.fspath(path) for kind, path in sources.items()},

@@ -63,6 +63,20 @@ def test_models_folders_and_baselines_together(evaluate: Callable, here: Path) -
     }
 
 
+def test_models_have_names_of_their_own(evaluate: Callable, here: Path) -> None:
+    """Folders can have `=` in their names."""
+    shutil.copytree(locate("gffusion-live"), here / "rate=0.1")
+    shutil.copytree(locate("gffusion-live"), here / "seed" / "rate=0.1")
+    models = ["rate=0.1", "seed1=seed/rate=0.1", "live=gffusion-live"]
+    options = [word for model in models for word in ("--model", model)]
+    outcome = evaluate("--no-baselines", "--metrics", "EN", "--compare", "seed1", *options)
+    assert outcome.exit_code == 0, outcome.err
+    summary = json.loads((here / "out" / "summary.json").read_text())
+    assert list(summary["methods"]) == ["rate=0.1", "seed1", "live"]
+    given = {"rate=0.1": "rate=0.1", "seed1": "seed/rate=0.1", "live": "gffusion-live"}
+    assert summary["settings"]["methods"] == given
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -313,6 +327,13 @@ def test_masks_of_0_and_255_are_refused_with_advice(evaluate: Callable, here: Pa
         (["--class-names", "background,car"], "--class-names needs label maps (--labels)"),
         (["--fused", "mine=nowhere"], "the folder nowhere does not exist"),
         (["--model", "nothing"], "Unknown model 'nothing'"),
+        (["--model", "mine=nothing"], "Unknown model 'nothing'"),
+        (["--model", "mine="], "--model takes NAME=MODEL, such as seed1=runs/1/best, or a model alone, got 'mine='"),
+        (["--model", "average=gffusion-live"], "'average' is the name of a baseline: choose another one"),
+        (
+            ["--fused", "a=mine", "--model", "a=gffusion-live"],
+            "name models of two folders of this name, as in --model fi",
+        ),
         (["--metrics", "EN,XY"], "has no fusion metric 'XY'"),
         (["--metrics", "q_abf"], "has no fusion metric 'q_abf'. Did you mean Qabf?"),
         (["--sheet", "rendered_0001 rendered_0009"], "no pair 'rendered_0009'"),

@@ -34,7 +34,7 @@ def test_methods_side_by_side(gffusion: Callable, pair: Path, monkeypatch: pytes
         "_draw_images",
         lambda images, *rest, **options: (shown.append(images), draw(images, *rest, **options))[1],
     )
-    models = ("-m", "gffusion-live", "-m", "gffusion-funet") if suffix == ".png" else ()
+    models = ("-m", "live=gffusion-live", "-m", "gffusion-funet") if suffix == ".png" else ()
     outcome = gffusion(
         "show", "fused", "visible.png", "infrared.png", *models, "--fused", "A=mine", "--fused", "B=other",
         "--zoom", "8,4,16,12", "-o", f"figure{suffix}",
@@ -42,7 +42,8 @@ def test_methods_side_by_side(gffusion: Callable, pair: Path, monkeypatch: pytes
     notes = [f"note: {name}: the fused image is the infrared one" for name in ("A", "B")]
     assert (outcome.exit_code, outcome.err.splitlines()) == (0, notes)
     [images] = shown
-    assert list(images) == ["visible", "infrared", *models[1::2], "A", "B"]
+    names = ("live", "gffusion-funet") if models else ()
+    assert list(images) == ["visible", "infrared", *names, "A", "B"]
     np.testing.assert_array_equal(images["A"], read_image("infrared.png"))
     assert Path(f"figure{suffix}").stat().st_size > 5000
 

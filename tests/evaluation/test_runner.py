@@ -176,6 +176,22 @@ class TestModels:
         with pytest.raises(ValueError, match=r"None of 4 pairs.*broken: The fused .* has values that are not finite"):
             run(pairs, models=[folder])
 
+    def test_models_of_folders_with_one_name(self, pairs: Path, folder: Path, tmp_path: Path) -> None:
+        """As of trainings with several seeds."""
+        seeds = {name: tmp_path / name / "tiny" for name in ("first", "second")}
+        for seed in seeds.values():
+            shutil.copytree(folder, seed)
+        with pytest.raises(
+            ValueError, match=r"Two methods have the name 'tiny': .* as in `models=.* \(--model first=FOLDER\)"
+        ):
+            run(pairs, models=list(seeds.values()))
+        table, expected = run(pairs, models=seeds), run(pairs, models=folder)
+        assert table.methods == ("sharp", "flat", "first", "second")
+        assert table.to_dict()["second"]["EN"] == expected.to_dict()["tiny"]["EN"]
+        assert table.settings["methods"]["second"] == str(seeds["second"])
+        with pytest.raises(TypeError, match="`models` must be a name or a list of names, got 3"):
+            run(pairs, models={"first": 3})
+
     def test_name_of_a_baseline_is_no_model(self, pairs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(OSError, match="maximum is a baseline of `gffusion evaluate`"):
             run(pairs, models=["maximum"], baselines=["maximum"])
