@@ -71,39 +71,52 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
 def _index_by_stem(path: Path, images: Sequence[tuple[PurePosixPath, NamedBoxes]]) -> dict[str, NamedBoxes]:
     """Return the boxes by stem; of images with the same stem, such as both of a pair, those of the only one that has boxes.
 
+    If none of them has boxes, that of the folder with the most boxes is taken, or else the visible one.
+
     Raises:
-        ValueError: If several have boxes, or others in the folders of both do, so that they seem to be of different scenes.
+        ValueError: If several have boxes, or one has, and their folders seem to be of different scenes.
     """
     by_stem: dict[str, list[tuple[PurePosixPath, NamedBoxes]]] = defaultdict(list)
     counts: Counter[PurePosixPath] = Counter()
     for file, image in images:
         by_stem[file.stem].append((file, image))
         counts[file.parent] += _count_boxes(image)
+
+    def rank(entry: tuple[PurePosixPath, NamedBoxes]) -> tuple[int, int, bool]:
+        folder = entry[0].parent
+        return _count_boxes(entry[1]), counts[folder], _split_kind(folder)[0] is VISIBLE
+
     chosen = {}
     for stem, entries in by_stem.items():
-        if len(entries) > 1:
-            entries.sort(
-                key=lambda entry: (
-                    _count_boxes(entry[1]),
-                    counts[entry[0].parent],
-                    _find_kind(entry[0].parent) is VISIBLE,
-                ),
-                reverse=True,
-            )
-        (first, chosen[stem]), *others = entries
-        for file, image in others:
-            if _count_boxes(image) or (counts[file.parent] and _seem_unrelated(first.parent, file.parent)):
-                names, which = f"{first} and {file}", "images" if _count_boxes(image) else "folders"
+        first, chosen[stem] = max(entries, key=rank)
+        for file, image in entries:
+            if image is chosen[stem] or not counts[first.parent]:
+                continue
+            is_pair = _can_be_pair(first.parent, file.parent, counts[file.parent] > 0)
+            if _count_boxes(image) or not is_pair:
+                cause = "both have boxes" if _count_boxes(image) else "their folders seem to be of different scenes"
+                advice = (
+                    "remove the boxes of one of them"
+                    if is_pair and first.parent != file.parent
+                    else "rename or remove one"
+                )
                 raise ValueError(
-                    f"{path} lists two images with the stem {to_line(stem)}, {to_line(names)}, and both {which} have boxes; "
-                    "rename or remove one"
+                    f"{path} lists two images with the stem {to_line(stem)}, {to_line(f'{first} and {file}')}, and {cause}; {advice}"
                 )
     return chosen
 
 
-def _seem_unrelated(folder: PurePosixPath, other: PurePosixPath) -> bool:
-    """Return whether images in two folders are not those of a pair by the names of the folders."""
-    return folder != other and len({_find_kind(folder), _find_kind(other)} - {None}) < 2
+def _can_be_pair(folder: PurePosixPath, other: PurePosixPath, have_boxes: bool) -> bool:
+    """Return whether two folders can hold the images of pairs; `have_boxes` of both tell it where names do not."""
+    (kind, parts), (other_kind, other_parts) = _split_kind(folder), _split_kind(other)
+    if folder == other or (kind is not other_kind and parts == other_parts):
+        return True
+    if kind and other_kind:
+        return parts == other_parts and not have_boxes  # such as those of two infrared cameras
+    if kind or other_kind:  # such as thermal/day and images/day, but not A/visible and B
+        named, unnamed = (parts, other_parts) if kind else (other_parts, parts)
+        return set(named) <= set(unnamed) and not have_boxes
+    return not have_boxes
 
 
 def _count_boxes(image: NamedBoxes) -> int:
@@ -111,13 +124,13 @@ def _count_boxes(image: NamedBoxes) -> int:
 
 
 @functools.cache
-def _find_kind(folder: PurePosixPath) -> Words | None:
-    """Return the words of visible or infrared images if a folder or one of its parents is named by them, or `None`."""
-    for part in reversed(folder.parts):
+def _split_kind(folder: PurePosixPath) -> tuple[Words | None, tuple[str, ...]]:
+    """Return the words of visible or infrared images by which a part of a path is named, or `None`, and the other parts."""
+    for index, part in reversed(list(enumerate(folder.parts))):
         for kind in (VISIBLE, INFRARED_OR_NEAR):
             if is_named(part, kind):
-                return kind
-    return None
+                return kind, folder.parts[:index] + folder.parts[index + 1 :]
+    return None, folder.parts
 
 
 def _load_json(path: Path) -> dict[str, Any]:

@@ -112,6 +112,10 @@ def list_images(*names: str, size: tuple[int, int] = SIZE) -> list[dict[str, Any
         (["set1/a.png", "set1/b.png"], ["set2/a.png", "set2/b.png"]),
         (["a.jpg"], ["a.png", "b.png"]),
         (["a.png", "b.png"], ["infrared/a.png", "infrared/b.png"]),
+        (["A/visible/a.png"], ["A/infrared/a.png", "A/infrared/b.png"]),
+        (["images/day/a.png"], ["thermal/day/a.png"]),
+        (["thermal/a.png"], ["nir/a.png", "visible/a.png"]),
+        (["A/visible/b.png"], ["B/visible/a.png", "C/visible/a.png"]),
         ([], ["visible/a.png", "infrared/a.png"]),
     ],
 )
@@ -140,16 +144,31 @@ def test_image_without_objects_is_that_of_the_annotated_folder(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("boxed", "others", "message"),
     [
-        (["visible/a.png", "infrared/a.png"], [], "visible/a.png and infrared/a.png, and both images"),
-        (["a.png", "a.jpg"], [], "a.png and a.jpg, and both images"),
-        (["x\\a.png", "y\\a.png"], [], "x/a.png and y/a.png, and both images"),
-        (["x/a.png", "y/b.png"], ["y/a.png"], "x/a.png and y/a.png, and both folders"),
+        (
+            ["visible/a.png", "infrared/a.png"],
+            [],
+            "visible/a.png and infrared/a.png, and both have boxes; remove the boxes",
+        ),
+        (["a.png", "a.jpg"], [], "a.png and a.jpg, and both have boxes; rename"),
+        (["x\\a.png", "y\\a.png"], [], "x/a.png and y/a.png, and both have boxes; rename"),
+        *(
+            ([name, *boxed], [other], f"{name} and {other}, and their folders seem to be of different scenes; rename")
+            for name, other, boxed in (
+                ("x/a.png", "y/a.png", ["y/b.png"]),
+                ("A/visible/a.png", "B/infrared/a.png", []),
+                ("train/visible/a.png", "test/visible/a.png", []),
+                ("infrared/a.png", "test/visible/a.png", []),
+                ("A/visible/a.png", "B/a.png", []),
+                ("A/a.png", "B/infrared/a.png", []),
+                ("thermal/a.png", "nir/a.png", ["nir/b.png"]),
+            )
+        ),
     ],
 )
 def test_ambiguous_images(tmp_path: Path, boxed: list[str], others: list[str], kind: str, message: str) -> None:
     box = {"category_id": 2, "bbox": [1, 2, 3, 4], kind: 1}
     annotations = [box | {"image_id": name} for name in boxed]
-    with pytest.raises(ValueError, match=rf"all\.json lists two images with the stem a, {message} have boxes; rename"):
+    with pytest.raises(ValueError, match=rf"all\.json lists two images with the stem a, {message}"):
         read_coco(coco(tmp_path, images=list_images(*boxed, *others), annotations=annotations))
 
 
