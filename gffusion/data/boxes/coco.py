@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -211,7 +212,7 @@ def _to_corners(annotation: dict[str, Any], image: dict[str, Any]) -> tuple[floa
         raise ValueError(f"{name} has no bbox: export the boxes, too, or remove it")
     try:
         left, top, width, height = map(float, box)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name} has the bbox {box!r:.60}: it must be [left, top, width, height]") from None
     if min(width, height) < 0:
         raise ValueError(f"the box {box} of {image['file_name']} has a negative side")
@@ -222,28 +223,38 @@ def _find_rotation(annotation: dict[str, Any]) -> float:
     """Return the rotation of a box of CVAT in degrees; boxes of masks and polygons are those around them."""
     attributes = annotation.get("attributes")
     rotation = attributes.get("rotation") if isinstance(attributes, dict) else None
-    if isinstance(rotation, int | float) and not annotation.get("segmentation"):
-        return float(rotation)
+    if isinstance(rotation, int | float) and not (isinstance(rotation, bool) or annotation.get("segmentation")):
+        with contextlib.suppress(OverflowError):
+            return float(rotation)
     return 0  # users can have an own attribute of this name, such as a direction
 
 
 def _find_extent(annotation: dict[str, Any], image: dict[str, Any]) -> tuple[float, float, float, float] | None:
     """Return the box of a group or doubtful object, or else that around its polygons or mask; `None` if there is none."""
     with contextlib.suppress(ValueError):
-        return _to_corners(annotation, image)
+        if _has_area(box := _to_corners(annotation, image)):
+            return box
     outline = annotation.get("segmentation")
     with contextlib.suppress(ValueError, TypeError, KeyError, IndexError, OverflowError):
         if isinstance(outline, dict):
-            return _find_mask_box(outline["counts"], int(outline["size"][0]))
-        x, y = np.concatenate([np.asarray(polygon, float).reshape(-1, 2) for polygon in outline or ()]).T.tolist()
-        return min(x), min(y), max(x), max(y)
+            return _find_mask_box(outline["counts"], *map(int, outline["size"]))
+        points = np.concatenate([np.asarray(polygon, float).reshape(-1, 2) for polygon in outline or ()])
+        if _has_area(box := (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())):
+            return box
     return None
 
 
-def _find_mask_box(counts: Any, height: int) -> tuple[float, float, float, float]:
+def _has_area(box: tuple[float, float, float, float]) -> bool:
+    left, top, right, bottom = box
+    return all(map(math.isfinite, box)) and left < right and top < bottom
+
+
+def _find_mask_box(counts: Any, height: int, width: int) -> tuple[float, float, float, float]:
     """Return the box around a mask of run lengths, along columns of `height` pixels, of background and object in turn."""
     if not isinstance(counts, list) or height < 1:
         raise ValueError("the mask is compressed or has no height")
+    if min(counts) < 0 or sum(counts) > height * width:
+        raise ValueError("the runs extend beyond the mask")
     stops = np.cumsum(np.asarray(counts, np.int64))
     starts, stops = stops[:-1:2], stops[1::2]
     starts, lasts = starts[stops > starts], stops[stops > starts] - 1

@@ -71,6 +71,7 @@ def test_ids_with_gaps(tmp_path: Path) -> None:
                 ({"bbox": [1, 2, 3]}, r"the bbox \[1, 2, 3\]: it must be"),
                 ({"bbox": [1, 2, 3, "x"]}, "the bbox .*: it must be"),
                 ({"bbox": 5}, "the bbox 5: it must be"),
+                ({"bbox": [1, 2, 3, 10**400]}, "the bbox .*: it must be"),
             )
         ),
         ({"annotations": [{"image_id": 3, "category_id": 2, "bbox": [5, 5, -1, 1]}]}, "negative side"),
@@ -177,7 +178,8 @@ def test_ambiguous_images(tmp_path: Path, boxed: list[str], others: list[str], k
     [
         *((angle, (45, 15, 55, 45)) for angle in (90, -90.0, 270)),
         (60, (38.1699, 14.5096, 61.8301, 45.4904)),
-        *((value, (35, 25, 65, 35)) for value in (0.0, 180, "north", None, float("nan"), float("inf"))),
+        *((value, (35, 25, 65, 35)) for value in (0.0, 180, "north", None, True, float("nan"), float("inf"))),
+        pytest.param(10**400, (35, 25, 65, 35), id="huge"),
     ],
 )
 def test_rotated_boxes(tmp_path: Path, rotation: Any, expected: tuple[float, ...]) -> None:
@@ -249,7 +251,10 @@ def encode(mask: NDArray[np.bool_]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", ["iscrowd", "ignore"])
-@pytest.mark.parametrize("box", [{}, {"bbox": []}, {"bbox": [1, 2, 3]}, {"bbox": [5, 5, -1, 1]}])
+@pytest.mark.parametrize(
+    "box",
+    [{}] + [{"bbox": box} for box in ([], [1, 2, 3], [5, 5, -1, 1], [0] * 4, [5, 5, 0, 1], [1, 2, 3, float("nan")])],
+)
 def test_groups_with_an_outline_need_no_box(tmp_path: Path, kind: str, box: dict[str, Any]) -> None:
     group = {"image_id": 3, "category_id": 2, kind: 1} | box
     rng = np.random.default_rng(0)
@@ -267,6 +272,7 @@ def test_groups_with_an_outline_need_no_box(tmp_path: Path, kind: str, box: dict
     image = read_coco(coco(tmp_path, annotations=annotations))[0]["b"]
     assert image.ignored == (*expected, (10, 5, 60, 40))
     assert image.unlocated == 0
+    assert image.masked_groups == (len(masks) if kind == "iscrowd" else 0)
 
 
 @pytest.mark.parametrize(
@@ -284,6 +290,14 @@ def test_groups_with_an_outline_need_no_box(tmp_path: Path, kind: str, box: dict
         {"counts": [9], "size": [100, 200]},
         {"counts": [1, 2], "size": [0, 0]},
         {"counts": [1, "x"], "size": [100, 200]},
+        {"counts": [19999, 2], "size": [100, 200]},
+        {"counts": [50, -10, 30, 5], "size": [100, 200]},
+        {"counts": [1, 2**63], "size": [100, 200]},
+        [[None, None, 3, 4, 5, 6]],
+        [[1, 2, float("nan"), 4, 5, 6], [1, 2, 3, 4, 5, 7]],
+        [[1, 2, 3, float("inf"), 5, 6]],
+        [[1, 2, 3, 10**400, 5, 6]],
+        [[1, 2, 1, 4, 1, 6]],
     ],
 )
 def test_groups_without_a_place_are_counted(tmp_path: Path, outline: Any) -> None:
