@@ -11,6 +11,7 @@ from .kaist import is_kaist
 _MAX_RELATIVE = 2.0
 # Points of polygons are inside the image; the visibility of key points (2) is not a coordinate.
 _MAX_POLYGON = 1.05
+_MAX_CONFIDENCE = 1.001  # 1 can be rounded up
 
 
 def parse_yolo(text: str, origin: str, size: tuple[int, int], class_names: Sequence[str] | None = None) -> Boxes:
@@ -66,7 +67,8 @@ def _parse_row(columns: list[str], class_names: Sequence[str] | None) -> tuple[i
         )
     if len(columns) == 6 and not _is_confidence(columns[5]):
         raise ValueError(
-            "a sixth number must be the confidence of a detector, in [0, 1]: export rotated boxes as polygons, and remove other numbers"
+            f"the sixth number {columns[5]} is no confidence from 0 to 1: remove it if it is a track number or a percentage; if it is an "
+            "angle, export the boxes as polygons"
         )
     is_polygon = len(columns) > 6
     try:  # the last number of an even count is the confidence of a detector
@@ -88,6 +90,6 @@ def _parse_row(columns: list[str], class_names: Sequence[str] | None) -> tuple[i
 
 def _is_confidence(text: str) -> bool:
     try:
-        return 0 <= float(text) <= 1
+        return 0 <= float(text) <= _MAX_CONFIDENCE
     except ValueError:
         return True  # a text, such as the name of the class, has no other meaning either

@@ -35,7 +35,7 @@ def test_box_of_a_polygon(tmp_path: Path, points: str, box: tuple[int, ...], con
     assert boxes.classes.tolist() == [1, 0]
 
 
-@pytest.mark.parametrize("column", ["0", "1", "1.0", "0.25", "1e-3", "car"])
+@pytest.mark.parametrize("column", ["0", "1", "1.0", "0.25", "1e-3", "1.0001", "car"])
 def test_sixth_column(tmp_path: Path, column: str) -> None:
     (tmp_path / "a.txt").write_text(f"1 0.5 0.5 0.5 1 {column}\n")
     assert read_boxes(tmp_path / "a.txt", SIZE, CLASSES).coordinates.tolist() == [[50, 0, 150, 100]]
@@ -55,7 +55,13 @@ def test_empty_file_has_no_objects(tmp_path: Path, content: str) -> None:
         ("0 10 10 20 10 20 20", "relative to the image"),  # a polygon in pixels
         ("0 0.5 0.5 0.2 0.2 0.5 0.5 2 0.6 0.6 1", "relative to the image"),  # key points with their visibility
         ("0 0.1 0.1 0.2 0.1 x 0.2", "only numbers"),
-        *((f"0 0.5 0.5 0.2 0.1 {angle}", "export rotated boxes as polygons") for angle in (90, -0.78, 1.57, "nan")),
+        *(
+            (
+                f"0 0.5 0.5 0.2 0.1 {number}",
+                f"the sixth number {number} is no confidence .* track .* export the boxes as polygons",
+            )
+            for number in (7, 90, -0.78, 1.57, "nan")
+        ),
         ("person 0.5 0.5 1 1", "only numbers"),
         ("3 0.5 0.5 1 1", r"0 to 2 \(person, Car, bus\)"),
         ("-1 0.5 0.5 1 1", "0 to 2"),
