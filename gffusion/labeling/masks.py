@@ -211,6 +211,8 @@ def find_window(box: Floats, size: tuple[int, int], margin: tuple[float, float] 
     left, top, right, bottom = map(float, box)
     starts = np.floor((top - margin[0] + ROUNDING, left - margin[1] + ROUNDING))
     ends = np.ceil((bottom + margin[0] - ROUNDING, right + margin[1] - ROUNDING))
+    centers = np.floor(((top + bottom) / 2, (left + right) / 2))
+    starts = np.where(starts < ends, starts, centers)  # a thin box has the pixel of its center
     starts = np.clip(starts, 0, np.subtract(size, 1)).astype(int)
     ends = np.clip(ends, starts + 1, size).astype(int)
     return slice(int(starts[0]), int(ends[0])), slice(int(starts[1]), int(ends[1]))

@@ -108,6 +108,28 @@ class TestDrawLabels:
         assert (labels == 1).any()
         assert report.hidden == 0
 
+    @pytest.mark.parametrize(
+        ("start", "end", "expected"),
+        [
+            (29.89, 29.998, [29]),
+            (29.89, 30.05, [29]),
+            (29.95, 30.12, [30]),
+            (30, 30.1, [30]),
+            (79.9, 80, [79]),
+            (0, 0.1, [0]),
+            (29.8, 31, [29, 30]),
+            (30, 31.2, [30, 31]),
+            (29.88, 31.12, [30]),
+        ],
+    )
+    def test_pixels_that_a_box_covers_in_part(self, start: float, end: float, expected: list[int]) -> None:
+        """Those of which it covers more than the rounding of numbers in files."""
+        size = (80, 80)
+        for box in ((start, 3, end, 4), (3, start, 4, end)):
+            labels = draw_labels([None], boxes_of((*box, 0)), size, "box")[0]
+            rows, columns = map(np.unique, np.nonzero(labels))
+            assert [rows.tolist(), columns.tolist()] == ([[3], expected] if box[1] == 3 else [expected, [3]])
+
     @pytest.mark.parametrize(("size", "decimals"), [((480, 640), 6), ((1080, 1920), 6), ((1080, 1920), 4)])
     def test_rounding_in_yolo_files_adds_no_pixels(self, tmp_path: Path, size: tuple[int, int], decimals: int) -> None:
         rng = np.random.default_rng(0)
