@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeAlias
 from xml.etree import ElementTree
 
 import numpy as np
@@ -13,6 +14,8 @@ from gffusion.utils.xml_text import parse_xml
 from .base import Boxes, NamedBoxes, read_text, turn_box
 from .checks import check_pixels
 
+_Box: TypeAlias = tuple[float, float, float, float]
+
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -21,9 +24,10 @@ def read_voc(path: Path, size: tuple[int, int], class_names: Sequence[str] | Non
 
     Pixels are counted from 1 and both corners belong to the box: `xmin=1, xmax=width` spans the image (Everingham et
     al., "The PASCAL Visual Object Classes Challenge: Development Kit"). In a file with a number that has a decimal point, as
-    CVAT writes them, or is 0, corners are edges that are counted from 0. A `bndbox` with the attribute `rotation` of CVAT, in degrees, is rotated
-    about its center: the box around it is returned. An object without `bndbox` can have a `polygon` of
-    `x1, y1, x2, y2, x3, y3, ...`, as in DroneVehicle: its box is returned. See [`read_boxes`] for the arguments and errors.
+    CVAT writes them, or is 0, corners are edges that are counted from 0; of whole numbers, equal corners are those of one
+    pixel there, too. A `bndbox` with the attribute `rotation` of CVAT, in degrees, is rotated about its center: the box
+    around it is returned. An object without `bndbox` can have a `polygon` of `x1, y1, x2, y2, x3, y3, ...`, as in
+    DroneVehicle: its box is returned. See [`read_boxes`] for the arguments and errors.
     """
     try:
         root = parse_xml(read_text(path))
@@ -36,38 +40,46 @@ def read_voc(path: Path, size: tuple[int, int], class_names: Sequence[str] | Non
             f"{path} is not a Pascal VOC file: its root is <{to_line(root.tag)[:80]}>, not <annotation>. Export the boxes as Pascal VOC, "
             "COCO or YOLO, which CVAT offers, too"
         )
-    names, corners, rotations, first = [], [], [], 1
+    names, corners, rotations, are_whole = [], [], [], True
     for number, entry in enumerate(root.iter("object"), start=1):
         try:
-            box, texts = _read_corners(entry)
+            box, is_whole = _read_corners(entry)
         except ValueError:
             raise ValueError(
                 f"{path}: object {number} needs the numbers bndbox/{', '.join(_CORNERS)}, or polygon/x1, y1, x2, y2, x3, y3, ..."
             ) from None
         corners.append(box)
+        are_whole &= is_whole
         rotations.append(_find_rotation(entry))
-        if any("." in text or float(text) == 0 for text in texts):
-            first = 0
         names.append(entry.findtext("name", "").strip())
     check_pixels(corners, str(path))
-    boxes = tuple(
-        turn_box((left - first, top - first, right, bottom), rotation)
-        for (left, top, right, bottom), rotation in zip(corners, rotations, strict=True)
-    )
+    boxes = tuple(map(turn_box, _to_edges(corners, are_whole), rotations))
     return NamedBoxes(str(path), _read_size(root), tuple(names), boxes).to_boxes(size, class_names)
 
 
-def _read_corners(entry: ElementTree.Element) -> tuple[tuple[float, float, float, float], list[str]]:
-    """Return the numbers of a `bndbox`, or the smallest and largest ones of a `polygon` of at least three points, and all texts."""
+def _read_corners(entry: ElementTree.Element) -> tuple[_Box, bool]:
+    """Return the numbers of a `bndbox`, or the limits of a `polygon` of at least three points, and whether none has a decimal point."""
     polygon = entry.find("polygon")
     if polygon is None or entry.find("bndbox") is not None:
         texts = [entry.findtext(f"bndbox/{key}", "") for key in _CORNERS]
         left, top, right, bottom = map(float, texts)
-        return (left, top, right, bottom), texts
-    numbers = range(1, max(3, len(polygon) // 2) + 1)
-    texts = [polygon.findtext(f"{axis}{number}", "") for axis in "xy" for number in numbers]
-    x, y = np.array(texts, float).reshape(2, -1).tolist()
-    return (min(x), min(y), max(x), max(y)), texts
+    else:
+        numbers = range(1, max(3, len(polygon) // 2) + 1)
+        texts = [polygon.findtext(f"{axis}{number}", "") for axis in "xy" for number in numbers]
+        points = np.array(texts, float).reshape(2, -1)
+        (left, top), (right, bottom) = points.min(axis=1).tolist(), points.max(axis=1).tolist()
+    return (left, top, right, bottom), not any("." in text for text in texts)
+
+
+def _to_edges(corners: list[_Box], are_whole: bool) -> list[_Box]:
+    """Return the edges of boxes, counted from 0, of the corners in one file."""
+    edges = np.array(corners).reshape(-1, 4)
+    if are_whole and (edges == 0).any():
+        is_written = edges.any(axis=1, keepdims=True)  # four zeros are a box that was left empty
+        edges[:, 2:] += is_written & (edges[:, :2] == edges[:, 2:])
+    elif are_whole:
+        edges[:, :2] -= 1
+    return [(left, top, right, bottom) for left, top, right, bottom in edges.tolist()]
 
 
 def _find_rotation(entry: ElementTree.Element) -> float:

@@ -1,5 +1,6 @@
 """Pascal VOC files."""
 
+import re
 import unicodedata
 from pathlib import Path
 
@@ -37,6 +38,12 @@ def test_corners_count_from_1_and_belong_to_the_box(tmp_path: Path) -> None:
         ([(12.25, 8, 30.5, 18)], [(12.25, 8, 30.5, 18)]),
         ([(0, 8, 30, 18), (11, 21, 30, 40)], [(0, 8, 30, 18), (11, 21, 30, 40)]),
         ([(10, 20, 100, 100)], [(9, 19, 100, 100)]),
+        (
+            [(0, 8, 30, 18), (5, 7, 5, 9), (5, 7, 9, 7), (0, 3, 0, 3)],
+            [(0, 8, 30, 18), (5, 7, 6, 9), (5, 7, 9, 8), (0, 3, 1, 4)],
+        ),
+        ([(0, 0, 0, 0), (0, 8, 30, 18)], [(0, 8, 30, 18)]),
+        ([(5.0, 7, 5.0, 9), (1, 2, 3, 4)], [(1, 2, 3, 4)]),
     ],
 )
 def test_edges_count_from_0_in_files_with_a_decimal_point_or_0(
@@ -56,7 +63,7 @@ def test_edges_count_from_0_in_files_with_a_decimal_point_or_0(
     ],
 )
 def test_rotated_boxes(tmp_path: Path, rotation: str, expected: tuple[float, ...]) -> None:
-    """CVAT stores them before their rotation."""
+    """CVAT stores them before their rotation, but polygons as they are."""
     attributes = "".join(
         f"<attribute><name>{name}</name><value>{value}</value></attribute>"
         for name, value in (("occluded", 1), ("rotation", rotation))
@@ -65,6 +72,9 @@ def test_rotated_boxes(tmp_path: Path, rotation: str, expected: tuple[float, ...
     file.write_text(file.read_text().replace("</object>", f"<attributes>{attributes}</attributes></object>", 1))
     boxes = read_boxes(file, SIZE, CLASSES).coordinates
     np.testing.assert_allclose(boxes, [expected, (35, 25, 65, 35)], atol=1e-3)
+    polygon = "<polygon><x1>35.0</x1><y1>25</y1><x2>65</x2><y2>25</y2><x3>65</x3><y3>35</y3></polygon>"
+    file.write_text(re.sub("<bndbox>.*?</bndbox>", polygon, file.read_text()))
+    assert read_boxes(file, SIZE, CLASSES).coordinates.tolist() == [[35, 25, 65, 35]] * 2
 
 
 @pytest.mark.parametrize("points", [[(30, 21), (5, 40), (11, 9)], [(30, 21), (12, 40), (5, 22), (11, 9)]])
