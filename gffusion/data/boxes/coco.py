@@ -126,12 +126,15 @@ def _count_boxes(image: NamedBoxes) -> int:
 
 @functools.cache
 def _split_kind(folder: PurePosixPath) -> tuple[Words | None, tuple[str, ...]]:
-    """Return the words of visible or infrared images by which a part of a path is named, or `None`, and the other parts."""
-    for index, part in reversed(list(enumerate(folder.parts))):
-        for kind in (VISIBLE, INFRARED_OR_NEAR):
-            if is_named(part, kind):
-                return kind, folder.parts[:index] + folder.parts[index + 1 :]
-    return None, folder.parts
+    """Return the words of visible or infrared images by which parts of a path are named, or `None`, and the other parts."""
+    kind, others = None, []
+    for part in folder.parts:
+        named = [words for words in (VISIBLE, INFRARED_OR_NEAR) if is_named(part, words)]
+        if named:
+            kind = named[0]
+        else:
+            others.append(part)
+    return kind, tuple(others)
 
 
 def _load_json(path: Path) -> dict[str, Any]:

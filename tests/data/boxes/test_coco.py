@@ -114,6 +114,7 @@ def list_images(*names: str, size: tuple[int, int] = SIZE) -> list[dict[str, Any
         (["a.jpg"], ["a.png", "b.png"]),
         (["a.png", "b.png"], ["infrared/a.png", "infrared/b.png"]),
         (["A/visible/a.png"], ["A/infrared/a.png", "A/infrared/b.png"]),
+        (["RGB images/visible/a.png"], ["Thermal images/infrared/a.png"]),
         (["images/day/a.png"], ["thermal/day/a.png"]),
         (["thermal/a.png"], ["nir/a.png", "visible/a.png"]),
         (["A/visible/b.png"], ["B/visible/a.png", "C/visible/a.png"]),
