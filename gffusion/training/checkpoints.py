@@ -31,6 +31,7 @@ _WEIGHTS = "model.safetensors"
 _STATE = "state.json"
 # Checkpoints, and hidden ones that are incomplete or about to be deleted. Anything else in the folder is not ours.
 _NAME, _HIDDEN_NAME = re.compile(r"step-\d{8,}"), re.compile(r"\.step-\d{8,}(-outdated)?")
+_OUTDATED_NAME = re.compile(r"\.outdated-step-\d{8,}")  # while one of the same step takes its place
 # torch and safetensors raise their own errors when the disk is full.
 _DISK_ERRORS = (OSError, RuntimeError, SafetensorError)
 _READ_ERRORS = (*_DISK_ERRORS, LookupError, ValueError, EOFError, pickle.UnpicklingError)
@@ -90,10 +91,7 @@ class Checkpoints:
                 self._accelerator.wait_for_everyone()
                 if is_main:
                     (temporary / _STATE).write_text(json.dumps(state), encoding="utf-8")
-                    synchronize(temporary)
-                    self._delete(self.folder / name)
-                    os.rename(temporary, self.folder / name)
-                    synchronize_entries(self.folder)
+                    replace_folder(temporary, self.folder / name)
                     self.delete_unfinished()
             except _DISK_ERRORS as error:
                 is_full = False
@@ -101,6 +99,8 @@ class Checkpoints:
                     is_full = not isinstance(error, OSError) and shutil.disk_usage(self.folder).free < _MIN_FREE
                 if is_main:
                     shutil.rmtree(temporary, ignore_errors=True)  # so that it takes no room
+                    with suppress(OSError):
+                        self.recover()
                 if is_full:  # of which torch says "unexpected pos 64 vs 0"
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(temporary)) from error
                 raise
@@ -138,6 +138,11 @@ class Checkpoints:
                 f"Cannot read the checkpoint {self.newest}: {str(error).rstrip('.')}. Delete it to start over."
             ) from error
         return progress
+
+    def recover(self) -> None:
+        """Restore a checkpoint if a process was killed while it replaced it by one of the same step."""
+        for outdated in self._find(_OUTDATED_NAME):
+            recover_folder(outdated.with_name(outdated.name.removeprefix(".outdated-")))
 
     def delete_unfinished(self) -> None:
         """Delete incomplete checkpoints, and older ones than the newest, which killed and failed processes left."""

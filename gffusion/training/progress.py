@@ -26,6 +26,7 @@ class Progress:
     best: float | int | None = None  # score
     best_step: int = 0  # whose weights are the best so far; 0 if there are none
     evaluations_since_best: int = 0
+    evaluated_step: int = 0  # of the last evaluation that counts for the best; 0 if there was none
     stopped_after: int = 0  # evaluations without better weights before the run ended early; 0 if it did not
     sums: dict[str, float | int] = field(default_factory=dict)  # of the losses of this epoch so far
     missing: dict[str, int] = field(default_factory=dict)  # number of steps of this epoch without a loss
@@ -81,6 +82,7 @@ class Progress:
         Non-finite scores count as the best until a score is finite, so that `best` is never missing.
         """
         self.evaluations_since_best += 1
+        self.evaluated_step = self.step
         if score is None or not math.isfinite(score):
             improved = score is not None and self.best is None
         elif improved := self.best is None or (score > self.best if is_higher_better(metric) else score < self.best):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast_object_list
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -210,6 +209,7 @@ class FusionTrainer:
             preflight.check_gradients()
             if self.accelerator.is_main_process:
                 self.folder.recover()
+                self.checkpoints.recover()
             processes = self.accelerator.num_processes, self.accelerator.is_main_process
             data = self.train_dataset, self._validation_dataset
             self._description = describe_run(self.args, self.model, *data, *processes)
@@ -248,9 +248,7 @@ class FusionTrainer:
 
     def _evaluate_last_weights(self) -> None:
         """Evaluate the weights of the last step if that is missing, as in a run that is resumed with fewer epochs."""
-        evaluated = {r["step"] for r in self.folder.read_log() if f"eval_{self.args.metric_for_best_model}" in r}
-        (is_evaluated,) = broadcast_object_list([self.progress.step in evaluated])  # the main process writes the log
-        if self._validation_dataset is not None and not is_evaluated:
+        if self._validation_dataset is not None and self.progress.evaluated_step != self.progress.step:
             self._evaluate_between_epochs()
             self._save_checkpoint()
 
@@ -310,6 +308,8 @@ class FusionTrainer:
         if saves or evaluates or step % arguments.logging_steps == 0:
             self._flush_losses(settings, bar)
         record = self.progress.end_epoch(self.steps_per_epoch) | settings if ends_epoch else {}
+        if ends_epoch and not evaluates and self.progress.stalls(arguments.early_stopping_patience):
+            evaluates = self.progress.stop() > 0  # the run ends here, also if these weights are better
         if evaluates:
             record |= self.evaluate()
             self.trackers.log({name: record[name] for name in record if name.startswith("eval_")}, step=step)

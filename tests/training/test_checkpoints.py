@@ -1,6 +1,7 @@
 """Checkpoints: what they hold, and what is left when one cannot be written or read."""
 
 import errno
+import itertools
 import os
 import random
 import shutil
@@ -168,6 +169,30 @@ class TestCheckpoints:
         assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
         checkpoints.save(2, {"step": 2})
         assert [path.name for path in checkpoints.folder.iterdir()] == ["step-00000002"]
+
+    @pytest.mark.parametrize("call", [0, 1])
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])  # a kill, and a disk that fails
+    def test_one_of_the_same_step_survives(
+        self, setting: Any, monkeypatch: pytest.MonkeyPatch, call: int, error: type[BaseException]
+    ) -> None:
+        checkpoints, _, _ = setting
+        checkpoints.save(1, {"version": 1})
+        rename, calls = checkpoints_module.os.rename, itertools.count()
+
+        def fail(*arguments: Any) -> None:
+            if next(calls) == call:
+                raise error
+            rename(*arguments)
+
+        with monkeypatch.context() as patch, pytest.raises(error):
+            patch.setattr(checkpoints_module.os, "rename", fail)
+            checkpoints.save(1, {"version": 2})
+        if error is KeyboardInterrupt:
+            checkpoints.recover()
+        assert checkpoints.load(accept) == {"version": 1}
+        checkpoints.save(1, {"version": 3})
+        assert checkpoints.load(accept) == {"version": 3}
+        assert [path.name for path in checkpoints.folder.iterdir()] == ["step-00000001"]
 
     @pytest.mark.parametrize("name", ["state.json", "model.safetensors", "optimizer.bin"])
     @pytest.mark.parametrize("damage", ["cut", "gone"])

@@ -1,6 +1,9 @@
 """`early_stopping_patience` ends a run at the end of an epoch, also of a run that was interrupted."""
 
+import itertools
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +11,7 @@ from typing import Any
 import pytest
 
 from gffusion import FusionTrainer
+from gffusion.training.run_folder import RunFolder
 
 Make = Callable[..., FusionTrainer]
 
@@ -17,7 +21,7 @@ LOSSES = [3.0, 2.0, 2.5, 2.2, 1.0, 4.0, 4.0, 4.0]  # of the evaluations, one aft
 class Scripted(FusionTrainer):
     """Measures known losses. There are 2 steps per epoch."""
 
-    interrupted_at = 0
+    interrupted_at = trained_steps = 0
 
     def evaluate(self) -> dict[str, float]:
         every = self.args.eval_steps if self.args.eval_strategy == "steps" else 2
@@ -25,6 +29,7 @@ class Scripted(FusionTrainer):
 
     def _after_step(self, *arguments: Any) -> None:
         super()._after_step(*arguments)
+        self.trained_steps += 1
         if self.progress.step == self.interrupted_at:
             raise KeyboardInterrupt
 
@@ -76,13 +81,75 @@ def test_interrupted_finished_and_more_patient_runs(train: Any, capsys: pytest.C
     assert capsys.readouterr().out.count("nothing to train") == 1
 
 
-def test_a_stopped_run_whose_last_weights_are_the_best_is_over(train: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are evaluated after its end. A more patient run counts from there."""
-    losses = {3: 2.0, 6: 1.5, 9: 3.0, 10: 1.0, 12: 4.0, 15: 4.0, 16: 4.0}
-    monkeypatch.setattr(Scripted, "evaluate", lambda self: {"eval_loss_structural": losses[self.progress.step]})
-    for patience, last in ((1, 10), (1, 10), (2, 16)):
-        trainer = train(eval_strategy="steps", eval_steps=3, early_stopping_patience=patience)
-        assert [read_state(trainer, name)["step"] for name in ("best", "last")] == [10, last]
+class TestLastWeightsAreTheBest:
+    """They are evaluated when the run ends."""
+
+    @pytest.fixture(autouse=True)
+    def losses(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        losses = {3: 2.0, 6: 1.5, 9: 3.0, 10: 1.0, 12: 4.0, 15: 4.0, 16: 4.0}
+        monkeypatch.setattr(Scripted, "evaluate", lambda self: {"eval_loss_structural": losses[self.progress.step]})
+
+    def test_the_run_is_over(self, train: Any, capsys: pytest.CaptureFixture[str]) -> None:
+        """A more patient run counts from there."""
+        for patience, last in ((1, 10), (1, 10), (2, 16)):
+            trainer = train(eval_strategy="steps", eval_steps=3, early_stopping_patience=patience)
+            assert [read_state(trainer, name)["step"] for name in ("best", "last")] == [10, last]
+        assert capsys.readouterr().out.count("stopped early after 1 evaluation without") == 2
+        records = [record for record in trainer.folder.read_log() if record["step"] == 10]
+        assert len(records) == 1 and {"loss", "eval_loss_structural"} <= records[0].keys()
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        ("interrupted_at", "ending", "steps"),
+        [
+            (9, {"early_stopping_patience": 1}, 2),  # continues at step 8, the end of an epoch
+            (10, {"early_stopping_patience": 1}, 0),
+            (10, {"num_train_epochs": 5}, 0),
+        ],
+    )
+    def test_killed_at_the_end(
+        self, train: Any, tmp_path: Path, interrupted_at: int, ending: dict[str, int], steps: int
+    ) -> None:
+        """Before each rename and after each line of the log: no checkpoint is lost, and the best weights are found."""
+        options = {"eval_strategy": "steps", "eval_steps": 3}
+        with pytest.raises(KeyboardInterrupt):
+            train(interrupted_at, **options)
+        run, interrupted = tmp_path / "run", tmp_path / "interrupted"
+        run.rename(interrupted)
+        for number in itertools.count(1):
+            shutil.copytree(interrupted, run)
+            is_killed = killed_at(number, lambda: train(**options | ending))
+            trainer = train(**options | ending)
+            assert [read_state(trainer, name)["step"] for name in ("best", "last")] == [10, 10], number
+            assert trainer.progress.best == 1.0 and trainer.trained_steps <= steps, number
+            if not is_killed:
+                break
+            shutil.rmtree(run)
+        assert number > 4
+
+
+def killed_at(number: int, train: Callable[[], Any]) -> bool:
+    """Return whether a training was killed before a rename, or after it wrote a line of the log, by the number of these writes."""
+    rename, append_log, writes = os.rename, RunFolder.append_log, itertools.count(1)
+
+    def kill_or_rename(*arguments: Any) -> None:
+        if next(writes) == number:
+            raise KeyboardInterrupt
+        rename(*arguments)
+
+    def append_and_kill(*arguments: Any) -> None:
+        append_log(*arguments)
+        if next(writes) == number:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "rename", kill_or_rename)
+        patch.setattr(RunFolder, "append_log", append_and_kill)
+        try:
+            train()
+        except KeyboardInterrupt:
+            return True
+    return False
 
 
 def test_needs_evaluations(make_trainer: Make) -> None:

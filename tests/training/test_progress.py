@@ -16,6 +16,7 @@ STATE: dict[str, Any] = {
         "best": 0.5,
         "best_step": 5,
         "evaluations_since_best": 2,
+        "evaluated_step": 6,
         "stopped_after": 3,
         "sums": {"loss": 3.5},
         "missing": {"loss": 1},
