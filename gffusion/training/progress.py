@@ -24,10 +24,12 @@ class Progress:
 
     step: int = at_least(0, default=0)  # number of completed steps
     best: float | int | None = None  # score
-    best_step: int = 0  # whose weights are the best so far; 0 if there are none
-    evaluations_since_best: int = 0
-    evaluated_step: int = 0  # of the last evaluation that counts for the best; 0 if there was none
-    stopped_after: int = 0  # evaluations without better weights before the run ended early; 0 if it did not
+    best_step: int = at_least(0, default=0)  # whose weights are the best so far; 0 if there are none
+    evaluations_since_best: int = at_least(0, default=0)
+    evaluated_step: int = at_least(0, default=0)  # of the last evaluation that counts for the best; 0 if there was none
+    stopped_after: int = at_least(
+        0, default=0
+    )  # evaluations without better weights before the run ended early; 0 if it did not
     sums: dict[str, float | int] = field(default_factory=dict)  # of the losses of this epoch so far
     missing: dict[str, int] = field(default_factory=dict)  # number of steps of this epoch without a loss
 

@@ -59,6 +59,10 @@ def test_damaged_states_are_refused(name: str, value: Any) -> None:
         ({"sums": {"loss": float("inf")}}, "`progress` must hold finite numbers"),
         ({"best": "x"}, "`best` must be"),
         ({"evaluations_since_best": 0.5}, "`evaluations_since_best` must be"),
+        *(
+            ({name: -1}, f"`{name}` must be at least 0")
+            for name in ("step", "best_step", "evaluations_since_best", "evaluated_step", "stopped_after")
+        ),
         ({"missing": {"loss": "1"}}, "`missing` must be"),
         ({"sums": []}, "`sums` must be"),
         ({"sums": {"loss": None}}, "`sums` must be"),
