@@ -28,7 +28,7 @@ class Comparison:
         worse: Number of images on which it is worse.
         p_values: Two-sided p-values; 1 if all values are equal, and NaN in the row of the method itself.
         adjusted: The same, adjusted for the number of tests.
-        opposed: Whether the better method by the mean is not the one by the signed ranks, of which the p-values are.
+        opposed: Whether one method is better by the signed ranks, which are tested, but the other one by the mean.
     """
 
     reference: int
@@ -59,7 +59,7 @@ class Comparison:
         tests = f"Wilcoxon signed-rank tests, Holm-corrected for {format_count(count, 'test')}, p >= {_LEVEL}"
         text = f"Not significantly different from {methods[self.reference]} ({tests}): {listed or 'no method'}."
         if opposed := _list_selected(methods, metrics, self.opposed & (self.adjusted < _LEVEL)):
-            text += f" Means and signed ranks, which are tested, disagree on which method is better: {opposed}."
+            text += f" One method is better by the signed ranks, which are tested, but the other one by the mean: {opposed}."
         smallest = count * 2.0 ** (1 - self.images)  # if one method is better on all images
         return f"{text} The images are too few to show any difference." if smallest >= _LEVEL else text
 

@@ -50,8 +50,7 @@ def suggest(name: str, allowed: Iterable[str]) -> str:
     if similar in list_metrics("segmentation"):
         return (
             f" {similar} is a metric of label maps, which `evaluate` measures with `labels` (--labels), and "
-            f'`get_metric("{similar}", num_classes=...)` creates. A training measures mIoU by itself if its '
-            "evaluation data has labels."
+            f'`get_metric("{similar}", num_classes=...)` creates.'
         )
     return f" Did you mean {similar}?" if similar in allowed else ""
 

@@ -42,10 +42,10 @@ def check_names(arguments: FusionTrainingArguments, labeled: bool, model: GFFusi
     """Raise ValueError if a metric or tracker is unknown, not installed, or needs labels that the evaluation data lacks."""
     for name in arguments.eval_metrics:
         if name not in list_metrics():
-            allowed_names = ", ".join(list_metrics())
-            raise ValueError(
-                f"`eval_metrics` has {name!r}.{suggest(name, list_metrics())} Allowed are {allowed_names}."
-            )
+            hint, allowed_names = suggest(name, list_metrics()), ", ".join(list_metrics())
+            if "label maps" in hint:
+                hint += " A training measures mIoU by itself if its evaluation data has labels."
+            raise ValueError(f"`eval_metrics` has {name!r}.{hint} Allowed are {allowed_names}.")
     own = [f"loss_{name}" for name in OUR_TERMS if getattr(model.config, f"{name}_weight")]
     allowed = {*arguments.eval_metrics, *_LOSSES, *own, *(("mIoU", "loss_segmentation") if labeled else ())}
     if arguments.metric_for_best_model not in allowed:

@@ -19,7 +19,7 @@ _ADVICE = {
     "lr_scheduler_type": "the schedule is that of the paper; see head_start_epoch",
     "max_steps": "a run has whole epochs; set num_train_epochs",
     "per_device_eval_batch_size": "an evaluation takes one pair at a time; leave it out",
-    "save_strategy": "a checkpoint is written after each epoch, and every save_steps steps",
+    "save_strategy": "a checkpoint is written after each epoch, every save_steps steps and whenever best is replaced",
     "save_total_limit": "only the newest checkpoint is kept; leave it out",
     "weight_decay": "Adam has no weight decay here, as in the paper; leave it out",
 }

@@ -211,7 +211,7 @@ def test_plots_the_mean(pair: Images) -> None:
             "FMI_pixel",
             " FMI is missing, because published programs use different features for it; MI and NMI are similar. Allowed are",
         ),
-        ("miou", ' mIoU is a metric of label maps, .*get_metric."mIoU", num_classes'),
+        ("miou", ' mIoU is a metric of label maps, .*get_metric."mIoU", num_classes=...\\)` creates\\. Allowed are'),
     ],
 )
 def test_hints_at_similar_names(pair: Images, name: str, hint: str) -> None:

@@ -373,10 +373,11 @@ class TestOptions:
             make(eval_metrics=["EN", "Q_abf"])
         with pytest.raises(ValueError, match=r"`metric_for_best_model` must be .*got 'SSIM'"):
             make(eval_metrics=["EN"], metric_for_best_model="SSIM")
-        with pytest.raises(
-            ValueError, match=r"has 'miou'\. .*A training measures mIoU by itself if its evaluation data has"
-        ):
-            make(eval_metrics=["miou"])
+        for name in ("miou", "iou"):
+            with pytest.raises(
+                ValueError, match=rf"has '{name}'\. .* A training measures mIoU by itself .* Allowed are"
+            ):
+                make(eval_metrics=[name])
 
     @pytest.mark.parametrize("term", ["vif", "qabf"])
     def test_best_loss_of_ours(self, make: Make, data: Path, term: str) -> None:
