@@ -48,17 +48,20 @@ def test_differences_in_words() -> None:
 
 @pytest.mark.parametrize("higher", [True, False])
 def test_significant_by_ranks_but_not_by_means(higher: bool) -> None:
-    """Large differences on few images decide the mean; equal values do not count."""
-    differences = np.arange(-4.0, 26)
+    """Large differences on few images decide the mean; equal values do not count, nor do differences by chance."""
+    differences, alternating = np.arange(-4.0, 36), np.arange(1.0, 41) * ([1, -1] * 20)
     skewed = np.where(differences < 0, 100 * differences, differences)
-    values = np.stack([np.zeros((30, 2)), np.stack([skewed, differences], axis=1)])
+    by_chance = np.where(alternating == 39, 1000, alternating)  # signed ranks -18, mean > 0
+    mostly_equal = np.array([0.0] * 30 + [1, 2, 3, 4, 5, 6, -7, -8, -9, -10])  # more gains, but of low ranks
+    columns = np.stack([skewed, differences, by_chance, mostly_equal], axis=1)
+    values = np.stack([np.zeros_like(columns), columns])
     for reference, other in ((0, 1), (1, 0)):
-        comparison = compare_methods(values, [higher, higher], reference)
-        assert (comparison.adjusted[other] < 0.05).all()
-        assert comparison.opposed.tolist() == [[row == other, False] for row in range(2)]
-        found = comparison.describe(["zero", "varied"], ["EN", "SD"])
-        listed = f"but the other one by the mean: {['zero', 'varied'][other]} (EN)."
-        assert found.endswith(f"no method. One method is better by the signed ranks, which are tested, {listed}")
+        comparison = compare_methods(values, [higher] * 4, reference)
+        assert (comparison.adjusted[other] < 0.05).tolist() == [True, True, False, False]
+        assert comparison.opposed.tolist() == [[row == other, False] * 2 for row in range(2)]
+        found, name = comparison.describe(["zero", "varied"], ["EN", "SD", "AG", "SF"]), ["zero", "varied"][other]
+        listed = f"but the other one by the mean: {name} (EN)."
+        assert found.endswith(f"{name} (AG, SF). One method is better by the signed ranks, which are tested, {listed}")
 
 
 def test_no_difference_is_significant() -> None:

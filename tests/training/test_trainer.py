@@ -369,9 +369,13 @@ class TestReproduction:
         assert not find_changes(whole[0], resumed.state_dict())
 
     def test_resume_of_a_finished_run_changes_nothing(self, make: Make) -> None:
-        trainers = [
-            make(model=FUNET, num_train_epochs=2, overwrite_output_dir=not resume, resume_from_checkpoint=resume)
-            for resume in (False, True)
-        ]
-        assert not find_changes(*(copy_tensors(trainer.train()) for trainer in trainers))
-        assert len(trainers[1].folder.read_log()) == 2
+        weights, files = [], []
+        for resume in (False, True):
+            options = {"overwrite_output_dir": not resume, "resume_from_checkpoint": resume}
+            trainer = make(model=FUNET, num_train_epochs=2, **options)
+            weights.append(copy_tensors(trainer.train()))
+            states = [(trainer.output_dir / name / "model.safetensors").stat() for name in ("best", "last")]
+            files.append([(state.st_ino, state.st_mtime_ns) for state in states])
+        assert not find_changes(*weights)
+        assert files[0] == files[1]  # not written again
+        assert len(trainer.folder.read_log()) == 2
