@@ -17,9 +17,11 @@ class Progress:
     """Progress of a run, saved in checkpoints next to weights, optimizer and random states.
 
     Examples:
-        >>> progress = Progress()
-        >>> [progress.update_best(score, "SSIM") for score in (0.5, 0.4, 0.6)]
-        [True, False, True]
+        >>> progress = Progress(step=2)
+        >>> for score in (0.5, 0.6, 0.4):
+        ...     progress.update_best(score, "SSIM")
+        >>> progress.best, progress.best_step, progress.evaluations_since_best
+        (0.6, 2, 1)
     """
 
     step: int = at_least(0, default=0)  # number of completed steps
@@ -78,8 +80,8 @@ class Progress:
         self.sums, self.missing, self.stopped_after = {}, {}, 0
         return means
 
-    def update_best(self, score: float | None, metric: str) -> bool:
-        """Return whether the score of a metric or loss is the best so far, and store it and the step if so.
+    def update_best(self, score: float | None, metric: str) -> None:
+        """Count an evaluation, and store the score of a metric or loss and the step if it is the best so far.
 
         Non-finite scores count as the best until a score is finite, so that `best` is never missing.
         """
@@ -91,7 +93,6 @@ class Progress:
             self.best, self.evaluations_since_best = score, 0
         if improved:
             self.best_step = self.step
-        return improved
 
     def stalls(self, patience: int) -> bool:
         """Return whether so many evaluations brought no better weights, now or when the run ended; never if the number is 0."""

@@ -226,7 +226,7 @@ class FusionTrainer:
             if self.accelerator.is_main_process:
                 written = self.folder.prepare(self.checkpoints, self.progress.step, self.total_steps, self.args)
                 if self.progress.step:  # a run can be killed between checkpoint and weights
-                    self._write_weights(written)
+                    self._write_weights(**written)
         if not self.progress.step:
             if self.args.batch_normalization == "calibrated":
                 self.sampler.start_at(0, 0)
@@ -357,10 +357,10 @@ class FusionTrainer:
         state |= {"running_statistics": self._step.running_statistics, "run": self._description}
         self.checkpoints.save(self.progress.step, state)
         if self.accelerator.is_main_process:
-            self._write_weights({})
+            self._write_weights()
 
-    def _write_weights(self, written: Mapping[str, int]) -> None:
-        """Write weights if they are the best so far or the last of an epoch, unless those `written` are of this step."""
+    def _write_weights(self, **written: int) -> None:
+        """Write weights if they are the best so far or the last of an epoch, unless those `written` are of this step already."""
         step = self.progress.step
         state = {"finished": False, "step": step, "total_steps": self.total_steps}
         with self.checkpoints.explain_disk_errors(f"write the weights of step {step}"):
