@@ -31,11 +31,10 @@ from .given_data import warn_about_infrared
 from .label_checks import check_class_names, check_labels
 from .processes import is_alone
 from .sampling import count_mixed, describe_sizes
+from .step import list_parts
 from .trackers import check_trackers
 
 logger = logging.getLogger(__name__)
-
-_LOSSES = ("loss", "loss_structural", "loss_ssim", "loss_gradient", "loss_intensity")
 
 
 def check_names(arguments: FusionTrainingArguments, labeled: bool, model: GFFusionModel) -> None:
@@ -46,8 +45,8 @@ def check_names(arguments: FusionTrainingArguments, labeled: bool, model: GFFusi
             if "label maps" in hint:
                 hint += " A training measures mIoU by itself if its evaluation data has labels."
             raise ValueError(f"`eval_metrics` has {name!r}.{hint} Allowed are {allowed_names}.")
-    own = [f"loss_{name}" for name in OUR_TERMS if getattr(model.config, f"{name}_weight")]
-    allowed = {*arguments.eval_metrics, *_LOSSES, *own, *(("mIoU", "loss_segmentation") if labeled else ())}
+    losses = "loss", *list_parts(model.config)
+    allowed = {*arguments.eval_metrics, *losses, *(("mIoU", "loss_segmentation") if labeled else ())}
     if arguments.metric_for_best_model not in allowed:
         raise ValueError(
             f"`metric_for_best_model` must be a loss or metric of the evaluation ({', '.join(sorted(allowed))}), "

@@ -10,7 +10,7 @@ from accelerate.utils import broadcast
 from torch import Tensor, nn
 from transformers.utils import ModelOutput
 
-from gffusion.models.gffusion.configuration_gffusion import OUR_TERMS
+from gffusion.models.gffusion.configuration_gffusion import OUR_TERMS, GFFusionConfig
 from gffusion.models.gffusion.losses import label_mass
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
@@ -19,6 +19,16 @@ from .sampling import mix_pairs, move_inputs
 from .token_cache import TokenCache
 
 _PARTS = ("loss_structural", "loss_ssim", "loss_gradient", "loss_intensity")
+
+
+def list_parts(config: GFFusionConfig) -> tuple[str, ...]:
+    """Return the names of L_st and its terms, of ours those that have a weight.
+
+    Examples:
+        >>> list_parts(GFFusionConfig(vif_weight=1.0))
+        ('loss_structural', 'loss_ssim', 'loss_gradient', 'loss_intensity', 'loss_vif')
+    """
+    return tuple(dict.fromkeys((*_PARTS, *(f"loss_{name}" for name in OUR_TERMS if getattr(config, f"{name}_weight")))))
 
 
 class TrainingStep:
@@ -42,8 +52,7 @@ class TrainingStep:
         self.running_statistics = arguments.batch_normalization in ("running", "calibrated")
         if arguments.batch_normalization == "auto":
             self.running_statistics = any(layer.num_batches_tracked for layer in self._batch_normalizations())
-        extra = [f"loss_{name}" for name in OUR_TERMS if getattr(model.config, f"{name}_weight")]
-        self._parts = tuple(dict.fromkeys((*_PARTS, *extra)))
+        self._parts = list_parts(model.config)
         self.loss_names = ("loss", *self._parts, *(["loss_segmentation"] if labeled else []))
         if arguments.gradient_checkpointing:
             if hasattr(model, "activation_checkpointing_enable"):  # after transformers 5.22
