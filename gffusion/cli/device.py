@@ -3,6 +3,8 @@
 import os
 from typing import TYPE_CHECKING
 
+from gffusion.utils.escaping import first_line
+
 if TYPE_CHECKING:
     import torch
 
@@ -65,5 +67,5 @@ def _explain(name: str, error: Exception) -> str:
             return "torch finds no NVIDIA GPU with a working driver: check nvidia-smi"
         return f"torch {torch.__version__} was built without CUDA: install a CUDA build (https://pytorch.org/get-started/locally/)"
     if name in _list_devices():  # for example, its memory is full
-        return str(error).splitlines()[0]
+        return first_line(error)
     return "this machine has no such device" if index or kind in ("mps", "xpu") else "torch has no such device"

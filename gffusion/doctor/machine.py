@@ -5,6 +5,7 @@ import shutil
 from typing import Any
 
 from gffusion.utils.cores import count_cores
+from gffusion.utils.escaping import first_line
 
 from .folders import describe_error
 from .problems import Problem
@@ -61,7 +62,7 @@ def _list_accelerators(torch: Any, problems: list[Problem]) -> list[str]:
                 torch.zeros(1, device=name).item()
             except RuntimeError as error:
                 problems.append(
-                    Problem(f"{name} does not work: {str(error).splitlines()[0]}", f"check nvidia-smi; {_GET_STARTED}")
+                    Problem(f"{name} does not work: {first_line(error)}", f"check nvidia-smi; {_GET_STARTED}")
                 )
                 continue
             name += f" {facts.name}, {facts.total_memory / 2**30:.0f} GiB"

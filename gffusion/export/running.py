@@ -17,6 +17,7 @@ from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.image_processing_gffusion import PROCESSOR_OPTIONS, GFFusionImageProcessor
 from gffusion.models.gffusion.json_files import name_file_in_errors
 from gffusion.models.gffusion.modeling_gffusion import GFFusionOutput
+from gffusion.utils.escaping import first_line
 from gffusion.zoo.digest import hash_file
 
 from .requirements import check_packages, load_onnxruntime
@@ -124,7 +125,7 @@ class OnnxModel(nn.Module):
         try:
             fused, *label_maps = self.session.run(["fused", "labels"][: 1 + bool(segment)], arrays)
         except Exception as error:  # its errors share no class of their own
-            raise ValueError(f"{self.path} cannot be run: {str(error).splitlines()[0]}") from error
+            raise ValueError(f"{self.path} cannot be run: {first_line(error)}") from error
         self._check_outputs(visible_values.shape, fused, *label_maps)
         maps = torch.from_numpy(label_maps[0]).long() if label_maps else None
         output = OnnxOutput(fused_values=torch.from_numpy(fused), label_maps=maps)
@@ -193,7 +194,7 @@ def _start(path: Path, device: str) -> Any:
     try:
         session = onnxruntime.InferenceSession(path, settings, providers=providers, provider_options=options)
     except Exception as error:  # its errors share no class of their own
-        raise ValueError(f"{path} is not a readable ONNX file: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{path} is not a readable ONNX file: {first_line(error)}") from error
     if device != "auto" and session.get_providers()[0] != providers[0]:
         raise ValueError(f"--device {device}: ONNX Runtime could not start {providers[0]}: check its libraries")
     return session

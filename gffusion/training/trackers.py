@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedConfig
 
 from gffusion._version import __version__
+from gffusion.utils.escaping import first_line
 from gffusion.utils.yaml_text import load_yaml
 
 from .arguments import FusionTrainingArguments
@@ -100,14 +101,14 @@ class Trackers:
             try:
                 tracker, is_own = _start(name, self._accelerator.logging_dir, Path(arguments.output_dir).name)
             except Exception as error:
-                raise ValueError(f"The tracker {name!r} of `report_to` cannot start: {_describe(error)}.") from error
+                raise ValueError(f"The tracker {name!r} of `report_to` cannot start: {first_line(error)}.") from error
             self._accelerator.trackers.append(tracker)
             self._started.append(tracker)
             self._own += [tracker] * is_own
             try:
                 tracker.store_init_configuration(options)
             except Exception as error:  # such as of MLflow, if the options of a run change
-                logger.warning("The tracker %r does not take the options of the run: %s", name, _describe(error))
+                logger.warning("The tracker %r does not take the options of the run: %s", name, first_line(error))
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Log figures of a step."""
@@ -132,7 +133,7 @@ class Trackers:
                     tracker.name,
                     step,
                     content,
-                    _describe(error),
+                    first_line(error),
                 )
 
     def __enter__(self) -> "Trackers":
@@ -144,7 +145,7 @@ class Trackers:
             try:
                 _finish(tracker, kind)
             except Exception as failure:  # must not hide the error that ends the run
-                logger.warning("The tracker %r cannot end its run: %s", tracker.name, _describe(failure))
+                logger.warning("The tracker %r cannot end its run: %s", tracker.name, first_line(failure))
 
 
 def _start(name: str, folder: str | os.PathLike[str] | None, run_name: str) -> tuple[Any, bool]:
@@ -185,8 +186,3 @@ def _finish(tracker: Any, error: type[BaseException] | None) -> None:
         tracker.run.finish(exit_code=1)
     else:
         tracker.finish()
-
-
-def _describe(error: Exception) -> str:
-    """Return the first line of an error's message."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -22,6 +22,18 @@ _LATEX = str.maketrans(
 )
 
 
+def first_line(error: BaseException) -> str:
+    r"""Return the first line of an error's message without its period, or the error's class if it has no message.
+
+    Examples:
+        >>> first_line(OSError("The driver is too old.\nStack trace: ..."))
+        'The driver is too old'
+        >>> first_line(AssertionError())
+        'AssertionError'
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
 def to_line(text: str) -> str:
     r"""Return a text as one line that UTF-8 can hold: bytes of file names that are no UTF-8 become escapes.
 
