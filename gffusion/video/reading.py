@@ -364,8 +364,12 @@ def _read_turn(frame: "av.VideoFrame") -> _Turn:
 
 def _read_axes(frame: "av.VideoFrame") -> NDArray[np.float64]:
     """Return where the axes of the rows and of the columns point to, each as (right, down)."""
+    from av.sidedata.sidedata import SideDataContainer
+
+    make_container: Any = SideDataContainer  # has no types for its argument
     try:
-        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+        # `frame.side_data` keeps the frame alive until the garbage collector runs: both would refer to each other.
+        matrix = make_container(frame).get("DISPLAYMATRIX")
     except ValueError:
         # PyAV reads no matrix beside data that it does not know, such as EXIF, and no angle says "mirrored".
         angle = np.deg2rad(frame.rotation)

@@ -1,6 +1,7 @@
 """What videos say about themselves: color matrix, clock, duration, order and direction."""
 
 import contextlib
+import gc
 from collections.abc import Callable
 from fractions import Fraction
 from io import BytesIO
@@ -53,6 +54,19 @@ def test_colors_are_those_of_the_standard(kind: str) -> None:
     expected = np.stack([red, (y - 0.299 * red - 0.114 * blue) / 0.587, blue], -1)
     for read in (to_visible, to_infrared):
         assert np.abs(read(frame.reformat(format=kind, interpolation=EXACT_COLORS)) - expected)[:, 2:-2].max() <= 1
+
+
+def test_frames_are_freed_without_the_garbage_collector(tmp_path: Path) -> None:
+    """It runs so seldom beside torch that hundreds of frames, and thousands of FFmpeg's threads, would wait for it."""
+    files = [write_video(tmp_path / f"{index}.mp4", map(visible_frame, range(20))) for index in range(2)]
+    gc.collect()
+    gc.disable()
+    try:
+        for pair in VideoPair(*map(VideoFile, files)).read():
+            pair.decode()
+        assert sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects()) <= 2
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(("suffix", "audio"), [(".mkv", 0), (".mkv", 1), (".mp4", 0), (".nut", 0)])
