@@ -50,11 +50,8 @@ def check_labels(
     """
     read_label_values = getattr(dataset, "read_label_values", None)
     values = read_label_values() if read_label_values else dict.fromkeys(first["labels"].unique().tolist(), "item 0")
-    classes, ignored, which = (
-        model.config.num_labels,
-        model.config.ignore_index,
-        "training" if training else "evaluation",
-    )
+    classes, ignored = model.config.num_labels, model.config.ignore_index
+    which = "training" if training else "evaluation"
     names = [model.config.id2label[label] for label in range(classes)]
     if classes < 2:
         raise ValueError(

@@ -52,8 +52,7 @@ class TrainingStep:
         self.running_statistics = arguments.batch_normalization in ("running", "calibrated")
         if arguments.batch_normalization == "auto":
             self.running_statistics = any(layer.num_batches_tracked for layer in self._batch_normalizations())
-        self._parts = list_parts(model.config)
-        self.loss_names = ("loss", *self._parts, *(["loss_segmentation"] if labeled else []))
+        self.loss_names = ("loss", *list_parts(model.config), *(["loss_segmentation"] if labeled else []))
         if arguments.gradient_checkpointing:
             if hasattr(model, "activation_checkpointing_enable"):  # after transformers 5.22
                 model.activation_checkpointing_enable()
@@ -149,20 +148,18 @@ class TrainingStep:
             raise ValueError(
                 f"The `forward` of {type(self._model).__name__} must return a GFFusionOutput (`return_dict`), got a {type(output).__name__}."
             )
-        needed = ("loss", *self._parts, *(["loss_segmentation"] if factor is not None else []))
-        if missing := [name for name in needed if output.get(name) is None]:
+        if missing := [name for name in self.loss_names if output.get(name) is None]:
             raise ValueError(
                 f"The `forward` of {type(self._model).__name__} must return {', '.join(missing)}, too: call `super().forward`, and add "
                 "your own term to `outputs.loss`."
             )
-        loss, segmentation = output.loss, []
+        losses = {name: output[name] for name in self.loss_names}
         if factor is not None:  # Eq. (12) with this epoch's lambda; a subclass may have added terms
-            segmentation = [output.loss_segmentation * factor]
             share = weight * factor.nan_to_num() - self._model.config.segmentation_weight
-            loss = loss + share * output.loss_segmentation
-        self._accelerator.backward(loss / num_batches)
-        losses = [loss, *(output[name] for name in self._parts), *segmentation]
-        return torch.stack([value.detach().float() for value in losses])
+            losses["loss"] = output.loss + share * output.loss_segmentation
+            losses["loss_segmentation"] = output.loss_segmentation * factor
+        self._accelerator.backward(losses["loss"] / num_batches)
+        return torch.stack([value.detach().float() for value in losses.values()])
 
     def _label_factors(self, batches: Sequence[dict[str, Tensor]]) -> list[Tensor | None]:
         """Return a factor on the L_ss of each batch, so that all labeled pixels of the step have the same weight.
