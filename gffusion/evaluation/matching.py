@@ -129,16 +129,17 @@ def _add_labels(match: PairMatch, labels: StrPath) -> PairMatch:
     folders = {pair.name: PurePosixPath(pair.name).parent for pair in match.pairs}
     labeled = {PurePosixPath(name).parent for name in maps}
     empty = dict.fromkeys(folder for folder in folders.values() if folder not in labeled)
-    notes = tuple(f"{labels} has no label maps in a sub-folder {folder}" for folder in empty)
+    notes = [f"{labels} has no label maps in a sub-folder {folder}" for folder in empty]
     if missing := [name for name, folder in folders.items() if folder in labeled and name not in maps]:
         unused = (describe_unused(maps, folder) for folder in dict.fromkeys(folders[name] for name in missing))
-        notes += (
+        notes.append(
             f"{len(missing)} of {format_count(len(match.pairs), 'pair')} without a label map in {labels} ({name_first(missing)})"
-            + next(filter(None, unused), ""),
+            + next(filter(None, unused), "")
         )
-    notes += tuple(filter(None, [_describe_ignored(maps)]))
+    if ignored := _describe_ignored(maps):
+        notes.append(ignored)
     pairs = tuple(replace(pair, labels=maps.get(pair.name)) for pair in match.pairs)
-    return replace(match, pairs=pairs, notes=match.notes + notes)
+    return replace(match, pairs=pairs, notes=(*match.notes, *notes))
 
 
 def find_results(pairs: Sequence[ImagePair], folder: StrPath, are_labels: bool = False) -> dict[str, Path]:
@@ -149,9 +150,8 @@ def find_results(pairs: Sequence[ImagePair], folder: StrPath, are_labels: bool =
         ValueError: As for [`match_results`][gffusion.data.pairs.match_results], unless other sub-folders have results.
     """
     if Path(folder).is_file():
-        is_table = ", or the CSV file of the pairs" if are_labels else ""
-        kind = "label maps" if are_labels else "fused images"
-        raise NotADirectoryError(f"{folder} is a file; give a folder of {kind}{is_table}")
+        wanted = "label maps, or the CSV file of the pairs" if are_labels else "fused images"
+        raise NotADirectoryError(f"{folder} is a file; give a folder of {wanted}")
     files: dict[PurePosixPath, list[Path]] = {}
     for pair in pairs:
         name = PurePosixPath(pair.name)
@@ -212,14 +212,9 @@ def _describe_ignored(maps: Mapping[str, Path]) -> str:
     for folder in dict.fromkeys(file.parent for file in maps.values()):
         for other in sorted(folder.iterdir()):
             stem = normalize_name(other.stem)
-            core = find_core(stem, Words(LABELS_WORDS))
-            if (
-                core != stem
-                and (folder, stem) not in used
-                and (folder, core) in used
-                and is_listed(other, IMAGE_SUFFIXES)
-            ):
-                ignored[other] = used[folder, core]
+            exact = used.get((folder, find_core(stem, Words(LABELS_WORDS))))
+            if exact and (folder, stem) not in used and is_listed(other, IMAGE_SUFFIXES):
+                ignored[other] = exact
     if not ignored:
         return ""
     return (
@@ -233,8 +228,6 @@ def describe_unused(files: Mapping[str, Path], folder: PurePosixPath) -> str:
 
     `folder` is that in the names of pairs, `.` for names without one.
     """
-    if not files:
-        return ""
     name, file = next(iter(files.items()))
     listed = _find_folder(file.parents[name.count("/")], folder)
     used = set(files.values())
