@@ -199,13 +199,12 @@ def evaluate(
         from gffusion.data.pair_lists import is_pipe
         from gffusion.evaluation.inputs import find_inputs
 
-        methods = [*folders, *models]
         inputs: dict[str, Any] = {
             "fused": folders,
             "models": models,
             "baselines": chosen,
             "labels": labels,
-            "predicted_labels": _collect_labels(predicted_labels or [], methods),
+            "predicted_labels": _collect_labels(predicted_labels or [], [*folders, *models]),
             "segment_with": segment_with,
             "class_names": split_list(class_names),
             "label_map": new_labels,

@@ -31,17 +31,6 @@ def name_model(model: StrPath) -> str:
     return path.name if suffix is None or not run else run + suffix
 
 
-def name_models(models: Sequence[StrPath]) -> dict[str, StrPath]:
-    """Return models by their names in tables, see [`name_model`][gffusion.evaluation.inputs.name_model].
-
-    Raises:
-        ValueError: If two have the same name.
-    """
-    names = [name_model(model) for model in models]
-    check_unique(names)
-    return dict(zip(names, models, strict=True))
-
-
 def check_no_baseline(model: StrPath) -> None:
     """Raise OSError if the name of a model is that of a baseline, and of no folder."""
     if os.fspath(model) in BASELINE_NAMES and not os.path.exists(model):

@@ -31,7 +31,7 @@ from gffusion.zoo.digest import hash_file
 
 from .baselines import BASELINES
 from .infrared import check_range, choose_options
-from .inputs import find_inputs, name_models
+from .inputs import check_unique, find_inputs, name_model
 from .label_classes import prepare_classes
 from .matching import StrPath, note_ignored
 from .methods import Baseline, FusedFolder, Method, Model
@@ -268,7 +268,9 @@ def _name_models(models: Mapping[str, StrPath] | Sequence[StrPath] | StrPath) ->
     if isinstance(models, Mapping):
         given = list_given(models.values(), "models", (str, os.PathLike), _OTHER_MODELS)
         return dict(zip(models, given, strict=True))
-    return name_models(list_given(models, "models", (str, os.PathLike), _OTHER_MODELS))
+    given = list_given(models, "models", (str, os.PathLike), _OTHER_MODELS)
+    check_unique([name_model(model) for model in given])
+    return {name_model(model): model for model in given}
 
 
 def _choose_workers(given: int | None) -> int:
