@@ -39,9 +39,7 @@ def check_class_names(training: Any, evaluation: Any, model: GFFusionModel) -> N
                 )
 
 
-def check_labels(
-    dataset: Dataset[dict[str, Any]], first: dict[str, Any], model: GFFusionModel, training: bool = False
-) -> None:
+def check_labels(which: str, dataset: Dataset[dict[str, Any]], first: dict[str, Any], model: GFFusionModel) -> None:
     """Check the labels of all items, or for datasets other than [`FusionDataset`] of the first one; warn about numbers that seem shifted.
 
     Raises:
@@ -51,16 +49,16 @@ def check_labels(
     read_label_values = getattr(dataset, "read_label_values", None)
     values = read_label_values() if read_label_values else dict.fromkeys(first["labels"].unique().tolist(), "item 0")
     classes, ignored = model.config.num_labels, model.config.ignore_index
-    which = "training" if training else "evaluation"
+    is_training = which == "training"
     names = [model.config.id2label[label] for label in range(classes)]
     if classes < 2:
         raise ValueError(
             f"The data has labels, but the model has one class ({names[0]}): name at least two (`id2label`), the "
             "background first, or omit the labels to train the fusion alone."
         )
-    if read_label_values or (training and ignored == IGNORED):  # others, such as 0 and -100, are no objects of masks
+    if read_label_values or (is_training and ignored == IGNORED):  # others, such as 0 and -100, are no objects of masks
         _check_has_classes(values.keys(), ignored, which, is_complete=bool(read_label_values))
-    if training and read_label_values and values.keys() == {0}:
+    if is_training and read_label_values and values.keys() == {0}:
         raise ValueError(
             "All labels are 0, usually the background, so there is no object to learn: give the label maps of the objects, "
             "or omit the labels to train the fusion alone."
@@ -70,15 +68,15 @@ def check_labels(
         hint = f"; {missing}" if missing and wrong == [classes] else ""
         raise ValueError(
             f"The {which} labels hold [{name_first(wrong, 10)}] ({wrong[0]} first in {values[wrong[0]]}), but the model has "
-            f"the classes 0 to {classes - 1} ({', '.join(names)}) and ignores {ignored}{hint}. {_advise(wrong, ignored)}"
+            f"the classes 0 to {classes - 1} ({', '.join(names)}) and ignores {ignored}{hint}. {_advise(wrong)}"
         )
     if missing:
         logger.warning("The %s data: %s.", which, missing)
-    elif training and read_label_values:
+    elif is_training and read_label_values:
         _warn_about_unlabeled_classes(values.keys(), getattr(dataset, "class_names", None) or ())
 
 
-def _advise(wrong: Sequence[int], ignored: int) -> str:
+def _advise(wrong: Sequence[int]) -> str:
     """Return what to do about labels that are neither classes nor ignored; 255 and negative ones often mark ignored pixels."""
     marks, advice = [value for value in wrong if value < 0 or value == IGNORED], []
     if len(marks) < len(wrong):

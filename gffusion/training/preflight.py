@@ -173,7 +173,7 @@ def _check_items(
         raise ValueError(f"Training images must have one size to form batches, got {describe_sizes(sizes)}")
     _check_sizes(which, sizes, model, metrics)
     if has_labels(first, model):
-        check_labels(dataset, first, model, is_training)
+        check_labels(which.lower(), dataset, first, model)
 
 
 def _sizes(dataset: Any, first: dict[str, Any]) -> list[tuple[int, int]]:
