@@ -124,11 +124,7 @@ class Checkpoints:
         return state
 
     def read_progress(self, state: dict[str, Any]) -> Progress:
-        """Return the progress in the state of the newest checkpoint.
-
-        Raises:
-            CheckpointError: If the state is not complete, or that of another step.
-        """
+        """Return the progress in the state of the newest checkpoint, or raise CheckpointError if that is not complete."""
         try:
             progress = Progress.from_state(state)
             if self.newest is None or self.newest.name != f"step-{progress.step:08d}":
@@ -163,10 +159,9 @@ class Checkpoints:
 
     def _delete(self, checkpoint: Path) -> None:
         """Delete a checkpoint atomically: rename it first, so that a partly deleted one is never read."""
-        if checkpoint.exists():
-            hidden = checkpoint.with_name(f".{checkpoint.name}-outdated")
-            os.rename(checkpoint, hidden)
-            shutil.rmtree(hidden)
+        hidden = checkpoint.with_name(f".{checkpoint.name}-outdated")
+        os.rename(checkpoint, hidden)
+        shutil.rmtree(hidden)
 
     @contextmanager
     def explain_disk_errors(self, action: str) -> Iterator[None]:

@@ -29,9 +29,7 @@ class Progress:
     best_step: int = at_least(0, default=0)  # whose weights are the best so far; 0 if there are none
     evaluations_since_best: int = at_least(0, default=0)
     evaluated_step: int = at_least(0, default=0)  # of the last evaluation that counts for the best; 0 if there was none
-    stopped_after: int = at_least(
-        0, default=0
-    )  # evaluations without better weights before the run ended early; 0 if it did not
+    stopped_after: int = at_least(0, default=0)  # evaluations without better weights, if the run ended early
     sums: dict[str, float | int] = field(default_factory=dict)  # of the losses of this epoch so far
     missing: dict[str, int] = field(default_factory=dict)  # number of steps of this epoch without a loss
 

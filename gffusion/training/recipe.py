@@ -235,11 +235,7 @@ class Recipe:
 
 
 def update_yaml(text: str, training: FusionTrainingArguments) -> str:
-    """Return a text of [`Recipe.to_yaml`] with other options of the training.
-
-    Raises:
-        ValueError: If it was changed, and is not YAML.
-    """
+    """Return a text of [`Recipe.to_yaml`] with other options of the training; raise ValueError if it is no longer YAML."""
     first, _, rest = text.partition("\n")
     options = load_yaml(rest)
     if not isinstance(options, dict):
@@ -310,7 +306,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not YAML: {error}") from error
     if not isinstance(options, dict) or not all(isinstance(name, str) for name in options):
         raise ValueError(f"{path} must hold options such as `num_train_epochs: 80`.")
-    if _count_values(options, _MAX_VALUES) >= _MAX_VALUES:
+    if _count_values(options) >= _MAX_VALUES:
         raise ValueError(f"{path} has more than {_MAX_VALUES} values, or refers to itself.")
     return {name: _expand_home(value) for name, value in options.items()}
 
@@ -323,10 +319,10 @@ def _expand_home(value: Any) -> Any:
     return os.path.expanduser(value) if is_path else value
 
 
-def _count_values(value: Any, limit: int) -> int:
-    """Return the number of values in lists and mappings, with those behind references, up to a limit."""
+def _count_values(value: Any) -> int:
+    """Return the number of values in lists and mappings, with those behind references, up to `_MAX_VALUES`."""
     count, rest = 0, [value]
-    while rest and count < limit:
+    while rest and count < _MAX_VALUES:
         count, part = count + 1, rest.pop()
         rest += list(part.values()) if isinstance(part, dict) else part if isinstance(part, list) else []
     return count

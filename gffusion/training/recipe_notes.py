@@ -41,11 +41,7 @@ def find_consequences(training: FusionTrainingArguments, typed: Set[str], name: 
 
 
 def find_unused(training: FusionTrainingArguments, typed: Set[str]) -> Iterator[str]:
-    """Yield a note on typed options of the evaluation of a run that has no evaluation data.
-
-    Raises:
-        ValueError: If a split was typed.
-    """
+    """Yield a note on typed options of the evaluation of a run without evaluation data; raise ValueError for a split."""
     if "eval_split" in typed:
         raise ValueError("`eval_split` needs `eval_data`, which can be the same folder as `train_data`.")
     unused = [f"`{name}`" for name in _OF_EVALUATIONS if name in typed and getattr(training, name) not in (0, "no")]

@@ -91,11 +91,7 @@ class RunFolder:
             raise OSError(f"Cannot write to the output folder {path}: {error}. Choose another `output_dir`.") from error
 
     def lock(self) -> FolderLock:
-        """Return a lock that keeps other processes from training into the folder.
-
-        Raises:
-            ValueError: If another process does.
-        """
+        """Return a lock that keeps other processes from training into the folder, or raise ValueError if one does."""
         try:
             return FolderLock(self.path)
         except BlockingIOError:
