@@ -39,10 +39,7 @@ def name_fused(visible: Path) -> str:
 def check_sources(job: "VideoJob", timing: Mapping[str, Any], options: "ReadOptions") -> None:
     """Raise errors about videos that show without reading frames, before the model is loaded."""
     from gffusion.video.folders import open_sources
-    from gffusion.video.formats import refuse_flir
 
-    for path in (job.visible, job.infrared):
-        refuse_flir(path)
     fps = timing["visible_fps"], timing["infrared_fps"]
     open_sources((job.visible, job.infrared), fps, options)
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gffusion.data import ReadOptions
-from gffusion.video.formats import refuse_flir
 from gffusion.video.fusing import fuse_video
 from gffusion.video.jobs import VideoJob
 from gffusion.video.reading import VideoFile
@@ -43,7 +42,6 @@ def fuse_clip(
         ValueError: If the videos cannot be fused with these options, or are too large or too long.
     """
     for path in (request.visible, request.infrared):
-        refuse_flir(path)
         _check_length(VideoFile(path, settings.max_pixels), settings.max_frames)
     stem = request.visible.stem
     fused, labels, overlay = (

@@ -13,7 +13,7 @@ from gffusion.data.bounds import DEFAULT_MAX_PIXELS, check_pixels
 from gffusion.utils.regular_files import check_regular
 
 from .filled_frames import FilledFrames, SkippedStart, prepare_decoder
-from .formats import EXACT_COLORS, HD_HEIGHT
+from .formats import EXACT_COLORS, HD_HEIGHT, refuse_flir
 from .opening import find_playlist, import_av, lacks_index, open_media, read_metadata, read_packets
 from .time_stamps import TimedFrame, TimeStamps
 from .timing import SPARE_FRAMES, WITHOUT_PTS, find_rate, find_spare, measure_seconds, to_fraction
@@ -251,6 +251,7 @@ class VideoFile:
         av = import_av()
         if not self.path.exists():
             raise FileNotFoundError(f"{self.path} does not exist")
+        refuse_flir(self.path)
         if check_regular(self.path).st_size == 0:
             raise OSError(f"cannot read the video {self.path}: the file is empty (0 bytes)")
         try:
@@ -342,11 +343,7 @@ class _Turn(NamedTuple):
 
 
 def find_aspect(sample_aspect_ratio: Fraction, frame: "av.VideoFrame") -> Fraction:
-    """Return the width of a pixel of an upright image divided by its height, from that of the image as stored.
-
-    Raises:
-        ValueError: If the frame is turned by other angles than multiples of 90 degrees.
-    """
+    """Return the width of a pixel of an upright image divided by its height; raise ValueError if the frame is oblique."""
     return 1 / sample_aspect_ratio if _read_turn(frame).is_quarter else sample_aspect_ratio
 
 

@@ -1,4 +1,4 @@
-"""A recording without its index is told from other damaged files."""
+"""Recordings without their index, and those of FLIR, are told from other files that cannot be read."""
 
 import struct
 from pathlib import Path
@@ -25,6 +25,14 @@ def test_a_cut_recording(tmp_path: Path) -> None:
     assert not lacks_index(path)
     with pytest.raises(OSError, match="Invalid data"):
         VideoFile(path)
+
+
+def test_a_recording_of_flir(tmp_path: Path) -> None:
+    (tmp_path / "flight.SEQ").write_bytes(b"FFF\0" + bytes(100))
+    with pytest.raises(
+        ValueError, match=r"flight\.SEQ: recordings of FLIR .* are not read: split them into 16-bit TIFF"
+    ):
+        VideoFile(tmp_path / "flight.SEQ")
 
 
 @pytest.mark.parametrize(
