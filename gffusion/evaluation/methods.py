@@ -32,7 +32,7 @@ from gffusion.zoo.registry import find_revision
 from .baselines import fuse_luma
 from .fused_files import read_fused
 from .inputs import name_model
-from .matching import describe_unused
+from .matching import StrPath, describe_unused
 
 if TYPE_CHECKING:
     from gffusion.export.running import OnnxModel
@@ -158,18 +158,9 @@ class Model(Method):
 
     @classmethod
     def load(
-        cls,
-        name: str | os.PathLike[str],
-        device: str,
-        segment: bool,
-        infrared_options: Mapping[str, Any] | None = None,
-        method: str | None = None,
+        cls, name: StrPath, device: str, segment: bool, infrared_options: Mapping[str, Any] | None, method: str
     ) -> "Model":
-        """Load a model by its name, folder, Hub id or .onnx file; the segmenter only if `segment` is True.
-
-        `method` is its name in tables, by default that of `name_model`.
-        """
-        method = name_model(name) if method is None else method
+        """Load a model by its name, folder, Hub id or .onnx file; the segmenter only if `segment`; `method` is for tables."""
         given = infrared_options or {}
         if is_onnx(name):
             from gffusion.export.running import OnnxModel  # imports onnxruntime, an extra
@@ -184,11 +175,9 @@ class Model(Method):
         return cls(method, model.to(device), processor, hash_of_weights=_hash_weights(name))
 
     @classmethod
-    def load_segmenter(
-        cls, name: str | os.PathLike[str], device: str, infrared_options: Mapping[str, Any] | None
-    ) -> "Model":
+    def load_segmenter(cls, name: StrPath, device: str, infrared_options: Mapping[str, Any] | None) -> "Model":
         """Load a model that segments the images of all methods; raise ValueError if it cannot."""
-        loaded = cls.load(name, device, segment=True, infrared_options=infrared_options)
+        loaded = cls.load(name, device, True, infrared_options, name_model(name))
         with name_in_errors(f"`segment_with` (--segment-with) {os.fspath(name)}"):
             check_segmenter(loaded._model)
         return loaded
@@ -231,7 +220,7 @@ class Model(Method):
             return segment_fused(self._model, self._image_processor, [fused], [sources.images], options)[0]
 
 
-def _hash_weights(name: str | os.PathLike[str]) -> str:
+def _hash_weights(name: StrPath) -> str:
     """Return the SHA-256 of the weights of a model that was loaded."""
     paths = [Path(path) for path in locate_weights(locate(name), revision=find_revision(name), local_files_only=True)]
     return hash_files(paths) if len(paths) > 1 else hash_file(paths[0])
