@@ -192,14 +192,13 @@ def check_lists(words: Sequence[str], parameters: Iterable[Any]) -> None:
             )
 
 
-def join_list_words(words: Sequence[str], parameters: Iterable[Any]) -> list[str]:
+def join_list_words(words: Sequence[str], parameters: Sequence[Any]) -> list[str]:
     """Join the words of list options for typer, whose options take one value: `--metrics EN SCD` becomes `--metrics EN,SCD`.
 
     An option takes a list if its metavar ends in `,...`; the list ends at the next option. Options that can be given
     several times are repeated before each word. `--baselines` without a value becomes `--baselines=all`. Commands with
     positional arguments are returned unchanged, because positional arguments and values of a list look the same. The parameters are those of the command in typer.
     """
-    parameters = list(parameters)
     if any(parameter.param_type_name == "argument" for parameter in parameters):
         return list(words)
     repeated = {name for parameter in parameters if parameter.multiple for name in parameter.opts}

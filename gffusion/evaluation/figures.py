@@ -62,11 +62,9 @@ def draw_table(table: EvaluationTable) -> dict[str, bytes]:
 def fuse_scene(plan: Plan, pair: ImagePair) -> Scene:
     """Fuse a pair with all methods; label maps are those that are measured."""
     sources = Sources.read(pair, plan.ranges)
-    is_segmented = {method.name: pair.labels is not None and plan.is_segmented(method) for method in plan.methods}
+    segmented = [method.name for method in plan.methods if pair.labels is not None and plan.is_segmented(method)]
     predictions = {
-        method.name: plan.fuse(
-            method, sources, segment=is_segmented[method.name] and method.name not in plan.label_files
-        )
+        method.name: plan.fuse(method, sources, method.name in segmented and method.name not in plan.label_files)
         for method in plan.methods
     }
     fused = {name: prediction.fused for name, prediction in predictions.items()}
@@ -77,7 +75,7 @@ def fuse_scene(plan: Plan, pair: ImagePair) -> Scene:
     if sources.infrared_options != InfraredOptions():
         infrared = sources.infrared_luma.numpy().astype(np.uint8)
     labels: dict[str, NDArray[Any]] = {}
-    for name in (name for name, segmented in is_segmented.items() if segmented):
+    for name in segmented:
         predicted = predictions[name].labels
         if name in plan.label_files and pair.name in plan.label_files[name]:
             predicted = read_labels(plan.label_files[name][pair.name], sources.read_options.max_pixels)

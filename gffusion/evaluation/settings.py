@@ -49,11 +49,10 @@ def describe_settings(
         >>> settings["visible"], settings["methods"]
         ('vi', {'ours': 'f', 'm': 'runs/m'})
     """
-    methods = {**fused, **models}
     return {
         "versions": _list_versions(),
         **{kind: None if path is None else os.fspath(path) for kind, path in sources.items()},
-        "methods": {name: os.fspath(path) for name, path in methods.items()},
+        "methods": {name: os.fspath(path) for name, path in {**fused, **models}.items()},
         "predicted_labels": {name: os.fspath(path) for name, path in predicted_labels.items()},
         "metrics": list(metrics),
         "compared": compared,
