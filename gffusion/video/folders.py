@@ -127,11 +127,7 @@ class FrameFolder:
         return self.start + self.seconds
 
     def check(self) -> None:
-        """Check by their headers that the files have one size and one type.
-
-        Raises:
-            ValueError: If not.
-        """
+        """Raise ValueError unless the files have one size and one type by their headers."""
         if self._kind == "infrared":
             self._options.check_raw_frames(self._files)
         odd = find_odd_types(self._files, self._options)
@@ -199,10 +195,8 @@ class FrameFolder:
         interval = median(after - before for before, after in pairwise(self._times))
         if interval in _COUNTERS:
             raise ValueError(self._ask_for_rate("their names seem to hold a time and a number, not the time of each"))
-        self.rate, self.time_base = (
-            check_fps(1 / interval, f"the rate of the times in the names of {self.path}"),
-            _TIME_BASE,
-        )
+        self.rate = check_fps(1 / interval, f"the rate of the times in the names of {self.path}")
+        self.time_base = _TIME_BASE
         self.notes.append(
             f"{self.path}: times taken from the names of the files, {float(self.rate):.4g} frames per second"
         )

@@ -1,7 +1,7 @@
 """Join encoded segments and copied audio into one file."""
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from io import BytesIO
 from itertools import islice
@@ -25,11 +25,7 @@ _Packets = Iterator[tuple[Fraction, Any]]
 
 
 def check_audio(visible: VideoFile, path: Path, output: OutputFormat) -> None:
-    """Check, before anything is fused, that a container can hold the audio of the visible video.
-
-    Raises:
-        ValueError: If it cannot.
-    """
+    """Raise ValueError, before anything is fused, if a container cannot hold the audio of the visible video."""
     lost = _find_lost_audio(visible.path, output.container)
     if lost is None:
         return
@@ -121,18 +117,18 @@ def _copy(
     with open_media(segments[-1]) as last:
         times = (packet.pts * packet.time_base for packet in last.demux(video=0) if packet.pts is not None)
         end = max(times) + last_duration
-    sources: list[_Packets] = [_read_segments(segments, video, last_duration)]
+    frames = _read_segments(segments, video, last_duration)
     if visible is None:
-        _mux(target, sources)
+        _mux(target, frames)
         return []
     with open_media(visible.path) as container:
         audio = AudioCopy(container, target, visible)
         target.start_encoding()
-        _mux(target, [*sources, audio.read(start if is_cut[0] else None, end if is_cut[1] else None)])
+        _mux(target, frames, audio.read(start if is_cut[0] else None, end if is_cut[1] else None))
     return audio.describe_lost()
 
 
-def _mux(target: "OutputContainer", sources: Iterable[_Packets]) -> None:
+def _mux(target: "OutputContainer", *sources: _Packets) -> None:
     for _, packet in heapq.merge(*sources, key=lambda item: item[0]):
         target.mux(packet)
 

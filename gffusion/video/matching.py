@@ -158,7 +158,7 @@ def describe_counts(counts: MatchCounts, pair: VideoPair) -> list[str]:
     notes = []
     if counts.before:
         notes.append(f"left out {format_count(counts.before, 'visible frame')} before the infrared video starts")
-    if counts.gaps and counts.first_gap is not None:
+    if counts.first_gap is not None:
         notes.append(
             f"left out {format_count(counts.gaps, 'visible frame')} without an infrared frame within {float(counts.limit):.3f} s, the first "
             f"one at {float(counts.first_gap):.3f} s"
@@ -177,11 +177,8 @@ def describe_counts(counts: MatchCounts, pair: VideoPair) -> list[str]:
                 f"{float(file.filled.first):.3f} s: it and those after it, up to the next key frame, can show wrong content; copy "
                 "the file again if its source is not damaged"
             )
-        if (
-            file.spare is not None
-            and file.found
-            and file.seconds - file.found > max(file.spare, _MISSING_SHARE * file.seconds)
-        ):
+        missing = file.seconds - file.found
+        if file.spare is not None and file.found and missing > max(file.spare, _MISSING_SHARE * file.seconds):
             notes.append(
                 f"{file.path} has frames for {float(file.found):.2f} s, but says that it lasts {float(file.seconds):.2f} s: it may "
                 "be truncated"
