@@ -128,11 +128,7 @@ class Share(NamedTuple):
             sys.stderr = sys.__stderr__
 
     def connect(self) -> "Store | None":
-        """Connect to the launcher or the first process, before the work: a launcher that ends later is noticed then.
-
-        Raises:
-            ConnectionError: If nothing answers.
-        """
+        """Connect to the launcher or the first process, or raise ConnectionError; before the work, so that its end is noticed."""
         if self.size == 1:
             return None
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch would print a stack if the launcher ends

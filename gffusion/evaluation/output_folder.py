@@ -73,12 +73,9 @@ def check_output(output: Path) -> None:
 
 
 def check_former_table(output: Path, methods: Sequence[str], protocol: str, pairs: Sequence[str]) -> None:
-    """Check that `output` has no table of other methods or pairs, or with another protocol, which would be lost.
+    """Raise ValueError if `output` has a table of other methods or pairs, or with another protocol, which would be lost.
 
     `pairs` has the names of those that will be left out, too.
-
-    Raises:
-        ValueError: If it has one.
     """
     former = _read_summary(output)
     if not former:

@@ -35,11 +35,7 @@ class Progress:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        """Return the progress in the state of a checkpoint, without fields that other versions add.
-
-        Raises:
-            ValueError: If the state lacks an entry, or one has a wrong type.
-        """
+        """Return the progress in the state of a checkpoint, without fields of other versions; raise ValueError if that is wrong."""
         run, saved = state.get("run"), state.get("progress")
         if not isinstance(run, dict) or not isinstance(run.get("model"), dict):
             raise ValueError("`run` must be an object with `model`")

@@ -270,11 +270,7 @@ def list_recipes() -> list[str]:
 
 
 def find_recipe(name: str | Path) -> Path:
-    """Return the path of a recipe: a YAML file, or a bundled recipe such as "finetune" or "ablations/mean".
-
-    Raises:
-        FileNotFoundError: If neither exists.
-    """
+    """Return the path of a recipe: a YAML file, or a bundled one such as "ablations/mean"; or raise FileNotFoundError."""
     for candidate in (Path(name), BUNDLED_RECIPES / f"{name}.yaml"):
         if candidate.is_file():
             return candidate

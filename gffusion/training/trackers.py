@@ -87,11 +87,7 @@ class Trackers:
 
     @keep_random_state()
     def start(self, arguments: FusionTrainingArguments, recipe: str, config: PreTrainedConfig, dataset: Any) -> None:
-        """Start the trackers, and give them the options of the run, see [`describe_options`].
-
-        Raises:
-            ValueError: If a tracker cannot start.
-        """
+        """Start the trackers with the options of the run, see [`describe_options`], or raise ValueError if one cannot start."""
         names = [str(kind) for kind in self._accelerator.log_with] if self._accelerator.is_main_process else []
         options = describe_options(arguments, recipe, config, dataset) if names else {}
         for tracker in self._started:

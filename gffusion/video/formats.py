@@ -53,11 +53,7 @@ LABEL_FORMAT = OutputFormat("matroska", *_FFV1, _NO_RANDOM_IDS)
 
 
 def refuse_flir(path: Path) -> None:
-    """Raise an error about recordings of FLIR, which FFmpeg does not decode.
-
-    Raises:
-        ValueError: If the file is named as such a recording.
-    """
+    """Raise ValueError if a file is named as a recording of FLIR, which FFmpeg does not decode."""
     if path.suffix.lower() in FLIR_SUFFIXES:
         raise ValueError(
             f"{path}: recordings of FLIR ({', '.join(FLIR_SUFFIXES)}) are not read: split them into 16-bit TIFF, for example "

@@ -66,11 +66,7 @@ def read_palette(frame: InfraredFrame, infrared: NDArray[Any]) -> tuple[str, ...
 
 
 def mask_border(frame: InfraredFrame, border: NDArray[np.bool_] | None, name: str) -> InfraredFrame:
-    """Return an infrared image with the border of the video in its mask.
-
-    Raises:
-        ValueError: If it has another size than the border.
-    """
+    """Return an infrared image with the border of the video in its mask, or raise ValueError if their sizes differ."""
     if border is not None and border.shape != frame.values.shape[:2]:
         (height, width), (old_height, old_width) = frame.values.shape[:2], border.shape
         raise ValueError(

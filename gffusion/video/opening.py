@@ -34,11 +34,7 @@ _FIRST_BOXES = (b"ftyp", b"wide", b"mdat", b"free", b"skip")
 
 
 def import_av() -> ModuleType:
-    """Return PyAV.
-
-    Raises:
-        ImportError: If it is not installed.
-    """
+    """Return PyAV, or raise ImportError that tells how to install it."""
     try:
         import av
     except ImportError as error:

@@ -31,11 +31,7 @@ def probe_infrared(item: TimedFrame) -> InfraredFrame:
 def check_frames(
     frames: Sequence[tuple[NDArray[Any], NDArray[Any]]], names: tuple[str, str], infrared_luma: bool
 ) -> None:
-    """Check that both videos show different images, and were not swapped; with `infrared_luma`, infrared images can have any colors.
-
-    Raises:
-        ValueError: If the videos are the same, or were swapped.
-    """
+    """Raise ValueError if both videos are the same, or were swapped; with `infrared_luma`, infrared images can have any colors."""
     for visible, infrared in frames:
         check_different_images(visible, infrared, names)
     if not infrared_luma and are_swapped(find_swap(*pair) for pair in frames[:_MAX_FRAMES]):

@@ -244,11 +244,7 @@ class SegmentFolder:
         return {kind: _describe_file(self.name(kind, index)) for kind in kinds}
 
     def list_files(self, kind: str) -> list[Path]:
-        """Return the files of all segments in which frames could be fused.
-
-        Raises:
-            FileNotFoundError: If one is missing.
-        """
+        """Return the files of all segments in which frames could be fused, or raise FileNotFoundError if one is missing."""
         files = [self.name(kind, index) for index, state in enumerate(self.states) if kind in state.files]
         for file in files:
             if not file.exists():

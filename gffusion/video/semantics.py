@@ -64,11 +64,7 @@ class SemanticRefresh:
 
 
 def check_refresh(model: FusionModel, every: int) -> None:
-    """Check that tokens of a model can be reused.
-
-    Raises:
-        ValueError: If `every` is no whole number of at least 1, or the model injects no tokens of CLIP.
-    """
+    """Raise ValueError if `every` is no whole number of at least 1, or above 1 for a model that injects no tokens of CLIP."""
     if isinstance(every, bool) or not isinstance(every, Integral) or every < 1:
         raise ValueError(f"`semantic_every` (--semantic-every) must be a whole number of at least 1, got {every!r:.40}")
     if every > 1 and is_exported(model):

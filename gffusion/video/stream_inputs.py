@@ -20,11 +20,7 @@ _ALIGN_STREAM = (
 
 
 def check_stream_sizes(visible: NDArray[Any], infrared: NDArray[Any], align: Align) -> None:
-    """Check that the images of a pair have one size, unless they are aligned.
-
-    Raises:
-        ValueError: If the sizes differ.
-    """
+    """Raise ValueError if the images of a pair differ in size, unless they are aligned."""
     if align == "none":
         check_same_size(
             {"the visible image": visible.shape[:2], "the infrared image": infrared.shape[:2]}, _ALIGN_STREAM
@@ -32,23 +28,14 @@ def check_stream_sizes(visible: NDArray[Any], infrared: NDArray[Any], align: Ali
 
 
 def check_time(time: float | None, default: float) -> float:
-    """Return the time of a frame in seconds, by default `default`.
-
-    Raises:
-        ValueError: If it is no finite number.
-    """
+    """Return the time of a frame in seconds, by default `default`, or raise ValueError if it is no finite number."""
     if time is not None and not (is_number(time) and abs(time) < _MAX_SECONDS):
         raise ValueError(f"`time` must be a finite number of seconds, got {time!r:.40}")
     return default if time is None else time
 
 
 def check_image(name: str, image: Any) -> None:
-    """Check an image that a camera gave.
-
-    Raises:
-        ValueError: If it is no array of integers or floating-point values (H, W), (H, W, 1) or (H, W, 3), is empty, or has masked
-            values.
-    """
+    """Raise ValueError unless an image is an array (H, W), (H, W, 1) or (H, W, 3) of numbers, not empty and without a mask."""
     is_image = isinstance(image, np.ndarray) and (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3)))
     if not is_image or not image.size or image.dtype.kind not in "iuf":
         details = f" of {image.dtype} and shape {tuple(image.shape)}" if hasattr(image, "shape") else ""
