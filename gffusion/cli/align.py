@@ -3,12 +3,11 @@
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from . import read_options as reading
-from .align_starts import Start, check_options, load_start
 from .choices import IMAGE_SUFFIXES, TURNS, show_choices
 from .errors import user_errors
 from .fuse_plans import check_pairs, find_match, warn_of_thermal_visible
@@ -26,6 +25,20 @@ if TYPE_CHECKING:
     from gffusion.data.rigs import RigPairs
 
 TRANSFORMS = ("translation", "similarity", "affine", "homography")
+
+
+class _Start(NamedTuple):
+    """Where an estimate starts.
+
+    Attributes:
+        rig: Rig of `--check` or `--start`, if one was given.
+        upright: The same for upright infrared images.
+        orientation: How the infrared camera is mounted.
+    """
+
+    rig: "Rig | None"
+    upright: "Rig | None"
+    orientation: "Orientation"
 
 
 def align(
@@ -120,8 +133,8 @@ def align(
     """
     with user_errors(), contextlib.nullcontext() if output is None else new_output(output):
         _check(output, transform, infrared_turn, overlay, overwrite)
-        check_options(output, check, start, accept_uncertain)
-        given = load_start(check, start, infrared_turn, infrared_mirror)
+        _check_start(output, check, start, accept_uncertain)
+        given = _load_start(check, start, infrared_turn, infrared_mirror)
         flags: dict[str, Any] = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
         read_options = reading.parse_reading(raw_frame, truncated, visible_range, **flags)
         pairs = _find_pairs(visible, infrared, output, read_options)
@@ -162,6 +175,47 @@ def align(
         raise typer.Exit(1)
 
 
+def _check_start(output: Path | None, check: Path | None, start: Path | None, accept_uncertain: bool) -> None:
+    """Raise ValueError if there is nothing to do, or options exclude each other."""
+    if output is None and check is None:
+        raise ValueError(
+            "Missing option '--output' / '-o', such as -o rig.json, or --check RIG.json to check a saved rig"
+        )
+    if check is not None and start is not None:
+        raise ValueError("--check starts at its own rig: leave out --start")
+    if check is not None and accept_uncertain:
+        raise ValueError("--check needs an estimate that is sure: leave out --accept-uncertain")
+
+
+def _load_start(check: Path | None, start: Path | None, turn: int, is_mirrored: bool) -> _Start:
+    """Load the rig of `--check` or `--start`, which also says how the infrared camera is mounted.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is no rig, or `--infrared-turn` or `--infrared-mirror` contradicts it.
+    """
+    from gffusion.cameras import Rig  # these imports take time that `gffusion --help` need not spend
+    from gffusion.cameras.orientation import Orientation, split_orientation
+
+    given = Orientation(turn, is_mirrored)
+    option, path = ("--check", check) if check is not None else ("--start", start)
+    if path is None:
+        return _Start(None, None, given)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{option} {path} does not exist: give a rig of gffusion align, or of Rig.save in Python"
+        )
+    rig = Rig.load(path)
+    orientation, upright = split_orientation(rig.matrix)
+    if given not in (Orientation(), orientation):
+        options = f"--infrared-turn {orientation.turn} and {'' if orientation.mirror else 'without '}--infrared-mirror"
+        kind = "upright infrared images" if orientation == Orientation() else f"a camera with {options}"
+        raise ValueError(
+            f"{option} {path} is for {kind}: leave out --infrared-turn and --infrared-mirror, they are taken from the rig"
+        )
+    return _Start(rig, Rig(upright), orientation)
+
+
 def _read_images(pairs: "Sequence[ImagePair]", options: "ReadOptions", names: str) -> "RigPairs":
     """Read up to ten pairs, and print which ones are left out."""
     from gffusion.data.rigs import read_rig_pairs  # saves start-up time
@@ -174,7 +228,7 @@ def _read_images(pairs: "Sequence[ImagePair]", options: "ReadOptions", names: st
     return found
 
 
-def _check_sizes(found: "RigPairs", given: Start) -> list[str]:
+def _check_sizes(found: "RigPairs", given: _Start) -> list[str]:
     """Print and return notes on images of other sizes than those of the saved rig; refuse other aspect ratios."""
     if given.rig is None:
         return []
@@ -186,7 +240,7 @@ def _check_sizes(found: "RigPairs", given: Start) -> list[str]:
 
 
 def _estimate(
-    found: "RigPairs", transform: Any, given: Start, check: Path | None
+    found: "RigPairs", transform: Any, given: _Start, check: Path | None
 ) -> "tuple[RigEstimate, RigCheck | None]":
     """Estimate the rig, and compare it with that of `--check` if there is one."""
     from gffusion.cameras.estimation import estimate_rig  # saves start-up time
@@ -205,7 +259,7 @@ def _report_check(checked: "RigCheck | None") -> dict[str, Any]:
     return {} if checked is None else {name: getattr(checked, name) for name in ("distance", "tolerance", "has_moved")}
 
 
-def _compare_with_tags(found: "RigPairs", given: Start, rig: "Rig", as_json: bool) -> float | None:
+def _compare_with_tags(found: "RigPairs", given: _Start, rig: "Rig", as_json: bool) -> float | None:
     """Print and return the distance from the rig in the tags of a file; `None` if there is none."""
     from gffusion.cameras.estimation import measure_distance  # saves start-up time
 
@@ -218,7 +272,7 @@ def _compare_with_tags(found: "RigPairs", given: Start, rig: "Rig", as_json: boo
 
 
 def _describe_uncertain(
-    estimate: "RigEstimate", check: Path | None, given: Start, found: "RigPairs", notes: list[str]
+    estimate: "RigEstimate", check: Path | None, given: _Start, found: "RigPairs", notes: list[str]
 ) -> str:
     """Return why the estimate is not accepted, and what to do."""
     from gffusion.cameras.search import describe_search  # saves start-up time
