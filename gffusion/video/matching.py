@@ -1,8 +1,10 @@
 """Match the frames of two videos by their time stamps."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from statistics import median_low
 from typing import NamedTuple
 
 import numpy as np
@@ -12,11 +14,20 @@ from gffusion.cameras import InfraredFrame
 from gffusion.utils.notes import format_count
 
 from .folders import FrameSource, decode_infrared_frame, decode_visible_frame, name_frame
-from .periods import PacedFrame, add_periods
 from .time_stamps import TimedFrame
 
 _PROBES = 10
+_NEIGHBORS = 4  # steps before and after the step to a frame; fewer than half of all can be gaps
+_ROUNDING = Fraction(1, 4)  # of a period; coarse time stamps change steps less
+_SHORTEST = Fraction(1, 25)  # seconds; some recorders write several frames with nearly the same time
 _MISSING_SHARE = Fraction(1, 50)  # of a duration; less is no reason to warn
+
+
+class PacedFrame(NamedTuple):
+    """A frame and the local period of its video in seconds, about the time from the frame before to this one."""
+
+    frame: TimedFrame
+    period: Fraction
 
 
 class FramePair(NamedTuple):
@@ -124,6 +135,29 @@ class VideoPair:
             f"no frames of the two videos are at the same time: {spans[0]}, {spans[1]}; --time-offset SECONDS is added to the "
             "times of the infrared video"
         )
+
+
+def add_periods(frames: Iterator[TimedFrame], rate: Fraction) -> Iterator[PacedFrame]:
+    """Yield ordered frames with the local period. Holds four frames in memory.
+
+    It is the median of nine steps between frames, so that a gap does not count as a period; and exactly that of `rate`
+    if they nearly agree. A period below 0.04 s needs a rate that says so: frames can come in bursts.
+    """
+    held, steps, last = deque[TimedFrame](), deque[Fraction](maxlen=2 * _NEIGHBORS + 1), None
+    for frame in frames:
+        if last is not None:
+            steps.append(frame.time - last)
+        last = frame.time
+        held.append(frame)
+        if len(held) > _NEIGHBORS:
+            yield PacedFrame(held.popleft(), _find_period(steps, 1 / rate))
+    while held:
+        yield PacedFrame(held.popleft(), _find_period(steps, 1 / rate))
+
+
+def _find_period(steps: Sequence[Fraction], mean: Fraction) -> Fraction:
+    usual = median_low(steps) if steps else mean
+    return mean if abs(usual - mean) <= _ROUNDING * mean else max(usual, min(mean, _SHORTEST))
 
 
 def _match(visible: Iterator[PacedFrame], infrared: Iterator[PacedFrame], counts: MatchCounts) -> Iterator[FramePair]:
