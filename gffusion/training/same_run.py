@@ -1,7 +1,9 @@
 """What a resumed run must share with the one before, so that it ends as if it had not been interrupted."""
 
+import ast
 import dataclasses
 import hashlib
+import inspect
 import json
 import logging
 from collections.abc import Collection, Iterable
@@ -11,7 +13,8 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedConfig
 
 from gffusion._version import __version__
-from gffusion.data import FusionDataset
+from gffusion.cameras import Rig
+from gffusion.data import FusionDataset, RawFrame, ReadOptions, transforms
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
@@ -21,7 +24,6 @@ from gffusion.zoo.digest import digest_weights, hash_file
 from .arguments import FusionTrainingArguments
 from .card import IRRELEVANT
 from .checked_dataset import read_item
-from .option_texts import parse_options
 
 logger = logging.getLogger(__name__)
 
@@ -247,3 +249,40 @@ def _flatten(config: dict[str, Any]) -> dict[str, Any]:
         else:
             fields[name] = value
     return fields
+
+
+def parse_options(text: Any) -> Any:
+    """Return a value that is equal for texts of the same options, such as `"ReadOptions(crop=True)"`; others are returned unchanged.
+
+    Options that a text lacks have the default in the signature of their class.
+
+    Examples:
+        >>> parse_options("RandomFlip(horizontal=0.5)") == parse_options("RandomFlip(horizontal=0.5, vertical=0.0)")
+        True
+        >>> parse_options("RandomFlip(horizontal=0.5)") == parse_options("RandomFlip(horizontal=0.5, vertical=0.5)")
+        False
+    """
+    try:
+        node = ast.parse(text, mode="eval").body
+        calls = node.elts if isinstance(node, ast.Tuple) else [node]
+        return [_read_value(call) for call in calls] if all(isinstance(call, ast.Call) for call in calls) else text
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):  # no text, or see `ast.literal_eval`
+        return text
+
+
+def _read_value(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call):
+        name = ast.unparse(node.func)
+        given = {str(keyword.arg): _read_value(keyword.value) for keyword in node.keywords}
+        return name, [_read_value(value) for value in node.args], _find_defaults(name) | given
+    return ast.literal_eval(node)
+
+
+def _find_defaults(name: str) -> dict[str, Any]:
+    """Return the defaults of the arguments of a class, none for classes of other packages."""
+    known = {item.__name__: item for item in (ReadOptions, Rig, RawFrame)}
+    found = known.get(name) or getattr(transforms, name, None)
+    if not isinstance(found, type):
+        return {}
+    parameters = inspect.signature(found).parameters.values()
+    return {item.name: item.default for item in parameters if item.default is not item.empty}

@@ -29,7 +29,6 @@ from .checked_dataset import CheckedDataset, read_item
 from .checkpoints import Checkpoints
 from .given_data import drop_random_transforms, unwrap_subset, warn_about_data
 from .interruption import Interruption, ignore_interrupts
-from .non_finite import raise_on_non_finite
 from .own_image import warn_about_own_image
 from .processes import check_equal, check_shared_folder, lost_peers, raised_together, seed_process
 from .progress import Progress
@@ -38,7 +37,7 @@ from .run_folder import CHECKPOINTS, RunFolder, summarize
 from .same_run import DIGESTS, check_same_run, describe_run, select_shared, warn_about_changed_files
 from .sampling import StepSampler, collate, keep_random_state
 from .schedules import head_learning_rate, learning_rate, segmentation_weight, warmup_factor
-from .step import TrainingStep
+from .step import TrainingStep, raise_on_non_finite
 from .token_cache import CachedTokens, TokenCache
 from .trackers import Trackers
 from .unknown_options import refuse_unknown
@@ -309,7 +308,8 @@ class FusionTrainer:
             self._flush_losses(settings, bar)
         record = self.progress.end_epoch(self.steps_per_epoch) | settings if ends_epoch else {}
         if ends_epoch and not evaluates and self.progress.stalls(arguments.early_stopping_patience):
-            evaluates = self.progress.stop() > 0  # the run ends here, also if these weights are better
+            self.progress.stop()  # the run ends here, also if these weights are better
+            evaluates = True
         if evaluates:
             record |= self.evaluate()
             self.trackers.log({name: record[name] for name in record if name.startswith("eval_")}, step=step)
