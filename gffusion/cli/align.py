@@ -158,7 +158,8 @@ def align(
             facts["distance_from_tags"] = _compare_with_tags(found, given, estimate.rig, as_json)
         if overlay is not None:
             _write_overlay(overlay, found, estimate.rig, overwrite, as_json)
-        facts |= _report_check(checked)
+        of_check = () if checked is None else ("distance", "tolerance", "has_moved")
+        facts |= {name: getattr(checked, name) for name in of_check}
         if not is_accepted:
             message = _describe_uncertain(estimate, check, given, found, about_estimate)
             if as_json:
@@ -188,12 +189,7 @@ def _check_start(output: Path | None, check: Path | None, start: Path | None, ac
 
 
 def _load_start(check: Path | None, start: Path | None, turn: int, is_mirrored: bool) -> _Start:
-    """Load the rig of `--check` or `--start`, which also says how the infrared camera is mounted.
-
-    Raises:
-        OSError: If the file cannot be read.
-        ValueError: If it is no rig, or `--infrared-turn` or `--infrared-mirror` contradicts it.
-    """
+    """Load the rig of `--check` or `--start`, which also says how the infrared camera is mounted."""
     from gffusion.cameras import Rig  # these imports take time that `gffusion --help` need not spend
     from gffusion.cameras.orientation import Orientation, split_orientation
 
@@ -252,11 +248,6 @@ def _estimate(
         return estimate_rig(found.arrays, transform or "similarity", given.upright, given.orientation), None
     checked = check_rig(found.arrays, given.rig, transform)
     return checked.estimate, checked
-
-
-def _report_check(checked: "RigCheck | None") -> dict[str, Any]:
-    """Return the entries of the report on a saved rig; none without `--check`."""
-    return {} if checked is None else {name: getattr(checked, name) for name in ("distance", "tolerance", "has_moved")}
 
 
 def _compare_with_tags(found: "RigPairs", given: _Start, rig: "Rig", as_json: bool) -> float | None:
