@@ -103,13 +103,6 @@ def parse_reading(
     from gffusion.data.rigs import parse_align
     from gffusion.data.visible_range import check_visible_range
 
-    if reference not in REFERENCES:
-        raise ValueError(f"--reference must be visible or infrared, got {reference!r}")
-    if align == "none" and (crop or reference != "visible"):
-        option = "--crop" if crop else "--reference infrared"
-        raise ValueError(f"{option} needs --align resize, auto or RIG.json")
-    if truncated not in TRUNCATED:
-        raise ValueError(f"--truncated must be refuse or fill, got {truncated!r}")
     return ReadOptions(
         parse_align(align),
         reference=reference,  # type: ignore[arg-type]

@@ -216,7 +216,7 @@ def test_options_of_reading_and_notes(gffusion: Callable[..., Any], rig_folder: 
             "--raw-frame is for infrared files ending in .raw, .bin, .dat, but none does",
         ),
         (["--max-pixels", "9"], "--max-pixels 76800"),
-        (["--truncated", "cut"], "--truncated must be refuse or fill"),
+        (["--truncated", "cut"], '--truncated must be "refuse" or "fill"'),
     ):
         done = gffusion("align", *pair, *options)
         assert done.exit_code == 2 and message in done.err

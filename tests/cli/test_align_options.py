@@ -97,9 +97,9 @@ def test_reference_and_crop(fuse: Callable[..., Any], folder: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--crop"], "--crop needs --align"),
-        (["--reference", "infrared"], "--reference infrared needs --align"),
-        (["--reference", "left", "--align", "auto"], "--reference must be visible or infrared"),
+        (["--crop"], "--crop and --reference need --align resize, auto or RIG.json"),
+        (["--reference", "infrared"], "--crop and --reference need --align"),
+        (["--reference", "left", "--align", "auto"], '--reference must be "visible" or "infrared"'),
         (["--align", "automatic"], "--align must be none, resize, auto or the file of a rig"),
     ],
 )
