@@ -81,12 +81,11 @@ class Progress:
         """
         self.evaluations_since_best += 1
         self.evaluated_step = self.step
-        if score is None or not math.isfinite(score):
-            improved = score is not None and self.best is None
-        elif improved := self.best is None or (score > self.best if is_higher_better(metric) else score < self.best):
-            self.best, self.evaluations_since_best = score, 0
-        if improved:
+        sign, is_finite = 1 if is_higher_better(metric) else -1, score is not None and math.isfinite(score)
+        if score is not None and (self.best is None or (is_finite and sign * score > sign * self.best)):
             self.best_step = self.step
+            if is_finite:
+                self.best, self.evaluations_since_best = score, 0
 
     def stalls(self, patience: int) -> bool:
         """Return whether so many evaluations brought no better weights, now or when the run ended; never if the number is 0."""
