@@ -8,8 +8,7 @@ from gffusion._version import __version__
 
 from .errors import user_errors
 from .library_logging import quiet_libraries
-from .models import locate_model
-from .options import ModelOption
+from .models import complete_model, locate_model
 from .printing import print_json
 
 if TYPE_CHECKING:
@@ -17,7 +16,16 @@ if TYPE_CHECKING:
 
 
 def benchmark(
-    model: ModelOption = "gffusion-tiny",
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME",
+            help="Name of a bundled model, folder, or Hub id.",
+            autocompletion=complete_model,
+        ),
+    ] = "gffusion-tiny",
     size: Annotated[
         str,
         typer.Option(

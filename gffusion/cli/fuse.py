@@ -30,7 +30,7 @@ from .fuse_videos import (
 )
 from .messages import list_printed, print_measured
 from .models import complete_model
-from .options import DEVICES, OverwriteFilesOption, QuietOption, StrictOption
+from .options import DEVICES, OverwriteFilesOption, QuietOption
 from .outputs import check_writable, new_output
 
 if TYPE_CHECKING:
@@ -157,7 +157,14 @@ def fuse(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report, the pairs of --dry-run, or an error as JSON.")
     ] = False,
-    strict: StrictOption = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="After all is fused, exit with code 1 if there are files or video frames without a partner, notes or warnings, but "
+            "not for notes about outputs that are kept, or about ranges and rigs that were measured.",
+        ),
+    ] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Fuse two images or videos, or those of two folders, or files that hold both images.

@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from .models import complete_model
-
 DEVICES = '"auto" (a GPU if there is one, else the CPU), "cpu", "cuda", "cuda:1", "mps", ...'
 
 
@@ -17,30 +15,12 @@ def _hide_progress(quiet: bool) -> None:
         hide_progress(quiet)
 
 
-ModelOption = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="NAME",
-        help="Name of a bundled model, folder, or Hub id.",
-        autocompletion=complete_model,
-    ),
-]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help=DEVICES)]
 OverwriteFileOption = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")]
 OverwriteFilesOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace existing files instead of skipping them.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print a report, or an error, as JSON.")]
-StrictOption = Annotated[
-    bool,
-    typer.Option(
-        "--strict",
-        help="After all is fused, exit with code 1 if there are files or video frames without a partner, notes or warnings, but "
-        "not for notes about outputs that are kept, or about ranges and rigs that were measured.",
-    ),
-]
 QuietOption = Annotated[
     bool,
     typer.Option(
