@@ -199,18 +199,12 @@ def _check_sizes(which: str, sizes: Iterable[Sequence[int]], model: GFFusionMode
                 f"{which} images must measure at least {minimum} x {minimum} for the model and its losses, got {height} x {width} "
                 "(height x width)."
             )
-        _check_metrics((height, width), metrics)
-
-
-def _check_metrics(size: tuple[int, int], metrics: Sequence[str]) -> None:
-    """Raise ValueError if images are too small for metrics."""
-    large = [name for name in metrics if METRICS[name].minimum_size > min(size)]
-    if large:
-        minimum = max(METRICS[name].minimum_size for name in large)
-        raise ValueError(
-            f"`eval_metrics` has {', '.join(large)}: leave that out, because evaluation images must measure at least {minimum} x "
-            f"{minimum} for it, got {size[0]} x {size[1]} (height x width)."
-        )
+        if large := [name for name in metrics if METRICS[name].minimum_size > min(height, width)]:
+            needed = max(METRICS[name].minimum_size for name in large)
+            raise ValueError(
+                f"`eval_metrics` has {', '.join(large)}: leave that out, because evaluation images must measure at least {needed} x "
+                f"{needed} for it, got {height} x {width} (height x width)."
+            )
 
 
 def check_batch_size(arguments: FusionTrainingArguments, batch_size: int, labeled: bool) -> None:

@@ -130,10 +130,11 @@ class TrainingStep:
     def _train_unfrozen(self) -> list[nn.modules.batchnorm._BatchNorm]:
         """Set the model to training mode, except for frozen batch normalization, and return the other layers of that kind."""
         self._wrapped.train()
-        for layer in self._batch_normalizations():
-            if _is_frozen(layer):
-                layer.eval()
-        return [layer for layer in self._batch_normalizations() if layer.training]
+        layers = self._batch_normalizations()
+        for layer in layers:
+            trained = [parameter.requires_grad for parameter in layer.parameters()]
+            layer.train(not trained or any(trained))
+        return [layer for layer in layers if layer.training]
 
     def _batch_normalizations(self) -> list[nn.modules.batchnorm._BatchNorm]:
         return [module for module in self._model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
@@ -185,12 +186,6 @@ class TrainingStep:
             with self._accelerator.autocast():
                 inputs["semantic_tokens"] = self._token_cache.complete(inputs | tokens)
         return mix_pairs(inputs, self._mixed_share, self._model.config.ignore_index)
-
-
-def _is_frozen(layer: nn.Module) -> bool:
-    """Return whether a layer has parameters, none of which is trained."""
-    parameters = list(layer.parameters())
-    return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
 
 
 def raise_on_non_finite(

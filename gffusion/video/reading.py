@@ -201,8 +201,7 @@ class VideoFile:
     def _describe_repeats(self) -> str:
         return (
             f"{self.path} has more than {self.stamps.repeats - 1} frames in a row after {float(self.stamps.last or 0):.3f} s whose time "
-            "stamps do not increase: "
-            f"give it a frame rate (ffmpeg -r RATE -i {self.path.name} -c:v ffv1 timed.mkv)"
+            f"stamps do not increase: give it a frame rate (ffmpeg -r RATE -i {self.path.name} -c:v ffv1 timed.mkv)"
         )
 
     def _decode(self, container: "InputContainer", stream: "VideoStream") -> "Iterator[av.VideoFrame]":
