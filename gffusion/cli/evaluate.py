@@ -16,15 +16,7 @@ from .errors import exit_with_failures, user_errors
 from .library_logging import quiet_libraries
 from .messages import one_line, print_note
 from .models import complete_model
-from .option_values import (
-    check_once,
-    collect_folders,
-    collect_models,
-    parse_label_map,
-    parse_zoom,
-    split_list,
-    split_named,
-)
+from .option_values import collect_folders, collect_labels, collect_models, parse_label_map, parse_zoom, split_list
 from .options import DEVICES, QuietOption, ZoomOption
 from .outputs import check_writable, new_output
 from .printing import make_console, print_json, print_line
@@ -204,7 +196,7 @@ def evaluate(
             "models": models,
             "baselines": chosen,
             "labels": labels,
-            "predicted_labels": _collect_labels(predicted_labels or [], [*folders, *models]),
+            "predicted_labels": collect_labels(predicted_labels or [], [*folders, *models]),
             "segment_with": segment_with,
             "class_names": split_list(class_names),
             "label_map": new_labels,
@@ -265,14 +257,3 @@ def _parse_baselines(text: str, is_none: bool) -> list[str]:
     if is_none or text == "none":
         return []
     return list(BASELINE_NAMES) if text == "all" else split_list(text) or []
-
-
-def _collect_labels(texts: list[str], methods: list[str]) -> dict[str, Path]:
-    for text in texts:
-        if "=" not in text and len(methods) != 1:
-            raise ValueError(
-                f"--predicted-labels {text}: give the name of one of {len(methods)} methods, as in NAME={text}"
-            )
-    folders = [split_named("--predicted-labels", text) if "=" in text else (methods[0], Path(text)) for text in texts]
-    check_once("--predicted-labels", [name for name, _ in folders])
-    return dict(folders)

@@ -110,6 +110,18 @@ def collect_folders(option: str, texts: Sequence[str] | None) -> dict[str, Path]
     return dict(folders)
 
 
+def collect_labels(texts: Sequence[str], methods: Sequence[str]) -> dict[str, Path]:
+    """Return the folders of `--predicted-labels` by the names of their methods; the name of a single method can be left out."""
+    for text in texts:
+        if "=" not in text and len(methods) != 1:
+            raise ValueError(
+                f"--predicted-labels {text}: give the name of one of {len(methods)} methods, as in NAME={text}"
+            )
+    folders = [split_named("--predicted-labels", text) if "=" in text else (methods[0], Path(text)) for text in texts]
+    check_once("--predicted-labels", [name for name, _ in folders])
+    return dict(folders)
+
+
 def collect_models(texts: Sequence[str]) -> dict[str, str]:
     """Return the models of an option `[NAME=]MODEL` by the names of their methods; folders can have `=` in their names.
 

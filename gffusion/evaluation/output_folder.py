@@ -14,6 +14,8 @@ from gffusion.utils.notes import name_first
 
 from .records import holds_records
 
+_WRITTEN = ("records.jsonl", "summary.json", "per_image*.csv", "table.*", "boxplots.*", "sheet*.png", "report.html")
+
 
 @contextmanager
 def locked_output(output: Path, methods: Sequence[str], protocol: str, pairs: Sequence[str]) -> Iterator[None]:
@@ -56,15 +58,7 @@ def check_output(output: Path) -> None:
     has_others = records.is_dir() or is_written(records)
     if holds_records(records) or (_read_summary(output) and not has_others):
         return
-    for pattern in (
-        "records.jsonl",
-        "summary.json",
-        "per_image*.csv",
-        "table.*",
-        "boxplots.*",
-        "sheet*.png",
-        "report.html",
-    ):
+    for pattern in _WRITTEN:
         for file in sorted(output.glob(pattern)):
             if file.is_dir() or is_written(file):
                 raise ValueError(
