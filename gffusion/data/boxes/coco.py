@@ -73,9 +73,6 @@ def _index_by_stem(path: Path, images: Sequence[tuple[PurePosixPath, NamedBoxes]
     """Return the boxes by stem; of images with the same stem, such as both of a pair, those of the only one that has boxes.
 
     If none of them has boxes, that of the folder with the most boxes is taken, or else the visible one.
-
-    Raises:
-        ValueError: If several have boxes, or one has, and their folders seem to be of different scenes.
     """
     by_stem: dict[str, list[tuple[PurePosixPath, NamedBoxes]]] = defaultdict(list)
     counts: Counter[PurePosixPath] = Counter()
@@ -110,14 +107,14 @@ def _index_by_stem(path: Path, images: Sequence[tuple[PurePosixPath, NamedBoxes]
 def _can_be_pair(folder: PurePosixPath, other: PurePosixPath, have_boxes: bool) -> bool:
     """Return whether two folders can hold the images of pairs; `have_boxes` of both tell it where names do not."""
     (kind, parts), (other_kind, other_parts) = _split_kind(folder), _split_kind(other)
-    if folder == other or (kind is not other_kind and parts == other_parts):
+    if folder == other:
         return True
+    if have_boxes:
+        return kind is not other_kind and parts == other_parts
     if kind and other_kind:
-        return parts == other_parts and not have_boxes  # such as those of two infrared cameras
-    if kind or other_kind:  # such as thermal/day and images/day, but not A/visible and B
-        named, unnamed = (parts, other_parts) if kind else (other_parts, parts)
-        return set(named) <= set(unnamed) and not have_boxes
-    return not have_boxes
+        return parts == other_parts
+    # Such as thermal/day and images/day, but not A/visible and B.
+    return not (kind and set(parts) - set(other_parts)) and not (other_kind and set(other_parts) - set(parts))
 
 
 def _count_boxes(image: NamedBoxes) -> int:
@@ -254,10 +251,8 @@ def _has_area(box: tuple[float, float, float, float]) -> bool:
 
 def _find_mask_box(counts: Any, height: int, width: int) -> tuple[float, float, float, float]:
     """Return the box around a mask of run lengths, along columns of `height` pixels, of background and object in turn."""
-    if not isinstance(counts, list) or height < 1:
-        raise ValueError("the mask is compressed or has no height")
-    if min(counts) < 0 or sum(counts) > height * width:
-        raise ValueError("the runs extend beyond the mask")
+    if not isinstance(counts, list) or height < 1 or min(counts) < 0 or sum(counts) > height * width:
+        raise ValueError("the mask is compressed, or its runs do not fit its size")
     stops = np.cumsum(np.asarray(counts, np.int64))
     starts, stops = stops[:-1:2], stops[1::2]
     starts, lasts = starts[stops > starts], stops[stops > starts] - 1

@@ -35,13 +35,14 @@ def read_voc(path: Path, size: tuple[int, int], class_names: Sequence[str] | Non
         raise ValueError(f"{path} is not an XML file that can be read: {error}") from error
     for entry in root.iter():
         entry.tag = entry.tag.rpartition("}")[2]  # without its namespace
-    if root.tag.lower() != "annotation" and next(root.iter("object"), None) is None:
+    objects = [*root.iter("object")]
+    if root.tag.lower() != "annotation" and not objects:
         raise ValueError(
             f"{path} is not a Pascal VOC file: its root is <{to_line(root.tag)[:80]}>, not <annotation>. Export the boxes as Pascal VOC, "
             "COCO or YOLO, which CVAT offers, too"
         )
-    names, corners, rotations, are_whole = [], [], [], True
-    for number, entry in enumerate(root.iter("object"), start=1):
+    corners, are_whole = [], True
+    for number, entry in enumerate(objects, start=1):
         try:
             box, is_whole = _read_corners(entry)
         except ValueError:
@@ -50,11 +51,10 @@ def read_voc(path: Path, size: tuple[int, int], class_names: Sequence[str] | Non
             ) from None
         corners.append(box)
         are_whole &= is_whole
-        rotations.append(_find_rotation(entry))
-        names.append(entry.findtext("name", "").strip())
     check_pixels(corners, str(path))
-    boxes = tuple(map(turn_box, _to_edges(corners, are_whole), rotations))
-    return NamedBoxes(str(path), _read_size(root), tuple(names), boxes).to_boxes(size, class_names)
+    names = tuple(entry.findtext("name", "").strip() for entry in objects)
+    boxes = tuple(map(turn_box, _to_edges(corners, are_whole), map(_find_rotation, objects)))
+    return NamedBoxes(str(path), _read_size(root), names, boxes).to_boxes(size, class_names)
 
 
 def _read_corners(entry: ElementTree.Element) -> tuple[_Box, bool]:
@@ -85,10 +85,8 @@ def _to_edges(corners: list[_Box], are_whole: bool) -> list[_Box]:
 def _find_rotation(entry: ElementTree.Element) -> float:
     """Return the rotation of a `bndbox` of CVAT in degrees; users can have an own attribute of this name, such as a direction."""
     if entry.find("bndbox") is not None:
-        for attribute in entry.iterfind("attributes/attribute"):
-            if attribute.findtext("name") == "rotation":
-                with suppress(ValueError):
-                    return float(attribute.findtext("value", ""))
+        with suppress(ValueError):
+            return float(entry.findtext("attributes/attribute[name='rotation']/value", ""))
     return 0
 
 
