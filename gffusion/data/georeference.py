@@ -51,7 +51,8 @@ def add_georeference(
     Raises:
         ValueError: If the georeferences have different coordinate systems or give no plausible position.
     """
-    if isinstance(align, Rig) or frame.rig is not None or not all(map(_is_tiff, contents)):
+    are_tiff = all(content[:2] in (b"II", b"MM") for content in contents)
+    if isinstance(align, Rig) or frame.rig is not None or not are_tiff:
         return frame, ()
     visible, infrared = map(_read_grid, contents)
     if visible is None or infrared is None or (align != "auto" and visible.system != infrared.system):
@@ -75,10 +76,6 @@ def add_georeference(
     return frame, (_APART,) if distances.max() > _TOLERANCE else ()
 
 
-def _is_tiff(content: bytes) -> bool:
-    return content[:2] in (b"II", b"MM")
-
-
 def _read_grid(content: bytes) -> _Grid | None:
     """Return the grid of an upright image with an affine georeference in a known coordinate system; else `None`."""
     metadata = read_metadata(content)
@@ -97,9 +94,8 @@ def _read_grid(content: bytes) -> _Grid | None:
 
 def _read_matrix(tags: Directory) -> NDArray[np.float64] | None:
     """Return the map from pixels to coordinates as stored, from a point and the size of pixels, or from its matrix."""
-    scale, points, matrix = (
-        _read_numbers(tags, tag, count) for tag, count in ((PIXEL_SCALE, 2), (TIE_POINTS, 6), (TRANSFORMATION, 8))
-    )
+    scale, points = _read_numbers(tags, PIXEL_SCALE, 2), _read_numbers(tags, TIE_POINTS, 6)
+    matrix = _read_numbers(tags, TRANSFORMATION, 8)
     if scale is not None and points is not None:
         width, height = scale[0], abs(scale[1])  # GDAL ignores the sign, too
         column, row, _, x, y, _ = points
