@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .edges import EdgePair
 from .refinement import (
@@ -48,17 +47,11 @@ class Misfit(NamedTuple):
 
 def measure_misfit(pairs: Sequence[EdgePair], fit: Fit, transform: Transform) -> Misfit:
     """Compare a rig with the displacements of tiles, and with the positions of single pairs."""
-    tiles = _compare(pairs, fit.matrix, _NEAR)
+    tiles = compare_tiles(pairs, fit.matrix, _NEAR.find_size(pairs[0].visible.shape), _NEAR)
     distance = _measure_distance(tiles)
     better = _find_better(tiles, transform) if distance > _NOTED * tiles.size[1] else None
     unfit = [index for index in range(len(pairs)) if len(pairs) > 1 and not _fits(pairs, fit, tiles, index, distance)]
     return Misfit(distance / tiles.size[1], better, tuple(unfit))
-
-
-def _compare(pairs: Sequence[EdgePair], matrix: NDArray[np.float64], level: Level) -> Tiles:
-    height, width = pairs[0].visible.shape
-    scale = min(1.0, level.width / width)
-    return compare_tiles(pairs, matrix, (max(1, round(height * scale)), max(1, round(width * scale))), level)
 
 
 def _measure_distance(tiles: Tiles) -> float:
@@ -101,7 +94,8 @@ def _fits(pairs: Sequence[EdgePair], fit: Fit, tiles: Tiles, index: int, misfit:
     here, best = _find_positions(one, max(1.0, misfit))
     if here >= CLEAR_MARGIN or best >= here + CLEAR_MARGIN:
         return best < here + CLEAR_MARGIN
-    coarse, coarse_best = _find_positions(_compare(pairs[own], fit.matrix, _FAR), 1.0)
+    far = compare_tiles(pairs[own], fit.matrix, _FAR.find_size(pairs[index].visible.shape), _FAR)
+    coarse, coarse_best = _find_positions(far, 1.0)
     return coarse_best < coarse + CLEAR_MARGIN and here + coarse > _CONTRARY
 
 

@@ -43,6 +43,11 @@ class Level(NamedTuple):
     radius: int
     tile: int
 
+    def find_size(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Return the size of a visible image at this level, which is not larger than it is."""
+        scale = min(1.0, self.width / shape[1])
+        return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+
 
 COARSE = (Level(160, 6, 20), Level(320, 6, 32))
 """Steps that rank the candidates of the search."""
@@ -97,10 +102,8 @@ def refine_rig(
     Raises:
         ValueError: If a step ends at a transform that is not plausible.
     """
-    height, width = pairs[0].visible.shape
     for level in levels:
-        scale = min(1.0, level.width / width)
-        size = (max(1, round(height * scale)), max(1, round(width * scale)))
+        size = level.find_size(pairs[0].visible.shape)
         change, evidence, covariance = fit_tiles(compare_tiles(pairs, matrix, size, level), transform)
         matrix = matrix @ change
         matrix = matrix / matrix[2, 2]
