@@ -143,7 +143,15 @@ def find_odd_ranges(limits: Sequence[Limits]) -> tuple[list[int], str]:
         ([3], 'the range of 1 infrared image, 60 to 65000, is far from that of the other 3, 6900 to 8200, and widens that of all: leave out what is damaged, or in another unit or gain mode, or use infrared_range="percentile" (--infrared-range percentile)')
     """
     odd = _find_odd(limits)
-    return odd, _describe_odd(limits, odd) if odd else ""
+    if not odd:
+        return [], ""
+    others = np.delete(limits, odd, axis=0)
+    ranges = [f"{group[:, 0].min():.7g} to {group[:, 1].max():.7g}" for group in (np.take(limits, odd, axis=0), others)]
+    return odd, (
+        f"the range of {format_count(len(odd), 'infrared image')}, {ranges[0]}, is far from that of the other "
+        f"{len(others)}, {ranges[1]}, and widens that of all: leave out what is damaged, or in another unit or gain mode, or use "
+        'infrared_range="percentile" (--infrared-range percentile)'
+    )
 
 
 def _find_odd(limits: Sequence[Limits]) -> list[int]:
@@ -166,14 +174,3 @@ def _find_smaller_group(ends: NDArray[Any], width: float) -> NDArray[np.signedin
     if width == 0 or gaps[first - 1] <= _FAR * width:
         return order[:0]
     return np.sort(min(order[first:], order[:first], key=lambda group: (len(group), 0 in group)))
-
-
-def _describe_odd(limits: Sequence[Limits], odd: Sequence[int]) -> str:
-    indices = set(odd)
-    groups = [[own for index, own in enumerate(limits) if (index in indices) == is_odd] for is_odd in (True, False)]
-    ranges = [f"{min(low for low, _ in group):.7g} to {max(high for _, high in group):.7g}" for group in groups]
-    return (
-        f"the range of {format_count(len(odd), 'infrared image')}, {ranges[0]}, is far from that of the other "
-        f"{len(groups[1])}, {ranges[1]}, and widens that of all: leave out what is damaged, or in another unit or gain mode, or use "
-        'infrared_range="percentile" (--infrared-range percentile)'
-    )
