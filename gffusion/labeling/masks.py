@@ -208,11 +208,9 @@ def find_window(box: Floats, size: tuple[int, int], margin: tuple[float, float] 
         >>> find_window(np.array([0.9997, 2.0, 3.0003, 4.0]), (10, 10))
         (slice(2, 4, None), slice(1, 3, None))
     """
-    left, top, right, bottom = map(float, box)
-    starts = np.floor((top - margin[0] + ROUNDING, left - margin[1] + ROUNDING))
-    ends = np.ceil((bottom + margin[0] - ROUNDING, right + margin[1] - ROUNDING))
-    centers = np.floor(((top + bottom) / 2, (left + right) / 2))
-    starts = np.where(starts < ends, starts, centers)  # a thin box has the pixel of its center
+    first, last = np.reshape(box, (2, 2))[:, ::-1].astype(np.float64)  # corners: top and left, bottom and right
+    starts, ends = np.floor(first - margin + ROUNDING), np.ceil(last + margin - ROUNDING)
+    starts = np.where(starts < ends, starts, np.floor((first + last) / 2))  # a thin box has the pixel of its center
     starts = np.clip(starts, 0, np.subtract(size, 1)).astype(int)
     ends = np.clip(ends, starts + 1, size).astype(int)
     return slice(int(starts[0]), int(ends[0])), slice(int(starts[1]), int(ends[1]))
