@@ -47,10 +47,6 @@ class DecodeOptions:
             raise ValueError(f'`truncated` must be "refuse" or "fill", got {self.truncated!r}')
 
 
-DEFAULT_OPTIONS = DecodeOptions()
-"""Default of functions that decode."""
-
-
 @dataclass(frozen=True, eq=False)
 class DecodedImage:
     """Image file as stored, upright.

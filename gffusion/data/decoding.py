@@ -30,7 +30,7 @@ from .completeness import (
     has_jpeg_end,
     read_late_orientation,
 )
-from .decoded_image import DEFAULT_OPTIONS, UPRIGHT, DecodedImage, DecodeOptions, ImageReadError
+from .decoded_image import UPRIGHT, DecodedImage, DecodeOptions, ImageReadError
 from .other_files import is_video, recognize_unread
 from .tiff_pages import GDAL_NODATA, check_single_frame, decode_misread_tiff, decode_tiff, parse_no_data
 
@@ -47,7 +47,7 @@ _Settings: TypeAlias = tuple[bool, int | None, int]
 _previous: _Settings = (False, None, 0)  # Pillow's settings before them
 
 
-def decode_image(content: bytes, name: str, options: DecodeOptions = DEFAULT_OPTIONS) -> DecodedImage:
+def decode_image(content: bytes, name: str, options: DecodeOptions = DecodeOptions()) -> DecodedImage:
     """Decode an image file, which messages call by its name, such as "image visible.png".
 
     Raises:

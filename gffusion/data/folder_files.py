@@ -24,7 +24,8 @@ def index_files(files: Iterable[Path]) -> dict[str, Path]:
         if twin is not file:
             twins.append((twin, file))
     if twins:  # names of pairs, results and rows of tables are stems, so that one of the two would be lost
-        if repeated := {os.path.abspath(file): file for twin, file in twins if _is_same_path(twin, file)}:
+        twice = [file for twin, file in twins if os.path.abspath(twin) == os.path.abspath(file)]
+        if repeated := {os.path.abspath(file): file for file in twice}:
             others = f", like {format_count(len(repeated) - 1, 'other file')}" if len(repeated) > 1 else ""
             raise ValueError(f"{next(iter(repeated.values()))} is listed twice{others}: list each file once")
         twin, file = twins[0]
@@ -35,10 +36,6 @@ def index_files(files: Iterable[Path]) -> dict[str, Path]:
             f"{names[0]} and {names[1]}{where} have the same stem (ignoring case){more}; remove or rename one"
         )
     return found
-
-
-def _is_same_path(first: Path, second: Path) -> bool:
-    return os.path.abspath(first) == os.path.abspath(second)
 
 
 def _check_given(files: Any, kind: str) -> list[Path]:

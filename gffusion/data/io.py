@@ -16,7 +16,7 @@ from gffusion.utils.notes import name_first
 from gffusion.utils.regular_files import read_regular
 
 from .bounds import DEFAULT_MAX_PIXELS, max_image_bytes
-from .decoded_image import DEFAULT_OPTIONS, DecodedImage, DecodeOptions, ImageReadError, Truncated, to_supported
+from .decoded_image import DecodedImage, DecodeOptions, ImageReadError, Truncated, to_supported
 from .decoding import decode_image, open_header, read_late_info
 from .metadata import EXIF_HEADER, ImageMetadata, MetadataParts, choose_parts
 from .png_writing import encode_png
@@ -74,7 +74,7 @@ def read_image(
 
 
 def read_decoded(
-    path: str | os.PathLike[str] | BytesIO, options: DecodeOptions = DEFAULT_OPTIONS, kind: str = "image"
+    path: str | os.PathLike[str] | BytesIO, options: DecodeOptions = DecodeOptions(), kind: str = "image"
 ) -> DecodedImage:
     """Read a file that holds one image, or its content, as stored, with what [`read_image`] leaves out.
 

@@ -100,10 +100,8 @@ def find_rig(pairs: Sequence[Any], options: ReadOptions, read: Reader | None = N
         return options, None
     found = read_rig_pairs(pairs, options, read)
     if found.tags is not None:
-        return (
-            options,
-            f"aligned by the {'georeferences' if found.tags.origin == GEOREFERENCES else 'tags'} of the files",
-        )
+        source = "georeferences" if found.tags.origin == GEOREFERENCES else "tags"
+        return options, f"aligned by the {source} of the files"
     if not found.arrays:  # the error of every file is reported when it is used
         return options, None
     end = f"; {found.describe_left_out()}" if found.left_out else ""
