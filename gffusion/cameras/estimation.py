@@ -209,20 +209,14 @@ def measure_distance(
     return float(np.linalg.norm((moved - common) * size[::-1], axis=1).mean())
 
 
-def describe_matrix(rig: Rig) -> tuple[float, float, tuple[float, float]]:
-    """Return the zoom of the infrared camera, its rotation in degrees, and its center, relative to the visible image."""
+def describe_position(rig: Rig, mirrored: str = "") -> str:
+    """Return where in the visible image the infrared camera looks, in words; those on a mirror come before the rotation."""
     center, right = _apply(np.linalg.inv(rig.matrix), np.array([[0.5, 0.5], [1.0, 0.5]]))
     height, width = rig.visible_size or (1, 1)
     x, y = (right - center) * (width, height) * 2
-    return width / float(np.hypot(x, y)), float(np.degrees(np.arctan2(y, x))), (float(center[0]), float(center[1]))
-
-
-def describe_position(rig: Rig, mirrored: str = "") -> str:
-    """Return the numbers of [`describe_matrix`] in words; those on a mirror come before the rotation."""
-    zoom, angle, center = describe_matrix(rig)
     return (
-        f"infrared field of view {1 / zoom:.0%} of the visible width, {mirrored}rotated by {angle:.1f} degrees, center at "
-        f"{center[0]:.1%}, {center[1]:.1%}"
+        f"infrared field of view {np.hypot(x, y) / width:.0%} of the visible width, {mirrored}rotated by "
+        f"{np.degrees(np.arctan2(y, x)):.1f} degrees, center at {center[0]:.1%}, {center[1]:.1%}"
     )
 
 
