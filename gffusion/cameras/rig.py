@@ -261,11 +261,7 @@ def _is_near(size: tuple[int, ...], other: tuple[int, ...]) -> bool:
 
 
 def _describe_scaling(name: str, size: tuple[int, ...], expected: tuple[int, ...]) -> str:
-    """Return what is known about an image of nearly the expected aspect ratio.
-
-    Raises:
-        ValueError: If it is no scaled one, because both sizes are near each other.
-    """
+    """Return what is known about an image of nearly the expected aspect ratio; refuse a cropped one, of nearly the same size."""
     words = f"the rig is for {name} images of {describe_size(expected)} pixels, this one has {describe_size(size)}"
     misfit = measure_size_misfit(size, expected)
     if misfit == 0:

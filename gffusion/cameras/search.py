@@ -115,12 +115,8 @@ def _pick_best(
 ) -> tuple[float, NDArray[np.float64]]:
     """Return the score of the best shift of the allowed ones, and its rig, (3, 3).
 
-    Args:
-        scores: Score by the shift of the infrared edges against the visible edges, periodic.
-        size: Size of the visible edges.
-        shape: Size of the infrared edges before they were rotated, not rounded, so that pixels stay square.
-        turned: Size of the infrared edges.
-        radians: Their rotation.
+    Scores are by the shift of the infrared edges, of the size `turned`, against the visible ones of `size`, and periodic.
+    `shape` is the size before they were rotated by `radians`, not rounded, so that pixels stay square.
     """
     centers = [(other - own) / 2 for other, own in zip(turned, size, strict=True)]
     ranges = [

@@ -204,11 +204,7 @@ def has_jpeg_end(content: bytes) -> bool:
 
 
 def _check_scans(content: bytes) -> tuple[bool, int]:
-    """Return whether the scans of a JPEG file have all bits of all coefficients (ITU-T T.81, annex G), and their number.
-
-    Raises:
-        ValueError: If there are too many scans.
-    """
+    """Return whether the scans of a JPEG file have all bits of all coefficients (ITU-T T.81, annex G), and their number."""
     missing: dict[int, set[int]] = {}  # component -> coefficients of which bits are missing
     is_progressive, scans = False, 0
     for marker, payload in iterate_segments(content):

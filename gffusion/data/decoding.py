@@ -214,12 +214,7 @@ def _decode(content: bytes, options: DecodeOptions, is_filling: bool = False) ->
 
 
 def _check_complete(content: bytes, image: ImageFile.ImageFile, decodes: bool = True) -> None:
-    """Check that the data of a file with one image are complete; if it `decodes` nothing, only that they have an end.
-
-    Raises:
-        IncompleteError: If it ends early.
-        ValueError: If it is damaged.
-    """
+    """Check that the data of a file with one image are complete; if it `decodes` nothing, only that they have an end."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         check_tiff(content, dict(image.tag_v2))
     elif image.format in ("JPEG", "MPO"):

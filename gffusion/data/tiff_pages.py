@@ -113,11 +113,7 @@ def _decode_page(page: Any, content: bytes, options: DecodeOptions) -> DecodedIm
 
 
 def _decode_segments(page: Any, content: bytes) -> NDArray[Any]:
-    """Decode the complete strips or tiles of a page, and fill the other ones with 0.
-
-    Raises:
-        IncompleteError: If there is none.
-    """
+    """Decode the complete strips or tiles of a page, and fill the other ones with 0; raise IncompleteError if there is none."""
     pixels, found = np.zeros(page.shaped, page.dtype), False  # planes, depth, rows, columns, channels
     full = page.dtype.itemsize * page.imagewidth * (page.tilelength or page.rowsperstrip) * page.samplesperpixel
     for index, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=False)):

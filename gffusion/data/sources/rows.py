@@ -263,11 +263,7 @@ def _to_labels(value: Any) -> NDArray[Any]:
 
 
 def _convert_objects(objects: Any, size: tuple[int, int], class_names: tuple[str, ...] | None, origin: str) -> Boxes:
-    """Return the boxes of one row, clipped to the image; raise ValueError, naming `origin`, if a category is not a class.
-
-    Objects are a dict of lists, or a list of dicts, of "bbox" (left, top, width, height in pixels) and "category" (an
-    index or a name).
-    """
+    """Return the boxes of one row, clipped to the image; see [`FusionDataset.from_dataset`] for the objects."""
     try:
         corners = [(x, y, x + w, y + h) for x, y, w, h in _list_column(objects, "bbox")]
         categories = list(_list_column(objects, "category"))
