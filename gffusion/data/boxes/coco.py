@@ -167,13 +167,12 @@ def _list_categories(content: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _list_images(entries: Iterable[dict[str, Any]]) -> list[tuple[Any, dict[str, Any]]]:
     """Return the id, name and size of every entry; one without a size has that of another entry of the id and name."""
-    names = [(entry["id"], str(entry["file_name"])) for entry in entries]
-    sizes = [(entry.get("height"), entry.get("width")) for entry in entries]
-    known = {name: size for name, size in zip(names, sizes, strict=True) if all(size)}
+    found = [((entry["id"], str(entry["file_name"])), (entry.get("height"), entry.get("width"))) for entry in entries]
+    known = {image: size for image, size in found if all(size)}
     images = []
-    for name, size in zip(names, sizes, strict=True):
-        height, width = size if all(size) else known.get(name, (None, None))
-        images.append((name[0], {"file_name": name[1], "height": height, "width": width}))
+    for image, size in found:
+        height, width = size if all(size) else known.get(image, (None, None))
+        images.append((image[0], {"file_name": image[1], "height": height, "width": width}))
     return images
 
 
@@ -280,27 +279,16 @@ def _is_rectangle(polygon: list[Any]) -> bool:
 def _convert_image(
     path: Path, image: dict[str, Any], annotations: list[dict[str, Any]], categories: dict[int, str]
 ) -> NamedBoxes:
-    names, corners, ignored = [], [], []
-    masked_groups = outlines = unlocated = 0
-    for annotation in annotations:
-        if _is_uncertain(annotation):
-            extent = _find_extent(annotation, image)
-            if extent is None:
-                unlocated += 1
-                continue
-            ignored.append(extent)
-            masked_groups += bool(annotation.get("iscrowd")) and isinstance(annotation.get("segmentation"), dict)
-        else:
-            corners.append(_to_corners(annotation, image))
-            outlines += _has_outline(annotation)
-            names.append(_look_up(categories, int(annotation["category_id"]), "category"))
+    objects = [entry for entry in annotations if not _is_uncertain(entry)]
+    uncertain = [(entry, _find_extent(entry, image)) for entry in annotations if _is_uncertain(entry)]
+    located = [(entry, extent) for entry, extent in uncertain if extent is not None]
     return NamedBoxes(
         origin=f"{path} ({to_line(image['file_name'])})",
         size=(int(image["height"]), int(image["width"])) if image["height"] else None,
-        names=tuple(names),
-        coordinates=tuple(corners),
-        ignored=tuple(ignored),
-        masked_groups=masked_groups,
-        outlines=outlines,
-        unlocated=unlocated,
+        coordinates=tuple(_to_corners(entry, image) for entry in objects),
+        names=tuple(_look_up(categories, int(entry["category_id"]), "category") for entry in objects),
+        ignored=tuple(extent for _, extent in located),
+        masked_groups=sum(bool(e.get("iscrowd")) and isinstance(e.get("segmentation"), dict) for e, _ in located),
+        outlines=sum(map(_has_outline, objects)),
+        unlocated=len(uncertain) - len(located),
     )
