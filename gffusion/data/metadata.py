@@ -212,15 +212,11 @@ def _read_tiff(content: bytes) -> ImageMetadata:
     if isinstance(tag := tags.get(_DESCRIPTION), Tag) and _STRUCTURAL_DESCRIPTION.match(tag.data):
         del tags[_DESCRIPTION]
     if isinstance(tag := tags.get(305), Tag) and tag.data.startswith(b"tifffile.py"):
-        del tags[305]
-        tags = {number: tag for number, tag in tags.items() if number not in (282, 283, 296)}  # its placeholders
+        tags = {number: tag for number, tag in tags.items() if number not in (282, 283, 296, 305)}  # its placeholders
     georeference = {number: stored[number] for number in _GEOREFERENCE if number in stored}
-    if isinstance(tag := georeference.get(_GDAL_METADATA), Tag):
-        kept = _drop_statistics(tag)
-        if kept is None:
-            del georeference[_GDAL_METADATA]
-        else:
-            georeference[_GDAL_METADATA] = kept
+    tag = georeference.pop(_GDAL_METADATA, None)
+    if isinstance(tag, Tag) and (kept := _drop_statistics(tag)) is not None:
+        georeference[_GDAL_METADATA] = kept
     xmp, icc = (tag.data if isinstance(tag := stored.get(number), Tag) else None for number in (_XMP_TAG, _ICC_TAG))
     return ImageMetadata(None, tags or None, xmp, icc, georeference or None, _read_orientation(stored))
 
