@@ -32,14 +32,14 @@ def note_common_frame(visible: NDArray[Any], infrared: NDArray[Any]) -> tuple[st
     if not (corners == corners[0]).all():  # as in most images, of which no more is read
         return ()
     value = corners[0]
-    widths = [measure_bars(image, value) for image in (visible, infrared)]
-    for sides in ((0, 1), (2, 3)):
-        if all(_is_common([width[side] for width in widths]) for side in sides):
-            return (
-                f"both images have the same bars or frame of value {value:g}, measured and fused like the scene: if they are no "
-                "part of it, crop them in both images (and in label maps and boxes)",
-            )
-    return ()
+    widths = np.array([measure_bars(image, value) for image in (visible, infrared)])
+    is_common = (widths.min(axis=0) >= _MIN_LINES) & (np.ptp(widths, axis=0) <= _MAX_DIFFERENCE)
+    if not (is_common[:2].all() or is_common[2:].all()):
+        return ()
+    return (
+        f"both images have the same bars or frame of value {value:g}, measured and fused like the scene: if they are no "
+        "part of it, crop them in both images (and in label maps and boxes)",
+    )
 
 
 def measure_bars(image: NDArray[Any], value: float) -> tuple[int, int, int, int]:
@@ -51,7 +51,3 @@ def measure_bars(image: NDArray[Any], value: float) -> tuple[int, int, int, int]
         return 0, 0, 0, 0
     height, width = differs.shape
     return int(rows[0]), int(height - 1 - rows[-1]), int(columns[0]), int(width - 1 - columns[-1])
-
-
-def _is_common(lines: list[int]) -> bool:
-    return min(lines) >= _MIN_LINES and max(lines) - min(lines) <= _MAX_DIFFERENCE

@@ -109,7 +109,11 @@ def _map_range(
     image: NDArray[Any], name: str, visible_range: VisibleRange | None
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     if visible_range is None:
-        return image, _note_unused_range(image)
+        if (unused := find_unused_range(image)) is None:
+            return image, ()
+        found, white = unused
+        note = f"{found}: if it looks too dark, set `visible_range=(0, {white})` (--visible-range 0,{white})"
+        return image, (note,)
     if image.dtype == np.uint8:
         raise ValueError(
             "`visible_range` (--visible-range) is for visible images of 16 bits or floating-point values, but "
@@ -161,10 +165,3 @@ def find_unused_range(image: NDArray[Any]) -> tuple[str, float] | None:
         end = math.ceil(round(brightest * 10, 4)) / 10
         return f"the visible image has floating-point values of 0 to 1 but uses only 0 to {end:g}", end
     return None
-
-
-def _note_unused_range(image: NDArray[Any]) -> tuple[str, ...]:
-    if (unused := find_unused_range(image)) is None:
-        return ()
-    found, white = unused
-    return (f"{found}: if it looks too dark, set `visible_range=(0, {white})` (--visible-range 0,{white})",)

@@ -23,21 +23,17 @@ def choose_label_files(pairs: Iterable[ImagePair], folder: Path) -> list[Path]:
     chosen: list[Path] = []
     sources: dict[str, Path] = {}
     for pair in pairs:
-        file = _choose_label_file(pair, folder)
+        file = folder / f"{pair.name}.png"
+        if pair.labels is not None and pair.labels.parent.resolve() == folder.resolve():
+            file = pair.labels
+            if file.suffix.lower() not in _SUFFIXES:
+                raise ValueError(
+                    f"the label map {file} must end in one of {', '.join(_SUFFIXES)}, because other formats do not keep class "
+                    "indices: convert it, or move it away"
+                )
         if (first := sources.setdefault(name_file(file), pair.visible)) is not pair.visible:
             raise ValueError(
                 f"{first} and {pair.visible} would have the same label map {file}: name the pairs in the CSV file"
             )
         chosen.append(file)
     return chosen
-
-
-def _choose_label_file(pair: ImagePair, folder: Path) -> Path:
-    if pair.labels is not None and pair.labels.parent.resolve() == folder.resolve():
-        if pair.labels.suffix.lower() not in _SUFFIXES:
-            raise ValueError(
-                f"the label map {pair.labels} must end in one of {', '.join(_SUFFIXES)}, because other formats do not keep class "
-                "indices: convert it, or move it away"
-            )
-        return pair.labels
-    return folder / f"{pair.name}.png"
