@@ -16,11 +16,8 @@ from .edges import EdgePair, prepare_pair
 from .misfit import CLEAR_MARGIN, measure_misfit
 from .orientation import ORIENTATIONS, Orientation
 from .refinement import COARSE, FINE, PARAMETERS, Fit, Transform, make_change, refine_rig
-from .rig import Rig, describe_size, from_relative
+from .rig import MAX_PAIRS, Rig, describe_size, from_relative
 from .search import search_rigs
-
-MAX_PAIRS = 10
-"""Number of pairs from which a rig is estimated; more do not improve it."""
 
 PairArrays = tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_] | None]
 """Visible image, infrared image, and the mask of its missing pixels."""

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from gffusion.utils.atomic import replace_file
 from gffusion.utils.notes import format_count
 
+MAX_PAIRS = 10  # from which a rig is estimated; more do not improve it
 _FORMAT, _VERSION = "gffusion-rig", 1
 _MAX_SIDE = 10**6
 _MAX_BYTES = 100_000  # a rig has a few hundred bytes

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gffusion.cameras import Align, InfraredFrame, Rig
 from gffusion.cameras.alignment import estimate_sure
-from gffusion.cameras.rig import describe_size
+from gffusion.cameras.rig import MAX_PAIRS, describe_size
 from gffusion.utils.memory import memory_errors
 
 from .georeference import GEOREFERENCES
@@ -20,10 +20,6 @@ from .reading import ReadOptions, read_unaligned
 
 if TYPE_CHECKING:
     from gffusion.cameras.estimation import PairArrays
-
-MAX_PAIRS = 10
-"""Number of pairs from which a rig is estimated."""
-
 
 Reader = Callable[[Any], tuple[NDArray[Any], InfraredFrame]]
 """Function from a pair to its visible image and its infrared image before they are aligned."""
