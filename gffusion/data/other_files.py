@@ -186,7 +186,8 @@ def _describe_subfolders(folder: Path, suffixes: tuple[str, ...], kind: str) -> 
     shown = f"folders in it {_show_counts(dict(sorted(counts.items())), folder)}"
     if kind != "images":
         return f"; move the files of the {shown} into it"
-    both = next(filter(_has_both_kinds, sorted({path.parent for path, count in counts.items() if count})), None)
+    parents = sorted({path.parent for path, count in counts.items() if count})
+    both = next((path for path in parents if all(find_named(path, kind) for kind in (VISIBLE, INFRARED_OR_NEAR))), None)
     example = f", such as {both}" if both else ""
     return f"; give one of the {shown}; `gffusion fuse` also takes a folder with one sub-folder for each kind{example}, or a CSV file of pairs"
 
@@ -196,7 +197,3 @@ def _show_counts(counts: Mapping[Path, int], folder: Path) -> str:
     return name_first(
         [f"{path.relative_to(folder).as_posix()} ({count} files)" for path, count in counts.items() if count], 8
     )
-
-
-def _has_both_kinds(folder: Path) -> bool:
-    return all(find_named(folder, kind) for kind in (VISIBLE, INFRARED_OR_NEAR))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gffusion.cameras.swapped_images import Evidence, are_swapped, find_swap
+from gffusion.cameras.swapped_images import Evidence, are_swapped, describe_swap, find_swap
 from gffusion.data.boxes.base import MAX_CLASSES, Boxes, NamedBoxes, clip_boxes
 from gffusion.data.boxes.checks import check_pixels, check_sizes
 from gffusion.data.class_names import check_class_names, check_typed_names
@@ -72,12 +72,7 @@ class DatasetRows(PairSource):
         self._dataset = dataset
         checked = range(min(len(self.names), MAX_PAIRS) if len(self.names) > 1 and not infrared_luma else 0)
         if are_swapped(map(self._find_evidence, checked)):
-            raise ValueError(
-                f"the visible and the infrared images are swapped: the column {columns['visible']!r} has images in gray or false "
-                f"colors, and {columns['infrared']!r} photographs in color. Swap `visible` and `infrared`; if they are right, "
-                "pass infrared_luma=True"
-            )
-
+            raise ValueError(describe_swap(*(f"the column {columns[name]!r}" for name in ("visible", "infrared"))))
         if self.has_boxes:
             self._check_boxes()
 
