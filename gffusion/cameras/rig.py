@@ -54,7 +54,7 @@ class Rig:
     origin: str = ""
 
     def __post_init__(self) -> None:
-        matrix = _check_matrix(np.array(self.matrix, np.float64))
+        matrix = _check_matrix(self.matrix)
         matrix.flags.writeable = False
         object.__setattr__(self, "matrix", matrix)
         for name in ("visible_size", "infrared_size"):
@@ -121,12 +121,7 @@ class Rig:
         """
         visible_size = check_size("visible_size", visible_size)
         infrared_size = check_size("infrared_size", infrared_size)
-        try:
-            numbers = np.array(matrix, np.float64)
-        except (TypeError, ValueError):  # complex numbers, rows of different lengths
-            raise ValueError(f"the matrix of a rig must be 3 x 3 finite numbers, got {matrix!r}") from None
-        pixels = _check_numbers(numbers)
-        relative = np.linalg.inv(from_relative(infrared_size)) @ pixels @ from_relative(visible_size)
+        relative = np.linalg.inv(from_relative(infrared_size)) @ _check_numbers(matrix) @ from_relative(visible_size)
         # The sign of a homography has no meaning.
         rig = cls(relative * np.sign(relative[2, 2]), visible_size, infrared_size, origin)
         if (np.linalg.det(rig.matrix) < 0) != mirrored:
@@ -310,15 +305,21 @@ def check_size(name: str, size: Any) -> tuple[int, int]:
     return height, width
 
 
-def _check_numbers(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
-        raise ValueError(f"the matrix of a rig must be 3 x 3 finite numbers, got {matrix.tolist()}")
-    return matrix
+def _check_numbers(matrix: ArrayLike) -> NDArray[np.float64]:
+    try:
+        numbers = np.array(matrix, np.float64)
+    except (TypeError, ValueError):  # complex numbers, rows of different lengths
+        numbers = np.empty(0)
+    if numbers.shape != (3, 3) or not np.isfinite(numbers).all():
+        raise ValueError(
+            f"the matrix of a rig must be 3 x 3 finite numbers, got {np.asarray(matrix, object).tolist()!r:.200}"
+        )
+    return numbers
 
 
-def _check_matrix(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+def _check_matrix(given: ArrayLike) -> NDArray[np.float64]:
     """Return the matrix scaled so that its last entry is 1."""
-    _check_numbers(matrix)
+    matrix = _check_numbers(given)
     if not matrix[2, 2] > 0:
         raise ValueError("the matrix of a rig must have a positive last entry")
     matrix = matrix / matrix[2, 2]

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,6 @@ def test_a_calibration_in_pixels(factor: float) -> None:
 @pytest.mark.parametrize(
     ("matrix", "message"),
     [
-        (None, "3 x 3 finite"),  # as OpenCV returns it if it finds none
         (np.eye(3)[:2], "3 x 3 finite"),
         (np.full((3, 3), np.inf), "3 x 3 finite"),
         (np.zeros((3, 3)), "last entry"),
@@ -192,6 +192,14 @@ def test_calibrations_that_are_no_view_are_refused(matrix: Any, message: str) ->
         Rig.from_pixels(matrix, (480, 640), (480, 640))
     with pytest.raises(ValueError, match="`infrared_size` must be a height and a width"):
         Rig.from_pixels(matrix, (480, 640), (480, 0))
+
+
+# OpenCV returns None if it finds no homography.
+@pytest.mark.parametrize("matrix", [None, "no", [[1, 0, 0], [0, 1], [0, 0, 1]], [[1j, 0, 0], [0, 1, 0], [0, 0, 1]]])
+def test_matrices_that_are_no_numbers_are_refused(matrix: Any) -> None:
+    for make in (Rig, lambda matrix: Rig.from_pixels(matrix, (480, 640), (480, 640))):
+        with pytest.raises(ValueError, match=re.escape(f"3 x 3 finite numbers, got {matrix!r}")):
+            make(matrix)
 
 
 @pytest.mark.parametrize("real2ir", [0, -1, float("nan"), float("inf"), 1e9])
