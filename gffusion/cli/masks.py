@@ -235,7 +235,7 @@ def _find_pairs(
 ) -> tuple[list["ImagePair"], Sequence[str] | None, "FoundPairs"]:
     """Return the pairs with boxes, the class names of the boxes, and all that was found."""
     from gffusion.data.boxes import has_class_names
-    from gffusion.data.boxes.checks import check_boxes, check_has_objects, note_outlines, note_unlocated
+    from gffusion.data.boxes.checks import check_boxes, check_has_objects, note_unused
     from gffusion.data.class_names import check_typed_names
     from gffusion.data.layouts import find_pairs
     from gffusion.data.layouts.unread import describe_unread
@@ -260,9 +260,9 @@ def _find_pairs(
     boxed = replace(found.match, pairs=tuple(replace(pair, labels=None) for pair in pairs))  # label maps are made anew
     if warning := replace(found, match=boxed).find_moved_names(given_names or ()):
         print_warning(warning)
-    checked = check_boxes(boxes, class_names, can_fail_alone=True)
-    for note in filter(None, (checked, note_outlines(boxes.values()), note_unlocated(boxes.values()))):
-        print_note(note)
+    for note in (check_boxes(boxes, class_names, can_fail_alone=True), *note_unused(boxes.values())):
+        if note:
+            print_note(note)
     return pairs, class_names, found
 
 

@@ -82,35 +82,26 @@ def check_has_objects(boxes: Iterable[Path | NamedBoxes | None]) -> None:
         )
 
 
-def note_outlines(boxes: Iterable[Path | NamedBoxes | None]) -> str | None:
-    """Return a note if boxes of COCO files have outlines, which are not used, or `None`.
+def note_unused(boxes: Iterable[Path | NamedBoxes | None]) -> list[str]:
+    """Return notes on what label maps leave out of COCO files: outlines, and groups and doubtful objects without a place.
 
     Examples:
-        >>> note_outlines([NamedBoxes("all.json (1.png)", None, ("car",), ((0, 0, 9, 9),), outlines=1)])
-        '1 of 1 boxes of COCO files have an outline of the object, which is not used: label maps are made from the boxes'
+        >>> note_unused([NamedBoxes("all.json (1.png)", None, ("car",), ((0, 0, 9, 9),), outlines=1)])
+        ['1 of 1 boxes of COCO files have an outline of the object, which is not used: label maps are made from the boxes']
     """
     named = [image for image in boxes if isinstance(image, NamedBoxes)]
-    if not (outlines := sum(image.outlines for image in named)):
-        return None
-    return (
-        f"{outlines} of {sum(len(image.coordinates) for image in named)} boxes of COCO files have an outline of the object, which "
-        "is not used: label maps are made from the boxes"
-    )
-
-
-def note_unlocated(boxes: Iterable[Path | NamedBoxes | None]) -> str | None:
-    """Return a note if groups or doubtful objects of COCO files have no place, or `None`.
-
-    Examples:
-        >>> note_unlocated([NamedBoxes("all.json (1.png)", None, (), (), unlocated=2)])
-        'left out 2 annotations of COCO files with iscrowd or ignore, but without a valid bbox, polygons or an uncompressed mask: ...'
-    """
-    if not (count := sum(image.unlocated for image in boxes if isinstance(image, NamedBoxes))):
-        return None
-    return (
-        f"left out {format_count(count, 'annotation')} of COCO files with iscrowd or ignore, but without a valid bbox, polygons or an "
-        "uncompressed mask: what they show becomes background, unless you export their boxes, too"
-    )
+    notes = []
+    if outlines := sum(image.outlines for image in named):
+        notes.append(
+            f"{outlines} of {sum(len(image.coordinates) for image in named)} boxes of COCO files have an outline of the object, which "
+            "is not used: label maps are made from the boxes"
+        )
+    if count := sum(image.unlocated for image in named):
+        notes.append(
+            f"left out {format_count(count, 'annotation')} of COCO files with iscrowd or ignore, but without a valid bbox, polygons or an "
+            "uncompressed mask: what they show becomes background, unless you export their boxes, too"
+        )
+    return notes
 
 
 def _note_groups(images: Sequence[NamedBoxes]) -> str | None:
