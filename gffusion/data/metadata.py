@@ -274,7 +274,7 @@ def _patch(exif: bytes, size: tuple[int, int]) -> bytes:
 
 def _erase_thumbnail(reader: TiffReader, block: bytearray) -> None:
     try:
-        pointer, thumbnail = reader.find_next(reader.start)
+        pointer, thumbnail = reader.find_next()
     except ValueError:
         return
     struct.pack_into(f"{reader.order}{'Q' if reader.is_big else 'I'}", block, pointer, 0)

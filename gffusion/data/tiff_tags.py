@@ -78,10 +78,10 @@ class TiffReader:
             if length and position + length <= len(self.content):
                 yield Field(number, kind, values, position, length)
 
-    def find_next(self, start: int) -> tuple[int, int]:
-        """Return the position and the value of the pointer to the directory after one."""
+    def find_next(self) -> tuple[int, int]:
+        """Return the position and the value of the pointer to the directory after the first one."""
         head, entry = (8, 20) if self.is_big else (2, 12)
-        place = start + head + self._number("Q" if self.is_big else "H", start) * entry
+        place = self.start + head + self._number("Q" if self.is_big else "H", self.start) * entry
         return place, self._number("Q" if self.is_big else "I", place)
 
     def read_number(self, field: Field) -> int:
@@ -155,7 +155,7 @@ def add_tags(content: bytes, tags: Mapping[int, "Tag | Directory"]) -> bytes:
     The image data stays in place; the new directory is appended.
     """
     reader = TiffReader(content)
-    following = reader.find_next(reader.start)[1]
+    following = reader.find_next()[1]
     padded = content + b"\0" * (-len(content) % 16)
     directory = write_directory(reader.read(reader.start) | dict(tags), len(padded), following)
     return padded[:4] + struct.pack("<I", len(padded)) + padded[8:] + directory
