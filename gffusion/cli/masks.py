@@ -235,7 +235,7 @@ def _find_pairs(
 ) -> tuple[list["ImagePair"], Sequence[str] | None, "FoundPairs"]:
     """Return the pairs with boxes, the class names of the boxes, and all that was found."""
     from gffusion.data.boxes import has_class_names
-    from gffusion.data.boxes.checks import check_boxes, check_has_objects, note_unused
+    from gffusion.data.boxes.checks import check_boxes, note_unused
     from gffusion.data.class_names import check_typed_names
     from gffusion.data.layouts import find_pairs
     from gffusion.data.layouts.unread import describe_unread
@@ -256,11 +256,10 @@ def _find_pairs(
             f"{file} contains class names: list all names in order in {names_file}, or pass --class-names A,B"
         )
     boxes = {pair.visible: pair.boxes for pair in pairs}
-    check_has_objects(boxes.values())
     boxed = replace(found.match, pairs=tuple(replace(pair, labels=None) for pair in pairs))  # label maps are made anew
     if warning := replace(found, match=boxed).find_moved_names(given_names or ()):
         print_warning(warning)
-    for note in (check_boxes(boxes, class_names, can_fail_alone=True), *note_unused(boxes.values())):
+    for note in (check_boxes(boxes, class_names, for_labels=True), *note_unused(boxes.values())):
         if note:
             print_note(note)
     return pairs, class_names, found

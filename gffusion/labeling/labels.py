@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gffusion.cameras.frozen_images import FrozenImages
 from gffusion.data.aligned_boxes import read_aligned_boxes
-from gffusion.data.boxes.checks import check_boxes, check_has_objects
+from gffusion.data.boxes.checks import check_boxes
 from gffusion.data.infrared_notes import measure_range
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.io import write_image
@@ -86,8 +86,7 @@ def write_labels(
     """
     ranges, pairs = ranges or PairRanges(InfraredOptions()), list(pairs)
     if not is_checked:
-        check_boxes({pair.visible: pair.boxes for pair in pairs}, class_names, can_fail_alone=True)
-        check_has_objects(pair.boxes for pair in pairs)
+        check_boxes({pair.visible: pair.boxes for pair in pairs}, class_names, for_labels=True)
     frozen = FrozenImages()
     for pair, file in zip(pairs, choose_label_files(pairs, Path(folder)), strict=True):
         try:

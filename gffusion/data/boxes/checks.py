@@ -25,21 +25,22 @@ _BRUSH = "CVAT writes iscrowd 1 for masks drawn with the brush: set it to 0 if t
 
 
 def check_boxes(
-    boxes: Mapping[Path, Path | NamedBoxes | None], class_names: Sequence[str] | None, can_fail_alone: bool = False
+    boxes: Mapping[Path, Path | NamedBoxes | None], class_names: Sequence[str] | None, for_labels: bool = False
 ) -> str | None:
     """Check the boxes of a dataset before one is used; each file is read once, and those that cannot be read are left out.
 
     Args:
         boxes: Boxes of every visible image.
         class_names: Classes of the boxes; `None` allows all ids.
-        can_fail_alone: Whether files without known classes are reported when they are used, unless all ids seem to start at 1.
+        for_labels: Whether label maps are made of them: files without known classes are reported when they are used, unless all ids seem
+            to start at 1, and there must be objects besides groups with a mask in COCO files.
 
     Returns:
         A note if all classes but the first one occur, of three or more, or if many boxes of COCO files are of groups, or `None`.
 
     Raises:
-        ValueError: If files contain class names but none are given, an id is not a class, or as [`check_centers`],
-            [`check_sizes`] and [`check_pixels`].
+        ValueError: If files contain class names but none are given, an id is not a class, there is no object to label, or as
+            [`check_centers`], [`check_sizes`] and [`check_pixels`].
     """
     centers: dict[Path, list[list[float]]] = defaultdict(list)
     lines: dict[int, tuple[Path, int]] = {}
@@ -51,7 +52,7 @@ def check_boxes(
             own_lines, own_centers = scan_yolo(text)
             lines = {index: (path, number) for index, number in own_lines.items()} | lines
             centers[path.parent] += own_centers
-        elif class_names is None and not can_fail_alone:
+        elif class_names is None and not for_labels:
             raise ValueError(
                 f"files of boxes such as {path} contain class names; pass class_names=, or add a file classes.txt beside "
                 "the folder of boxes, to map them to indices"
@@ -59,27 +60,8 @@ def check_boxes(
     for folder, rows in centers.items():
         check_centers(rows, str(folder))
     _check_coco(boxes)
-    note = _check_class_ids(lines, class_names, can_fail_alone) if class_names else None
-    return note or _note_groups([image for image in boxes.values() if isinstance(image, NamedBoxes)])
-
-
-def check_has_objects(boxes: Iterable[Path | NamedBoxes | None]) -> None:
-    """Raise ValueError if all boxes are of groups with a mask in COCO files, which CVAT writes for single objects.
-
-    Examples:
-        >>> check_has_objects([NamedBoxes("all.json (1.png)", None, (), (), ignored=((0, 0, 9, 9),), masked_groups=1)])
-        Traceback (most recent call last):
-        ...
-        ValueError: all.json: all boxes (1) are of groups with a mask (iscrowd 1), so there is no object to label. CVAT ...
-    """
-    images = [image for image in boxes if image is not None]
-    named = [image for image in images if isinstance(image, NamedBoxes)]
-    groups = sum(image.masked_groups for image in named)
-    count = sum(len(image.coordinates) + len(image.ignored) for image in named)
-    if count and groups == count and len(named) == len(images):
-        raise ValueError(
-            f"{_get_file(named[0])}: all boxes ({count}) are of groups with a mask (iscrowd 1), so there is no object to label. {_BRUSH}"
-        )
+    note = _check_groups(boxes.values(), for_labels)
+    return (_check_class_ids(lines, class_names, for_labels) if class_names else None) or note
 
 
 def note_unused(boxes: Iterable[Path | NamedBoxes | None]) -> list[str]:
@@ -104,10 +86,16 @@ def note_unused(boxes: Iterable[Path | NamedBoxes | None]) -> list[str]:
     return notes
 
 
-def _note_groups(images: Sequence[NamedBoxes]) -> str | None:
-    """Return a note if many boxes are of groups with a mask, which CVAT writes for single objects, or `None`."""
-    groups = sum(image.masked_groups for image in images)
-    count = sum(len(image.coordinates) + len(image.ignored) for image in images)
+def _check_groups(boxes: Iterable[Path | NamedBoxes | None], for_labels: bool) -> str | None:
+    """Return a note if many boxes are of groups with a mask, which CVAT writes for single objects; refuse labels of these alone."""
+    images = [image for image in boxes if image is not None]
+    named = [image for image in images if isinstance(image, NamedBoxes)]
+    groups = sum(image.masked_groups for image in named)
+    count = sum(len(image.coordinates) + len(image.ignored) for image in named)
+    if for_labels and 0 < groups == count and len(named) == len(images):
+        raise ValueError(
+            f"{_get_file(named[0])}: all boxes ({count}) are of groups with a mask (iscrowd 1), so there is no object to label. {_BRUSH}"
+        )
     if groups <= _SHARE_OF_GROUPS * count:
         return None
     return f"{groups} of {count} boxes are of groups with a mask (iscrowd 1) and are ignored. {_BRUSH}"
@@ -133,15 +121,13 @@ def _check_coco(boxes: Mapping[Path, Path | NamedBoxes | None]) -> None:
         check_sizes([row for row, _ in known], [size for _, size in known], origin)
 
 
-def _check_class_ids(
-    lines: Mapping[int, tuple[Path, int]], class_names: Sequence[str], can_fail_alone: bool
-) -> str | None:
+def _check_class_ids(lines: Mapping[int, tuple[Path, int]], class_names: Sequence[str], for_labels: bool) -> str | None:
     """Check the ids in YOLO files, each with a file and line; see [`check_boxes`]."""
     names, known = ", ".join(class_names), range(len(class_names))
     if wrong := sorted(lines.keys() - known):
         path, number = lines[wrong[0]]
         starts_at_1 = wrong == [len(known)] and 0 not in lines
-        if can_fail_alone and not starts_at_1:
+        if for_labels and not starts_at_1:
             return None
         advice = f". No box has the id 0: ids start at 1? {_COUNTED_FROM_0}" if starts_at_1 else ""
         raise ValueError(

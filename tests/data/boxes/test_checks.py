@@ -142,9 +142,9 @@ def test_ids_that_are_no_classes(tmp_path: Path, contents: tuple[str, ...], mess
         check(files := write(tmp_path, *contents), CLASSES)
     if "at 1" in message:
         with pytest.raises(ValueError, match=message):
-            check(files, CLASSES, can_fail_alone=True)
+            check(files, CLASSES, for_labels=True)
     else:
-        assert check(files, CLASSES, can_fail_alone=True) is None
+        assert check(files, CLASSES, for_labels=True) is None
 
 
 def test_note_if_only_the_first_class_is_missing(tmp_path: Path) -> None:
