@@ -50,11 +50,6 @@ class RangeHistogram:
         self._counts += np.bincount(bins, minlength=_BINS)
 
     @property
-    def is_empty(self) -> bool:
-        """Whether no pixel was counted."""
-        return not self._counts.any()
-
-    @property
     def limits(self) -> Limits:
         """The 0.1st and 99.9th percentile of all values.
 
@@ -62,7 +57,7 @@ class RangeHistogram:
             ValueError: If no image was added.
         """
         total = int(self._counts.sum())
-        if self.is_empty:
+        if not total:
             raise ValueError("No infrared image was measured.")
         cumulative = self._counts.cumsum()
         # Outer borders of bins, so that a value which most pixels share is not outside.

@@ -227,7 +227,7 @@ class _VideoRun:
                 own[item.infrared.time] = measure_limits(frame.values, frame.missing)
             except ValueError as error:  # such frames are left out
                 problem = error
-        if histogram.is_empty:
+        if not own:
             raise ValueError(f"no frame could be fused: {problem}")
         low, high = histogram.limits
         self.report.measured.append(f"infrared range of the video: {low:.7g} to {high:.7g}, in the unit of the file")
