@@ -43,7 +43,7 @@ def add_georeference(
         frame: The infrared image.
         contents: Contents of the files of the visible and the infrared image.
         visible_size: Height and width of the visible image.
-        align: How the images will be aligned; otherwise, a note says if the georeferences contradict it.
+        align: How the images will be aligned. A note tells if the georeferences contradict `"none"` or `"resize"`.
 
     Returns:
         The infrared image, and notes for the user.

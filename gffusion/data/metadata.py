@@ -74,7 +74,7 @@ class ImageMetadata:
         """Return the metadata for an upright image in another frame, and notes.
 
         Args:
-            infrared: Metadata of the infrared file if the image has its frame: the georeference is then taken of it.
+            infrared: Metadata of the infrared file if the image has its frame: the georeference is then taken from it.
             window: Top, left, height and width of the part that is kept.
         """
         source = self if infrared is None else infrared

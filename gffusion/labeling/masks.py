@@ -1,7 +1,7 @@
 """Find objects in boxes by thresholding, and draw label maps from object masks.
 
-A box is (left, top, right, bottom) in pixels. Its window is the block of pixels that it covers or touches, at least one,
-without rows and columns of which it covers only what rounding in its file can add; an object mask has the shape of its window.
+A box is (left, top, right, bottom) in pixels. Its window is the block of pixels that it covers, at least one, without rows and
+columns of which it covers no more than rounding in its file can add. An object mask has the shape of its window.
 """
 
 import operator

@@ -57,7 +57,7 @@ class NamedBoxes:
         size: Height and width of the annotated image, or None if the file does not state them.
         names: Class name of every box.
         coordinates: Left, top, right and bottom edges of every box in pixels.
-        ignored: The same of groups and doubtful objects.
+        ignored: The same edges of groups and doubtful objects, which have no names.
         masked_groups: Number of groups in `ignored` that are drawn as a mask.
         outlines: Number of boxes whose objects also have an outline, which is not used.
         unlocated: Number of groups and doubtful objects that have neither a box nor an outline that can be read.

@@ -105,7 +105,7 @@ def _index_by_stem(path: Path, images: Sequence[tuple[PurePosixPath, NamedBoxes]
 
 
 def _can_be_pair(folder: PurePosixPath, other: PurePosixPath, have_boxes: bool) -> bool:
-    """Return whether two folders can hold the images of pairs; `have_boxes` of both tell it where names do not."""
+    """Return whether two folders can hold the two images of pairs, by their names and whether both have boxes."""
     (kind, parts), (other_kind, other_parts) = _split_kind(folder), _split_kind(other)
     if folder == other:
         return True

@@ -23,9 +23,9 @@ def read_voc(path: Path, size: tuple[int, int], class_names: Sequence[str] | Non
     """Read a Pascal VOC file, as labelImg writes it.
 
     Pixels are counted from 1 and both corners belong to the box: `xmin=1, xmax=width` spans the image (Everingham et
-    al., "The PASCAL Visual Object Classes Challenge: Development Kit"). In a file with a number that has a decimal point, as
-    CVAT writes them, or is 0, corners are edges that are counted from 0; of whole numbers, equal corners are those of one
-    pixel there, too. A `bndbox` with the attribute `rotation` of CVAT, in degrees, is rotated about its center: the box
+    al., "The PASCAL Visual Object Classes Challenge: Development Kit"). If a number of the file has a decimal point,
+    as CVAT writes them, or is 0, corners are edges that are counted from 0; equal whole numbers are then a box of one
+    pixel, too. A `bndbox` with the attribute `rotation` of CVAT, in degrees, is rotated about its center: the box
     around it is returned. An object without `bndbox` can have a `polygon` of `x1, y1, x2, y2, x3, y3, ...`, as in
     DroneVehicle: its box is returned. See [`read_boxes`] for the arguments and errors.
     """
