@@ -20,12 +20,10 @@ def to_frame(decoded: DecodedImage, use_indices: bool = True) -> InfraredFrame:
     """
     values = to_supported(decoded.image)
     notes: tuple[str, ...] = ()
-    if (
-        values.ndim == 3
-        and values.dtype != np.uint8
-        and np.array_equal(values, np.repeat(values[..., :1], 3, axis=-1), equal_nan=True)
-    ):
-        values = np.ascontiguousarray(values[..., 0])  # counts stored as red, green and blue
+    if values.ndim == 3 and values.dtype != np.uint8:
+        red, green, blue = np.moveaxis(values, -1, 0)
+        if np.array_equal(red, green, equal_nan=True) and np.array_equal(red, blue, equal_nan=True):
+            values = np.ascontiguousarray(red)  # counts stored as red, green and blue
     if decoded.format == "PNG" and values.ndim == 2 and values.dtype == np.uint16 and is_byte_swapped(values):
         values, notes = values.byteswap(), ("bytes of 16-bit values swapped, as FLIR stores them in PNG",)
     missing = transparent = find_transparent(decoded)

@@ -16,7 +16,7 @@ from gffusion.cameras.png_chunks import PNG_SIGNATURE, iterate_png_chunks
 from gffusion.utils.xml_text import parse_xml
 
 from .decoding import open_header, read_late_info
-from .tiff_tags import EXIF, GPS, LONG, SHORT, Directory, Field, Tag, TiffReader, write_block
+from .tiff_tags import EXIF, GPS, LONG, SHORT, Directory, Field, Tag, TiffReader, write_directory
 
 EXIF_HEADER = b"Exif\0\0"
 XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
@@ -108,7 +108,8 @@ class ImageMetadata:
         """Return EXIF data for an upright image of this height and width, without thumbnail."""
         if self.exif is not None:
             return _patch(self.exif, size)
-        return write_block(_set_sizes(self.tags, size)) if self.tags else None
+        header = b"II*\0\x08\0\0\0"  # with the position of the directory, 8
+        return header + write_directory(_set_sizes(self.tags, size), 8) if self.tags else None
 
     def write_tags(self, size: tuple[int, int]) -> Directory:
         """Return the tags for an upright TIFF file of this height and width."""

@@ -144,11 +144,6 @@ def write_directory(directory: Mapping[int, "Tag | Directory"], position: int, f
     return table + struct.pack("<I", following) + values
 
 
-def write_block(directory: Mapping[int, "Tag | Directory"]) -> bytes:
-    """Return EXIF data with these tags, without the "Exif" header of JPEG."""
-    return b"II*\0" + struct.pack("<I", 8) + write_directory(directory, 8)
-
-
 def add_tags(content: bytes, tags: Mapping[int, "Tag | Directory"]) -> bytes:
     """Return a little-endian TIFF file, no BigTIFF, with tags added to its first directory, or replaced.
 

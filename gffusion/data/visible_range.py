@@ -85,12 +85,7 @@ def map_visible(
     """
     if image.dtype.kind != "f" and no_data in (None, 0):  # no pixel is missing in most images
         return _map_range(image, name, visible_range)
-    from gffusion.cameras.missing import (  # here to save start-up time
-        fill_missing,
-        find_outside,
-        find_unset,
-        format_share,
-    )
+    from gffusion.cameras.missing import fill_missing, find_outside, find_unset, format_share  # saves start-up time
 
     missing = find_unset(image, no_data)
     if not missing.any():
@@ -138,10 +133,7 @@ def _stretch(values: NDArray[np.floating[Any]], visible_range: VisibleRange) -> 
 
 def _note_wrong_unit(mapped: NDArray[Any], white: int) -> tuple[str, ...]:
     """Return a note about an image that is black or white nearly everywhere."""
-    shares = {
-        "black": (mapped < _MIN_USED * white).mean(),
-        "white": (mapped > (1 - _MIN_USED) * white).mean(),
-    }
+    shares = {"black": (mapped < _MIN_USED * white).mean(), "white": (mapped > (1 - _MIN_USED) * white).mean()}
     return tuple(
         f"the visible image becomes {color} nearly everywhere: give `visible_range` (--visible-range) in the unit of its values"
         for color, share in shares.items()
