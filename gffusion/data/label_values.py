@@ -46,10 +46,8 @@ def check_label_files(files: Iterable[Path], max_pixels: int) -> None:
     """
     values: set[int] = set()
     for file in files:
-        try:
+        with suppress(OSError):
             values.update(map(int, np.unique(read_labels(file, max_pixels))))
-        except OSError:
-            continue
         if values - {0, IGNORED}:
             return
     check_has_classes(values)

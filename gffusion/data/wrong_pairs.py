@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gffusion.cameras.swapped_images import Evidence, are_swapped, describe_swap, find_swap
 from gffusion.cameras.thermal_visible import shows_infrared
+from gffusion.utils.notes import format_count
 
 from .contents import is_same_file
 from .decoded_image import DecodedImage, to_supported
@@ -46,7 +47,7 @@ def check_different_files(
         except OSError:
             continue
         except ValueError as error:
-            others = f" (like {len(same) - 1} other pair{'s' * (len(same) > 2)})" if len(same) > 1 else ""
+            others = f" (like {format_count(len(same) - 1, 'other pair')})" if len(same) > 1 else ""
             is_folder = not every and len(same) > 1 and pair.visible == pair.infrared  # given twice
             lists = ". If the folder holds both kinds, give lists: @visible.txt @infrared.txt" if is_folder else ""
             raise ValueError(f"{error}{others}{lists}") from error
