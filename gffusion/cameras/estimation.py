@@ -207,7 +207,7 @@ def measure_distance(
 
 
 def describe_position(rig: Rig, mirrored: str = "") -> str:
-    """Return where in the visible image the infrared camera looks, in words; those on a mirror come before the rotation."""
+    """Return where in the visible image the infrared camera looks, in words; `mirrored` is put before the rotation."""
     center, right = _apply(np.linalg.inv(rig.matrix), np.array([[0.5, 0.5], [1.0, 0.5]]))
     height, width = rig.visible_size or (1, 1)
     x, y = (right - center) * (width, height) * 2
