@@ -116,34 +116,16 @@ class TestFlir:
 
     def test_constants_that_were_not_set(self) -> None:
         """No surface has an emissivity of 0, nothing 0 kelvin, and no object is behind the camera."""
-        unset = {
-            "emissivity": 0.0,
-            "reflected": 0.0,
-            "atmosphere": np.nan,
-            "window_transmission": 0.0,
-            "distance": -1.0,
-        }
-        usual = {
-            "emissivity": 1.0,
-            "reflected": 293.15,
-            "atmosphere": 293.15,
-            "window_transmission": 1.0,
-            "distance": 0.0,
-        }
+        unset = {"emissivity": 0, "reflected": 0, "atmosphere": np.nan, "window_transmission": 0, "distance": -1}
+        usual = {"emissivity": 1, "reflected": 293.15, "atmosphere": 293.15, "window_transmission": 1, "distance": 0}
         scales = [decode_radiometric(flir_jpeg(COUNTS, None, **given)).temperature for given in (unset, usual)]
         np.testing.assert_allclose(*(scale.to_celsius(COUNTS) for scale in scales), atol=1e-3)
 
     def test_agrees_with_flyr(self, tmp_path: Any) -> None:
         """Also on what reflections and a window add, but without air, whose path flyr splits at the window."""
         flyr = pytest.importorskip("flyr")
-        around = {
-            "emissivity": 0.7,
-            "reflected": 270.0,
-            "atmosphere": 305.0,
-            "window": 325.0,
-            "window_transmission": 0.8,
-        }
-        around |= {"humidity": 0.4, "distance": 0.0}
+        around = {"emissivity": 0.7, "reflected": 270.0, "atmosphere": 305.0, "window": 325.0}
+        around |= {"window_transmission": 0.8, "humidity": 0.4, "distance": 0.0}
         content = flir_jpeg(COUNTS, encode(VISIBLE, "JPEG"), VISIBLE.shape[:2], POSITION, **around)
         (tmp_path / "a.jpg").write_bytes(content)
         image = decode_radiometric(content)

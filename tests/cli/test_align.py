@@ -25,26 +25,18 @@ def rig_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_rig_is_written_and_kept(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:
-    done = gffusion(
-        "align",
-        rig_folder / "visible",
-        rig_folder / "infrared",
-        "-o",
-        tmp_path / "rig.json",
-        "--overlay",
-        tmp_path / "c.png",
-    )
+    words = "align", rig_folder / "visible", rig_folder / "infrared", "-o", tmp_path / "rig.json"
+    done = gffusion(*words, "--overlay", tmp_path / "c.png")
     assert done.exit_code == 0, done.err
     assert "similarity from 3 pairs" in done.out
     rig = Rig.load(tmp_path / "rig.json")
     assert 320 * measure_distance(MATRIX, rig.matrix) < 1
     assert Image.open(tmp_path / "c.png").size == (2 * 320 + 8, 240)
-    words = ("align", rig_folder / "visible", rig_folder / "infrared", "-o", tmp_path / "rig.json", "--json")
     (tmp_path / "rig.json").write_text("mine")
-    refused = gffusion(*words)
+    refused = gffusion(*words, "--json")
     assert refused.exit_code == json.loads(refused.out)["exit_code"] == 2 and "--overwrite" in refused.err
     assert (tmp_path / "rig.json").read_text() == "mine"
-    again = gffusion(*words, "--overwrite", "--overlay", tmp_path / "c.png")
+    again = gffusion(*words, "--json", "--overwrite", "--overlay", tmp_path / "c.png")
     report = json.loads(again.out)
     assert again.err.splitlines() == done.out.splitlines()
     assert f"residual {report['residual']:.1f} pixels, confidence {report['confidence']:.2f}" in again.err
@@ -54,19 +46,9 @@ def test_a_rig_is_written_and_kept(gffusion: Callable[..., Any], rig_folder: Pat
 
 
 def test_pairs_that_are_left_out_are_named(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(rig_folder, tmp_path / "data")
-    write_image(
-        tmp_path / "data" / "infrared" / "2.png", np.zeros((100, 160), np.uint8) + np.arange(160, dtype=np.uint8)
-    )
-    words = (
-        "align",
-        tmp_path / "data" / "visible",
-        tmp_path / "data" / "infrared",
-        "-o",
-        tmp_path / "rig.json",
-        "--json",
-    )
-    done = gffusion(*words)
+    data = shutil.copytree(rig_folder, tmp_path / "data")
+    write_image(data / "infrared" / "2.png", np.tile(np.arange(160, dtype=np.uint8), (100, 1)))
+    done = gffusion("align", data / "visible", data / "infrared", "-o", tmp_path / "rig.json", "--json")
     reason = "320 x 240 and 160 x 100 pixels, others have 320 x 240 and 160 x 120"
     assert done.exit_code == 0 and "from 2 pairs" in done.err
     assert f"note: left out of the estimate: 2 ({reason})" in done.err
@@ -178,11 +160,8 @@ def test_an_estimate_starts_at_an_approximate_rig(
 @pytest.mark.parametrize("command", ["align", "fuse"])
 def test_no_position_is_made_up(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path, command: str) -> None:
     write_image(tmp_path / "flat.png", np.full((120, 160), 9, np.uint8))
-    words = command, rig_folder / "visible" / "0.png", tmp_path / "flat.png", "-o"
-    words += (
-        (tmp_path / "o.json", "--accept-uncertain") if command == "align" else (tmp_path / "o.png", "--align", "auto")
-    )
-    done = gffusion(*words)
+    words = {"align": (tmp_path / "o.json", "--accept-uncertain"), "fuse": (tmp_path / "o.png", "--align", "auto")}
+    done = gffusion(command, rig_folder / "visible" / "0.png", tmp_path / "flat.png", "-o", *words[command])
     assert (done.exit_code, done.out) == (2, "")
     assert "no position of the infrared image was found: the infrared image has no contrast. Give" in done.err
     assert "--align resize" in done.err
@@ -211,10 +190,7 @@ def test_options_of_reading_and_notes(gffusion: Callable[..., Any], rig_folder: 
     assert "check --raw-frame" in gffusion(*words, "120x161,uint8", "--overwrite").err
     pair = rig_folder / "visible" / "0.png", rig_folder / "infrared" / "0.png", "-o", tmp_path / "other.json"
     for options, message in (
-        (
-            ["--raw-frame", "120x160,uint8"],
-            "--raw-frame is for infrared files ending in .raw, .bin, .dat, but none does",
-        ),
+        (["--raw-frame", "120x160,uint8"], "--raw-frame is for infrared files ending in .raw, .bin, .dat, but none"),
         (["--max-pixels", "9"], "--max-pixels 76800"),
         (["--truncated", "cut"], '--truncated must be "refuse" or "fill"'),
     ):
@@ -231,10 +207,7 @@ def test_options_of_reading_and_notes(gffusion: Callable[..., Any], rig_folder: 
     [
         (["a.png", "b.png", "-o", "rig.json"], "a.png does not exist"),
         (["{visible}", "{infrared}/0.png", "-o", "rig.json"], "two files or two folders"),
-        (
-            ["{visible}/0.png", "{visible}/0.png", "-o", "rig.json"],
-            "the visible and the infrared image are the same file",
-        ),
+        (["{visible}/0.png", "{visible}/0.png", "-o", "rig.json"], "the visible and the infrared image are the same file"),
         (["{visible}", "{visible}", "-o", "rig.json"], "the visible and the infrared image are the same file"),
         (["{visible}", "{infrared}", "-o", "rig.txt"], "--output must be a .json"),
         (["{visible}", "{infrared}", "-o", "none/at/rig.json"], "folder none does not exist"),
@@ -250,7 +223,7 @@ def test_options_of_reading_and_notes(gffusion: Callable[..., Any], rig_folder: 
             "rig.json is for upright infrared images: leave out --infrared-turn and --infrared-mirror, they are",
         ),
     ],
-)
+)  # fmt: skip
 def test_wrong_arguments(
     gffusion: Callable[..., Any], rig_folder: Path, cwd: Path, words: list[str], message: str
 ) -> None:

@@ -226,12 +226,9 @@ def test_wrong_usage_is_one_line(gffusion: Callable, command: str, named: str) -
         ("evaluate -m a b --model c", "-m a -m b --model c"),
         ("evaluate --fused a=x b=y", "--fused a=x --fused b=y"),
         ("evaluate -o out stray", "-o out stray"),
-        (
-            "masks --class-names car person data",
-            "--class-names car person data",
-        ),  # which of the words is DATA is not clear
+        ("masks --class-names car person data", "--class-names car person data"),  # which of the words is DATA is not clear
     ],
-)
+)  # fmt: skip
 def test_words_of_a_list_are_joined(command: str, joined: str) -> None:
     name, *words = command.split()
     assert join_list_words(words, COMMANDS[name].params) == joined.split()

@@ -181,15 +181,18 @@ def test_port_in_use(tmp_path: Path) -> None:
     """As with two launches on one machine."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(server.getsockname()[1])}
-        launched = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "ACCELERATE_USE_CPU": "true"}
-        words = ["train", "--train_data", str(tmp_path), "--output_dir", str(tmp_path / "run")]
-        done = subprocess.run(
-            [sys.executable, "-m", "gffusion", *words],
-            env=make_environment(**address, **launched),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        variables = address | {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "ACCELERATE_USE_CPU": "true"}
+        command = [
+            sys.executable,
+            "-m",
+            "gffusion",
+            "train",
+            "--train_data",
+            tmp_path,
+            "--output_dir",
+            tmp_path / "run",
+        ]
+        done = subprocess.run(command, env=make_environment(**variables), capture_output=True, text=True)
     assert done.returncode == 2
     message = r"gffusion \(process 0 of 2\): error: no connection to the other processes: .*address already in use\n"
     assert re.fullmatch(message, done.stderr)

@@ -223,16 +223,8 @@ def test_unusable_label_maps_are_a_failure(evaluate: Callable, here: Path) -> No
     shutil.copytree(here / "labels", here / "predicted")
     (here / "predicted" / f"{NAMES[0]}.png").unlink()
     write_image(here / "predicted" / f"{NAMES[1]}.png", np.full((240, 320), 255, np.uint8))
-    options = (
-        "--metrics",
-        "EN",
-        "--no-baselines",
-        "--labels",
-        "labels",
-        "--class-names",
-        "background,person,bicycle,car",
-    )
-    outcome = evaluate("--fused", "mine=mine", *options, "--predicted-labels", "mine=predicted")
+    words = "--fused mine=mine --metrics EN --no-baselines --labels labels --predicted-labels mine=predicted"
+    outcome = evaluate(*words.split(), "--class-names", "background,person,bicycle,car")
     assert outcome.exit_code == 1
     summary = json.loads((here / "out" / "summary.json").read_text())
     assert (summary["images"], summary["segmented"], summary["skipped"]) == (3, 1, {})
@@ -311,16 +303,7 @@ def test_masks_of_0_and_255_are_refused_with_advice(evaluate: Callable, here: Pa
         (["--fused", "average=mine"], "'average' is the name of a baseline: choose another one"),
         (["--fused", "labels=mine"], "The name 'labels' of a method is that of another image"),
         (
-            [
-                "--fused",
-                "mine=mine",
-                "--labels",
-                "labels",
-                "--predicted-labels",
-                "mine=labels",
-                "--predicted-labels",
-                "labels",
-            ],
+            ["--fused", "mine=mine", "--labels", "labels", "--predicted-labels", "mine=labels", "--predicted-labels", "labels"],
             "--predicted-labels names 'mine' twice",
         ),
         (["--label-map", "1=2,01=3"], "--label-map names 1 twice"),
@@ -330,19 +313,13 @@ def test_masks_of_0_and_255_are_refused_with_advice(evaluate: Callable, here: Pa
         (["--model", "mine=nothing"], "Unknown model 'nothing'"),
         (["--model", "mine="], "--model takes NAME=MODEL, such as seed1=runs/1/best, or a model alone, got 'mine='"),
         (["--model", "average=gffusion-live"], "'average' is the name of a baseline: choose another one"),
-        (
-            ["--fused", "a=mine", "--model", "a=gffusion-live"],
-            "name models of two folders of this name, as in --model fi",
-        ),
+        (["--fused", "a=mine", "--model", "a=gffusion-live"], "name models of two folders of this name, as in --model fi"),
         (["--metrics", "EN,XY"], "has no fusion metric 'XY'"),
         (["--metrics", "q_abf"], "has no fusion metric 'q_abf'. Did you mean Qabf?"),
         (["--sheet", "rendered_0001 rendered_0009"], "no pair 'rendered_0009'"),
         (["--device", "warp"], "--device warp:"),
         (["--labels", "labels"], "There is no model with a segmenter: give predicted label maps"),
-        (
-            ["--labels", "labels", "--predicted-labels", "labels"],
-            "--predicted-labels labels: give the name of one of 0 methods",
-        ),
+        (["--labels", "labels", "--predicted-labels", "labels"], "--predicted-labels labels: give the name of one of 0 methods"),
         (["--segment-with", "gffusion-tiny"], "--segment-with needs label maps to compare with: give --labels."),
         (["--predicted-labels", "average=labels"], "are given without label maps to compare them with: give --labels"),
         (["--labels", "labels", "--segment-with", "a.onnx"], "--segment-with a.onnx: an .onnx file segments only"),
@@ -351,10 +328,7 @@ def test_masks_of_0_and_255_are_refused_with_advice(evaluate: Callable, here: Pa
         (["--baselines", "none"], "nothing to evaluate"),
         (["--baselines", "average", "nope"], "There is no baseline 'nope'. Allowed are average, maximum, "),
         (["--baselines", "average", "--no-baselines"], "--baselines average contradicts --no-baselines"),
-        (
-            ["--label-map", "4:1"],
-            "--label-map takes LABELMAP=MODEL,... with whole numbers, such as 4=1,9=255, got '4:1'",
-        ),
+        (["--label-map", "4:1"], "--label-map takes LABELMAP=MODEL,... with whole numbers, such as 4=1,9=255, got '4:1'"),
         (["--label-map", "4=x"], "with whole numbers, such as 4=1,9=255, got '4=x'"),
         (["--label-map", "4=1"], "--label-map needs label maps (--labels)"),
         (["--zoom", "3,4,0,5"], "--zoom takes LEFT,TOP,WIDTH,HEIGHT in pixels, such as 200,120,160,120, got '3,4,0,5'"),
@@ -362,7 +336,7 @@ def test_masks_of_0_and_255_are_refused_with_advice(evaluate: Callable, here: Pa
         (["--zoom", "0,0,9000,5"], "the enlarged part (zoom) from 0, 0 to 9000, 5 does not lie in"),
         (["--visible", "pairs.csv"], "pairs.csv lists both images of each pair: give it alone"),
     ],
-)
+)  # fmt: skip
 def test_errors_are_one_line(evaluate: Callable, arguments: list[str], message: str) -> None:
     outcome = evaluate(*arguments)
     assert outcome.exit_code == 2

@@ -53,25 +53,13 @@ class TestBadInput:
             ("visible.png missing.png -o out.png", "missing.png does not exist"),
             ("missing infrared -o out", "missing does not exist"),
             ("visible.png text.png -o out.png", r"text.png: it is not a PNG, JPEG"),
-            (
-                "phone.jpg infrared.png -o out.png",
-                r"phone.jpg: its format, HEIC, is not read: convert it to PNG or JPEG",
-            ),
+            ("phone.jpg infrared.png -o out.png", r"phone.jpg: its format, HEIC, is not read: convert it to PNG or JPEG"),
             ("visible.png animation.png -o out.png", r"animation.png: its format, GIF, is not read: convert it"),
             ("five -o out", r"no file in five holds .*five/scene.tif: a TIFF with 5 channels is not supported"),
             ("opaque -o out", r"no file in opaque .*opaque/scene.png: its last channel looks like opacity"),
-            (
-                "opaque/scene.png -o out.png",
-                r"holds one image.*; its last channel looks like opacity .* save it separately",
-            ),
-            (
-                "sent -o out",
-                r"no file in sent .*sent/scene.jpg: messengers, editing and exports remove the thermal data",
-            ),
-            (
-                "sent/scene.jpg -o out.png",
-                r"holds one image.*; messengers, editing and exports remove the thermal data",
-            ),
+            ("opaque/scene.png -o out.png", r"holds one image.*; its last channel looks like opacity .* save it separately"),
+            ("sent -o out", r"no file in sent .*sent/scene.jpg: messengers, editing and exports remove the thermal data"),
+            ("sent/scene.jpg -o out.png", r"holds one image.*; messengers, editing and exports remove the thermal data"),
             ("visible.png cut.png -o out.png", "cut.png: .*truncated"),
             ("visible.png small.png -o out.png", "96 x 64 .*95 x 64"),
             ("visible.png kelvin.tif -o out.png", "300.*percentile"),
@@ -84,33 +72,21 @@ class TestBadInput:
             ("visible infrared -o text.png", "text.png is a file"),
             ("visible infrared -o text.png/out", "text.png"),
             ("visible infrared -o out --suffix .gif", r"--suffix.*\.png"),
-            (
-                "visible.png infrared.png -o out.png --suffix .tif",
-                r"--suffix \.tif is for an output folder.*out\.png is a file",
-            ),
+            ("visible.png infrared.png -o out.png --suffix .tif", r"--suffix \.tif is for an output folder.*out\.png is a file"),
             ("photo.jfif infrared.png -o out", r"cannot write out/photo\.jfif.*--suffix, one of \.png"),
             ("visible visible -o out", r"the same file, visible/scene\.png, which holds one image"),
             ("visible.png visible.png -o out.png", r"the same file, visible\.png, which holds one image"),
-            (
-                "visible.png visible/scene.png -o out.png",
-                r"visible\.png and visible/scene\.png show the same image: give the visible and the infrared",
-            ),
+            ("visible.png visible/scene.png -o out.png", r"visible\.png and visible/scene\.png show the same image: give the visible and the infrared"),
             ("visible.png infrared.png -o visible.png", "visible.png would overwrite an input"),
             ("visible.png infrared.png -o visible/../infrared.png --overwrite", "would overwrite an input"),
             ("visible infrared -o infrared", "infrared is a folder of the images to fuse"),
             ("visible infrared -o visible --overwrite", "visible is a folder of the images to fuse"),
             ("visible/scene.png infrared/scene.png -o infrared/Scene.jpg", "same stem as infrared/scene.png"),
             ("visible/scene.png infrared/scene.png -o visible --suffix jpg", "same stem as visible/scene.png"),
-            (
-                "visible infrared -o masks",
-                "a folder named masks beside .* read as their label maps .*--output another name, such as fused",
-            ),
+            ("visible infrared -o masks", "a folder named masks beside .* read as their label maps .*--output another name, such as fused"),
             ("visible/scene.png infrared/scene.png -o labels/scene.png", "a folder named labels beside the images"),
             ("visible infrared -o . --segment --overwrite", "labels is the folder for the label maps of the dataset"),
-            (
-                "visible raw/thermal -o . --segment --overwrite",
-                "labels is the folder for the label maps of the dataset",
-            ),
+            ("visible raw/thermal -o . --segment --overwrite", "labels is the folder for the label maps of the dataset"),
             ("visible.png infrared.png -o out.png -m gffusion-huge", "gffusion-huge.*gffusion-funet"),
             ("visible.png infrared.png -o out.png -m org/no-such-model", "org/no-such-model.*HF_HUB_OFFLINE"),
             ("visible.png infrared.png -o out.png -m no_config", "no_config.*config.json"),
@@ -121,13 +97,10 @@ class TestBadInput:
                 (f"visible.png infrared.png -o out.png --device {name}", rf"--device {name}: .*; use auto(, | or )cpu")
                 for name in ("toaster", "meta", "gpu", "0", "cuda:99", "CUDA", "hpu")
             ),
-            (
-                "visible.png infrared.png -o out.png -m weights.pth",
-                r"weights\.pth is named as .*folder with config\.json",
-            ),
+            ("visible.png infrared.png -o out.png -m weights.pth", r"weights\.pth is named as .*folder with config\.json"),
             ("visible.png infrared.png -o out.png --infrared-range warm", "--infrared-range.*percentile.*warm"),
         ],
-    )
+    )  # fmt: skip
     def test_says_so(self, gffusion: Callable, crowded: Path, arguments: str, message: str) -> None:
         before = read_files(crowded)
         outcome = gffusion("fuse", *arguments.split())

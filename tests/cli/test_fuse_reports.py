@@ -293,7 +293,7 @@ def test_report_as_json_is_all_that_stdout_has(gffusion: Callable, scenes: Path)
     Path("raw").mkdir()
     for file in (scenes / "infrared").iterdir():
         (Path("raw") / file.name).write_bytes(file.read_bytes()[: None if "0001" not in file.name else 500])
-    command = (
+    command = [
         "fuse",
         "visible",
         "raw",
@@ -304,14 +304,13 @@ def test_report_as_json_is_all_that_stdout_has(gffusion: Callable, scenes: Path)
         "--infrared-range",
         "folder",
         "--json",
-    )
+    ]
     outcome = gffusion(*command)
     report = json.loads(outcome.out)
     assert outcome.exit_code == 1
     assert (report["fused"], report["skipped"], report["failed"]) == (2, 0, 1)
-    assert [*report["errors"]] == ["rendered_0001"] and [*report["notes"]] == [
-        "infrared range of 2 images: 0 to 196, in the unit of the files"
-    ]
+    assert [*report["errors"]] == ["rendered_0001"]
+    assert [*report["notes"]] == ["infrared range of 2 images: 0 to 196, in the unit of the files"]
     report = json.loads(gffusion(*command).out)
     assert (report["fused"], report["skipped"]) == (0, 2)
     kept = "kept the existing outputs (model and options are not compared): --overwrite replaces them"

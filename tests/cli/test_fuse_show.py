@@ -41,11 +41,7 @@ def test_program_of_the_desktop(run_script: Callable, tmp_path: Path) -> None:
     opener.parent.mkdir()
     opener.write_text('#!/bin/sh\necho "$1" > opened.part && mv opened.part opened.txt\n')
     opener.chmod(0o755)
-    environment = {
-        "PATH": f"{opener.parent}{os.pathsep}{os.environ['PATH']}",
-        "DISPLAY": ":0",
-        "SSH_CONNECTION": "",
-    }
+    environment = {"PATH": f"{opener.parent}{os.pathsep}{os.environ['PATH']}", "DISPLAY": ":0", "SSH_CONNECTION": ""}
     words = ("fuse", *PAIR, "-o", "a b's.png", "--model", "gffusion-live", "--show")
     done = run_script("from gffusion.cli import main; main()", *words, environment=environment, folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

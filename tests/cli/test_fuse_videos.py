@@ -303,24 +303,15 @@ def test_outputs_that_are_no_files_are_refused_first(
         ("fuse visible.mp4 visible.mp4 -o fused.mp4", "given twice"),
         ("fuse visible.mp4 none.mp4 -o fused.mp4", "none.mp4 does not exist"),
         ("fuse visible.mp4 . -o fused.mp4", "the folder . holds no images"),
-        (
-            f"{FUSE} --infrared-fps 9",
-            r"--infrared-fps is for a folder of frames, but infrared\.mp4 is none: leave it out",
-        ),
-        (
-            "fuse visible.mp4 infrared/*.tiff -o fused.mp4",
-            "is a list or a pattern: the frames of a video are given as a folder",
-        ),
+        (f"{FUSE} --infrared-fps 9", r"--infrared-fps is for a folder of frames, but infrared\.mp4 is none: leave it out"),
+        ("fuse visible.mp4 infrared/*.tiff -o fused.mp4", "is a list or a pattern: the frames of a video are given as a folder"),
         ("fuse visible.mp4 flight.seq -o fused.mp4", r"flight\.seq: recordings of FLIR .*flirpy"),
         ("fuse pictures pictures -o fused --semantic-every 5", "--semantic-every is for two videos"),
         ("fuse visible.png infrared.png -o fused.png --time-offset 1", "--time-offset is for two videos"),
         ("fuse visible.png infrared.png -o fused.png --no-audio", "--no-audio is for two videos"),
-        (
-            "fuse pictures pictures -o f --visible-fps 3 --infrared-fps 3",
-            "--visible-fps and --infrared-fps are for two",
-        ),
+        ("fuse pictures pictures -o f --visible-fps 3 --infrared-fps 3", "--visible-fps and --infrared-fps are for two"),
     ],
-)
+)  # fmt: skip
 def test_refused(gffusion: Callable, clips: Path, command: str, named: str) -> None:
     outcome = gffusion(*command.split())
     assert (outcome.exit_code, outcome.out) == (2, "")

@@ -84,7 +84,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_parts_that_are_left_out(pair: Path, tmp_path: Path, model: str, before: str, after: str) -> None:
     files, fused = [str(pair / f"{name}.png") for name in ("visible", "infrared")], tmp_path / "fused.png"
-    words = ["fuse", *files, "--model", model, "--output", str(fused), "--device", "cpu"]
+    words = ["fuse", *files, "--model", model, "--output", fused, "--device", "cpu"]
     subprocess.run([sys.executable, "-c", before + RUN + after, *words], check=True, timeout=300)
     processor = load_image_processor(model)
     expected = predict(create_model(model, use_segmenter=False), processor, [tuple(map(read_image, files))])[0].fused
@@ -102,16 +102,7 @@ def test_parts_that_are_left_out_for_videos(tmp_path: Path) -> None:
     rates = ["--visible-fps", "5", "--infrared-fps", "5"]
     cases = {"fused.mp4": write_pair(tmp_path, 2), "frames.mp4": (*frames, *rates)}
     for output, words in cases.items():
-        command = [
-            "fuse",
-            *map(str, words),
-            "--output",
-            str(tmp_path / output),
-            "--model",
-            "gffusion-funet",
-            "--device",
-            "cpu",
-        ]
+        command = ["fuse", *words, "--output", tmp_path / output, "--model", "gffusion-funet", "--device", "cpu"]
         for after in (LEFT_OUT, "assert not {'torch', 'transformers'} & sys.modules.keys()"):
             subprocess.run([sys.executable, "-c", RUN + after, *command], check=True, timeout=300)
 

@@ -441,16 +441,13 @@ def test_split(gffusion: Callable, data: Path) -> None:
         ("data --fallback none", "--fallback must be one of ellipse, box, ignore, got 'none'"),
         ("data --contact-sheet sheet.gif", r"--contact-sheet must end in one of .*, got sheet\.gif"),
         ("data -o data/classes.txt", r"--output must be a folder, but data/classes\.txt is a file"),
-        (
-            "data --encoder nowhere/encoder",
-            "Cannot load the frozen encoder from 'nowhere/encoder': .*--encoder FOLDER.* --method threshold",
-        ),
+        ("data --encoder nowhere/encoder", "Cannot load the frozen encoder from 'nowhere/encoder': .*--encoder FOLDER.* --method threshold"),
         ("data --encoder data", "The folder data contains no model: it has no config.json"),
         ("data --encoder gffusion-live", "gffusion-live has no encoder"),
         ("data --encoder DINOV2 --image-size 30 32", "multiples of the encoder's patch size 8, got 30 x 32"),
         ("data --encoder DINOV2 --device warp", "--device warp: "),
     ],
-)
+)  # fmt: skip
 def test_errors_are_one_line_and_write_nothing(
     gffusion: Callable, data: Path, backbone_folders: dict[str, str], arguments: str, message: str
 ) -> None:

@@ -46,12 +46,8 @@ def test_folders_that_cannot_be_written(
     monkeypatch.setattr("gffusion.cli.outputs.os.access", lambda _, mode: mode != os.W_OK)
     for user in ("inference.files", "evaluation.runner", "labeling.files", "data.sources", "data.rigs"):
         importlib.import_module(f"gffusion.{user}")  # so that none of them keeps what is replaced below
-    for name in (
-        "gffusion.data.reading.read_pair",
-        "gffusion.zoo.create_model",
-        "gffusion.data.rigs.read_rig_pairs",
-    ):
-        monkeypatch.setattr(name, lambda *_, **__: pytest.fail("work begins"))
+    for name in ("data.reading.read_pair", "zoo.create_model", "data.rigs.read_rig_pairs"):
+        monkeypatch.setattr(f"gffusion.{name}", lambda *_, **__: pytest.fail("work begins"))
     outcome = gffusion(*command.format(scenes).replace("OUT", "out").split())
     assert outcome.exit_code == 2 and f"the folder {cwd} cannot be written: choose another one" in outcome.err
     assert not list(cwd.iterdir())

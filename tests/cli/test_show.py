@@ -144,31 +144,19 @@ def test_damaged_log(gffusion: Callable, tmp_path: Path, line: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            ["picture", "-o", "x.png"],
-            "KIND must be one of fused, tokens, gates, labels, weights, training, got 'picture'",
-        ),
+        (["picture", "-o", "x.png"], "KIND must be one of fused, tokens, gates, labels, weights, training, got 'picture'"),
         (["tokens", "-o", "x.png"], "show tokens needs a pair"),
         (["training", "-o", "x.png"], "show training needs the folder of a run"),
         (["training", "a", "b", "c", "-o", "x.png"], "a does not exist: give the folder of a run"),
         (["training", "a", "b", "a", "-o", "x.png"], "the run a is given twice"),
-        (
-            ["gates", "visible.png", "infrared.png", "a", "-o", "x.png"],
-            "show gates takes one pair, got visible.png, inf",
-        ),
+        (["gates", "visible.png", "infrared.png", "a", "-o", "x.png"], "show gates takes one pair, got visible.png, inf"),
         (["training", ".", "-o", "x.png"], "log.jsonl does not exist"),
         (["weights", "visible.png", "-o", "x.png"], "show weights takes no images"),
         (["weights", "-o", "x.gif"], "--output must be one of .png, .pdf, .svg"),
         (["weights", "-o", "visible.png"], "visible.png exists"),
         (["tokens", "visible.png", "infrared.png", "-o", "x.png", "--zoom", "1,2,3,4"], "--zoom is for show fused"),
-        (
-            ["training", ".", "-o", "x.png", "-m", "gffusion-live"],
-            "--model is for show fused, tokens, gates, labels, weights",
-        ),
-        (
-            ["weights", "-o", "x.png", "--device", "cpu"],
-            "--device is for show fused, tokens, gates, labels, got show weights",
-        ),
+        (["training", ".", "-o", "x.png", "-m", "gffusion-live"], "--model is for show fused, tokens, gates, labels, weights"),
+        (["weights", "-o", "x.png", "--device", "cpu"], "--device is for show fused, tokens, gates, labels, got show weights"),
         (["tokens", "visible.png", "no.png", "-o", "x.png"], "no.png does not exist"),
         (["tokens", "visible.png", "infrared.png", "-o", "x.png", "-m", "gffusion-live"], "has no encoders"),
         (["gates", "visible.png", "infrared.png", "-o", "x.png", "-m", "gffusion-live"], "injects no features"),
@@ -178,19 +166,13 @@ def test_damaged_log(gffusion: Callable, tmp_path: Path, line: str) -> None:
         (["tokens", "visible.png", "infrared.png", "-o", "x.svg", "--fused", "A=mine"], "--fused is for show fused"),
         (["fused", "visible.png", "infrared.png", "-o", "x.svg", "--fused", "mine"], "--fused takes NAME=DIR"),
         (["fused", "visible.png", "infrared.png", "-o", "x.svg", "--fused", "mine=no"], "no does not exist"),
-        (
-            ["fused", "visible.png", "infrared.png", "-o", "x.svg", "-m", "gffusion-live", "-m", "gffusion-live"],
-            "Two methods have the name 'gffusion-live'",
-        ),
+        (["fused", "visible.png", "infrared.png", "-o", "x.svg", "-m", "gffusion-live", "-m", "gffusion-live"], "Two methods have the name 'gffusion-live'"),
         *(
-            (
-                ["fused", "visible.png", "infrared.png", "-o", "x.png", "--fused", f"{name}=."],
-                f"The name '{name}' of a method",
-            )
+            (["fused", "visible.png", "infrared.png", "-o", "x.png", "--fused", f"{name}=."], f"The name '{name}' of a method")
             for name in ("visible", "infrared", "labels", "A: labels")
         ),
     ],
-)
+)  # fmt: skip
 def test_wrong_words_are_one_line(gffusion: Callable, pair: Path, arguments: list[str], message: str) -> None:
     outcome = gffusion("show", *arguments)
     assert outcome.exit_code == 2

@@ -13,13 +13,10 @@ from training_runs import SMALL_MODEL
     ("batch_size", "printed"),
     [
         (1, "training on 3 pairs: 1 epoch of 3 steps\n"),
-        (
-            2,
-            "each epoch uses 2 pairs, and not always the same, because the rest (1) does not fill a step: to use more, lower ",
-        ),
+        (2, "each epoch uses 2 pairs, and not always the same, because the rest (1) does not fill a step: to use more, lower "),
         (8, "training on 3 pairs: 1 epoch of 1 step\n"),
     ],
-)
+)  # fmt: skip
 def test_says_how_many_pairs_an_epoch_uses(gffusion: Callable, batch_size: int, printed: str) -> None:
     words = f"--train_data . --output_dir run --num_train_epochs 1 --crop_size 32 --per_device_train_batch_size {batch_size}"
     outcome = gffusion("train", *words.split(), "--model_config", SMALL_MODEL)

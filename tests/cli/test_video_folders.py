@@ -48,12 +48,8 @@ def test_failures_do_not_end_the_others(gffusion: Callable, folders: Path) -> No
     for done, skipped in ((2, 0), (0, 2)):
         outcome = gffusion(*FUSE, "--json")
         report = json.loads(outcome.out)
-        assert (outcome.exit_code, report["fused"], report["skipped"], list(report["errors"])) == (
-            1,
-            done,
-            skipped,
-            ["0"],
-        )
+        assert (outcome.exit_code, list(report["errors"])) == (1, ["0"])
+        assert (report["fused"], report["skipped"]) == (done, skipped)
         assert report["unmatched"]["infrared"] == ["alone.m4v"]
     check_fused("out/a_vis.mp4", 6)
     check_fused("out/b_vis.mp4", 9)
@@ -122,19 +118,11 @@ def test_interruptions(
 @pytest.mark.parametrize(
     ("text", "done", "expected"),
     [
-        (
-            "input tensor must fit into 32-bit index math",
-            ["b_vis.mp4", "c.mp4"],
-            "  a_vis: input tensor must fit into 32-bit index math\n",
-        ),
+        ("input tensor must fit into 32-bit index math", ["b_vis.mp4", "c.mp4"], "  a_vis: input tensor must fit into 32-bit index math\n"),
         ("CUDA error: out of memory", ["b_vis.mp4", "c.mp4"], "  a_vis: not enough memory: CUDA error: out of memory"),
-        (
-            "CUDA error: an illegal memory access was encountered",
-            [],
-            "the GPU cannot be used any more, run the command again",
-        ),
+        ("CUDA error: an illegal memory access was encountered", [], "the GPU cannot be used any more, run the command again"),
     ],
-)
+)  # fmt: skip
 def test_errors_of_devices(
     gffusion: Callable, folders: Path, monkeypatch: pytest.MonkeyPatch, text: str, done: list[str], expected: str
 ) -> None:
@@ -192,21 +180,14 @@ def test_outputs_of_two_videos_can_be_one_file(gffusion: Callable, folders: Path
 @pytest.mark.parametrize("given", [("v", "i"), ("card",)])
 def test_videos_beside_images_are_noted(gffusion: Callable, pair: Path, given: tuple[str, ...]) -> None:
     """As on the memory card of a camera that took both."""
-    names = {
-        "v/1.png": "visible",
-        "i/1.png": "infrared",
-        "card/DJI_0001_V.png": "visible",
-        "card/DJI_0001_T.png": "infrared",
-    }
-    for name, kind in names.items():
-        Path(name).parent.mkdir(exist_ok=True)
-        shutil.copy(f"{kind}.png", name)
-        Path(name).with_suffix(".MP4").touch()
+    for kind, names in (("visible", ("v/1", "card/DJI_0001_V")), ("infrared", ("i/1", "card/DJI_0001_T"))):
+        for name in names:
+            Path(name).parent.mkdir(exist_ok=True)
+            shutil.copy(f"{kind}.png", f"{name}.png")
+            Path(f"{name}.MP4").touch()
     outcome = gffusion("fuse", *given, "-o", "out", "--dry-run")
     assert outcome.exit_code == 0
     assert outcome.err.count("note: 2 videos beside the images are not fused, such as ") == 1
     next(Path(given[0]).glob("*.MP4")).unlink()
-    assert (
-        "note: 1 video beside the images is not fused, such as "
-        in gffusion("fuse", *given, "-o", "out", "--dry-run").err
-    )
+    outcome = gffusion("fuse", *given, "-o", "out", "--dry-run")
+    assert "note: 1 video beside the images is not fused, such as " in outcome.err

@@ -39,13 +39,10 @@ def _read_all(folder: Path) -> list[np.ndarray]:
     [
         ("fuse DATA/visible DATA/infrared -m gffusion-live -o DATA.out", "DATA.out"),
         ("masks DATA --method threshold --source visible --overwrite -o DATA.out/labels", "DATA.out/labels"),
-        (
-            "show fused DATA/visible/rendered_0000.png DATA/infrared/rendered_0000.png -m gffusion-live -o DATA.png",
-            "DATA.png",
-        ),
+        ("show fused DATA/visible/rendered_0000.png DATA/infrared/rendered_0000.png -m gffusion-live -o DATA.png", "DATA.png"),
     ],
     ids=lambda words: words.split()[0],
-)
+)  # fmt: skip
 def test_results_are_those_of_16_bits(gffusion: Callable[..., Any], here: Path, words: str, output: str) -> None:
     wrong = gffusion(*words.replace("DATA", "few").split(), "--visible-range", "4095,0")
     assert wrong.exit_code == 2 and "--visible-range must be two finite numbers LOW,HIGH" in wrong.err
@@ -69,16 +66,8 @@ def test_align(gffusion: Callable[..., Any], here: Path, scenes: Path) -> None:
 
 def test_evaluate(gffusion: Callable[..., Any], here: Path) -> None:
     for folder, options in (("few", RANGE), ("full", ())):
-        words = (
-            "evaluate",
-            "--visible",
-            f"{folder}/visible",
-            "--infrared",
-            f"{folder}/infrared",
-            "--baselines",
-            "average",
-        )
-        assert gffusion(*words, "--metrics", "EN,SCD,VIF", "-o", f"{folder}.out", *options).exit_code == 0
+        words = f"evaluate --visible {folder}/visible --infrared {folder}/infrared --baselines average -o {folder}.out"
+        assert gffusion(*words.split(), "--metrics", "EN,SCD,VIF", *options).exit_code == 0
     found, expected = (json.loads((here / f"{name}.out" / "summary.json").read_text()) for name in ("few", "full"))
     assert found["methods"] == expected["methods"]
     assert [table["settings"]["read_options"]["visible_range"] for table in (found, expected)] == ["0,4080", None]

@@ -46,14 +46,8 @@ def test_files_with_both_next_to_named_pairs(tmp_path: Path) -> None:
 
 def test_files_without_partner_next_to_named_pairs(tmp_path: Path) -> None:
     """As of a camera with a file for each band."""
-    for name, image in {
-        "1_RGB": VISIBLE,
-        "1_NIR": THERMAL,
-        "1_RED": THERMAL,
-        "1_REG": THERMAL,
-        "2_RGB": VISIBLE,
-    }.items():
-        write(tmp_path / f"{name}.png", encode(image, "PNG"))
+    for name in ("1_RGB", "1_NIR", "1_RED", "1_REG", "2_RGB"):
+        write(tmp_path / f"{name}.png", encode(VISIBLE if name.endswith("RGB") else THERMAL, "PNG"))
     found = find_combined(tmp_path)
     assert [(pair.visible.stem, pair.infrared.stem) for pair in found.pairs] == [("1_RGB", "1_NIR")]
     assert [file.stem for file in found.visible_only] == ["1_RED", "1_REG", "2_RGB"]

@@ -387,17 +387,13 @@ class TestReadLabels:
         ("name", "image", "message"),
         [
             ("a.png", COLOR, r"colors \(\(\d+, \d+, \d+\), .*, \.\.\.\)"),
-            (
-                "b.png",
-                np.array([[[0, 0, 0], [61, 61, 245]]], np.uint8),
-                r"colors \(\(0, 0, 0\), \(61, 61, 245\)\); replace each by",
-            ),
+            ("b.png", np.array([[[0, 0, 0], [61, 61, 245]]], np.uint8), r"colors \(\(0, 0, 0\), \(61, 61, 245\)\); replace each by"),
             ("c.png", np.dstack([GRAY] * 3), "three channels are equal; store one of them"),
             ("d.webp", GRAY, "three channels are equal; store one of them"),
             ("a.tif", GRAY.astype(np.float32), "float32"),
             ("a.jpg", GRAY, "JPEG"),
         ],
-    )
+    )  # fmt: skip
     def test_images_without_indices(self, tmp_path: Path, name: str, image: np.ndarray, message: str) -> None:
         with pytest.raises(ImageReadError, match=message):
             read_labels(save(tmp_path / name, Image.fromarray(image)))

@@ -22,16 +22,8 @@ def match(root: Path, ignored: str | None = None) -> tuple[list[tuple[str, str, 
 
 
 def test_sub_folders_of_equal_paths(tmp_path: Path) -> None:
-    touch(
-        tmp_path,
-        "vis/day10/0.png",
-        "vis/day2/0.png",
-        "vis/day2/a/1_vis.jpg",
-        "vis/day2/9.png",
-        "vis/x/5.png",
-        "vis/z/1.png",
-    )
-    touch(tmp_path, "ir/day10/0.raw", "ir/Day2/0.png", "ir/Day2/a/1_ir.png", "ir/y/5.png", "ir/z/2.png")
+    touch(tmp_path / "vis", "day10/0.png", "day2/0.png", "day2/a/1_vis.jpg", "day2/9.png", "x/5.png", "z/1.png")
+    touch(tmp_path / "ir", "day10/0.raw", "Day2/0.png", "Day2/a/1_ir.png", "y/5.png", "z/2.png")
     pairs, visible_only, infrared_only = match(tmp_path)
     assert pairs == [
         ("day2/0", "vis/day2/0.png", "ir/Day2/0.png"),

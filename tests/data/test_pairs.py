@@ -84,10 +84,7 @@ class TestStems:
         ("folders", "message"),
         [
             ({"infrared": ["a.txt"]}, r"infrared holds no images; looked for \.png, \.jpg"),
-            (
-                {"infrared": ["a.mp4"]},
-                r"infrared holds no images; looked for .*; it holds videos, which only `gffusion fuse` takes",
-            ),
+            ({"infrared": ["a.mp4"]}, r"infrared holds no images; looked for .*; it holds videos, which only `gffusion fuse` takes"),
             (
                 {"infrared": ["3_IR.png"]},
                 r"1_VIS\.png and 3_IR\.png.*: rename them, or give a CSV file of pairs to `gffusion fuse`.* `gffusion match` writes the CSV file",
@@ -95,7 +92,7 @@ class TestStems:
             ({"infrared": ["1.png"], "labels": ["3_IR.png"]}, r"1_VIS\.png and 3_IR\.png.*: rename them$"),
             ({"infrared": ["1.png"], "boxes": ["3.txt"]}, r"1_VIS\.png and 3\.txt.*: rename them$"),
         ],
-    )
+    )  # fmt: skip
     def test_no_match(self, match: Match, folders: dict[str, list[str]], message: str) -> None:
         with pytest.raises(ValueError, match=message):
             match(visible=["1_VIS.png", "2_VIS.png"], **folders)
@@ -326,11 +323,7 @@ class TestOneFolder:
     @pytest.mark.parametrize(
         ("kind", "name", "message"),
         [
-            (
-                "labels",
-                "1.txt",
-                r"1 \.txt file: if these are boxes, rename the folder to boxes and run `gffusion masks`",
-            ),
+            ("labels", "1.txt", r"1 \.txt file: if these are boxes, rename the folder to boxes and run `gffusion masks`"),
             ("labels", "1.xml", r"1 \.xml file: if these are boxes, rename the folder to boxes"),
             ("labels", "1.json", r"1 \.json file: export label maps as PNG files"),
             ("labels", "1.npy", r"1 \.npy file: save each as a PNG file"),
@@ -340,7 +333,7 @@ class TestOneFolder:
             ("labels", "a/b/1.png", r"\.bmp; move the files of the folders in it a/b \(1 files\) into it$"),
             ("boxes", "train/1.txt", r"\.xml; move the files of its sub-folders train \(1 files\) into it$"),
         ],
-    )
+    )  # fmt: skip
     def test_folders_without_label_maps_or_boxes(self, tmp_path: Path, kind: str, name: str, message: str) -> None:
         touch(tmp_path, "visible/1.png", "infrared/1.png", f"{kind}/{name}")
         with pytest.raises(ValueError, match=rf"/{kind} holds no (label maps|box files); looked for .*{message}"):

@@ -188,20 +188,8 @@ def _main(files: Path) -> None:
     for name, standard in (("out", 1), ("err", 2)):
         os.dup2(os.open(files / name, os.O_WRONLY | os.O_APPEND), standard)
     os.chdir(request["box"])
-    arguments = [
-        os.fsencode(request["box"]),
-        os.fsencode(files / "log"),
-        request["mode"],
-        request["at"],
-        request["error"],
-    ]
-    arm(
-        ctypes.c_char_p(arguments[0]),
-        ctypes.c_char_p(arguments[1]),
-        arguments[2],
-        ctypes.c_long(arguments[3]),
-        arguments[4],
-    )
+    paths = [ctypes.c_char_p(os.fsencode(path)) for path in (request["box"], files / "log")]
+    arm(*paths, request["mode"], ctypes.c_long(request["at"]), request["error"])
     try:
         main(request["words"])
     except SystemExit as stop:

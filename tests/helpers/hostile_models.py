@@ -10,42 +10,20 @@ import torch
 from read_back import read_files
 from safetensors.torch import load, save
 
-WEIGHTS, CONFIG, PROCESSOR, INDEX = (
-    "model.safetensors",
-    "config.json",
-    "preprocessor_config.json",
-    "model.safetensors.index.json",
-)
+WEIGHTS, CONFIG, PROCESSOR = "model.safetensors", "config.json", "preprocessor_config.json"
+INDEX = f"{WEIGHTS}.index.json"
 # JSON values of every type, and those that Python reads as numbers but that are none.
-VALUES: tuple[Any, ...] = (
-    None,
-    True,
-    -1,
-    0,
-    7,
-    10**30,
-    0.5,
-    float("nan"),
-    "",
-    "text",
-    [],
-    [1],
-    ["a"],
-    [[1]],
-    {},
-    {"a": 1},
-)
+VALUES: list[Any] = [None, True, -1, 0, 7, 10**30, 0.5, float("nan"), "", "text", [], [1], ["a"], [[1]], {}, {"a": 1}]
 _NO_OBJECTS = ("", "null", "[]", "3", '"text"', "{", '{"a": 1', "[" * 100_000, "\ufeff{}", "{}x", "nul")
 
 Files = dict[str, bytes]
 
 
 class HostileModel(NamedTuple):
-    """Files of a model that must be refused, or load as the undamaged model if `is_harmless`."""
+    """Files of a model that must be refused."""
 
     kind: str
     files: Files
-    is_harmless: bool = False
 
     def write(self, folder: Path) -> Path:
         """Write the files."""

@@ -20,13 +20,7 @@ from gffusion.data import FusionDataset
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip
 
 SMALL_MODEL = json.dumps(
-    {
-        "stem_channels": 4,
-        "feature_channels": 8,
-        "decoder_channels": [4],
-        "paradigm": "cascading",
-        "use_segmenter": False,
-    }
+    dict(paradigm="cascading", use_segmenter=False, stem_channels=4, feature_channels=8, decoder_channels=[4])
 )
 """Value of `--model_config` for a model that trains fast."""
 

@@ -118,17 +118,8 @@ def write_scans(height: int, width: int, count: int) -> bytes:
 def write_strips(part: bytes, rows: int, width: int, count: int) -> bytes:
     """Return a TIFF file of strips that are one JPEG file."""
     position = 16
-    tags = [
-        (256, width),
-        (257, rows * count),
-        (258, 8),
-        (259, 7),
-        (262, 1),
-        (273, position + len(part)),
-        (277, 1),
-        (278, rows),
-    ]
-    tags.append((279, position + len(part) + 4 * count))
+    tags = [(256, width), (257, rows * count), (258, 8), (259, 7), (262, 1)]
+    tags += [(273, position + len(part)), (277, 1), (278, rows), (279, position + len(part) + 4 * count)]
     content = b"II*\0" + struct.pack("<I8x", position + len(part) + 8 * count) + part
     content += struct.pack(f"<{count}I", *[position] * count) + struct.pack(f"<{count}I", *[len(part)] * count)
     entries = [struct.pack("<HHII", n, 4, count if n in (273, 279) else 1, value) for n, value in tags]

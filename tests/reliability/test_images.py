@@ -205,16 +205,8 @@ def test_other_commands(gffusion: Callable, scenes: Path, tmp_path: Path) -> Non
     assert refused.exit_code == 1 and "--truncated fill" in refused.err
     assert gffusion(*command, "-o", tmp_path / "filled", "--truncated", "fill").exit_code == 0
     assert gffusion(*command, "-o", tmp_path / "small", "--max-pixels", 100).exit_code == 2
-    words = [
-        "--train-data",
-        str(tmp_path),
-        "--model-name-or-path",
-        "gffusion-funet",
-        "--output-dir",
-        str(tmp_path / "run"),
-        "--crop-size",
-        "32",
-    ]
+    words = ["--train-data", str(tmp_path), "--output-dir", str(tmp_path / "run")]
+    words += ["--model-name-or-path", "gffusion-funet", "--crop-size", "32"]
     with pytest.raises(OSError, match="--truncated fill"):
         build_trainer(Recipe.parse(words))
     trainer = build_trainer(Recipe.parse([*words, "--truncated", "fill"]))

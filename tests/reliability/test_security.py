@@ -1,6 +1,5 @@
 """Nothing that is read executes code, or makes gffusion write outside of the output folder."""
 
-import json
 import pickle
 import re
 from collections.abc import Callable
@@ -9,25 +8,18 @@ from pathlib import Path
 
 import pytest
 from pickle_trap import PickleTrap
+from training_runs import SMALL_MODEL
 
 from gffusion.cli import main
 
 ROOT = Path(__file__).parents[2]
-SMALL = {"paradigm": "cascading", "use_segmenter": False, "stem_channels": 4, "feature_channels": 8}
 
 
 def test_checkpoints_of_others(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Optimizer, schedule and random states are pickles, from which only plain values are read."""
 
     def train(*words: object) -> int:
-        sizes = [
-            "--crop_size",
-            32,
-            "--head_start_epoch",
-            1,
-            "--model_config",
-            json.dumps(SMALL | {"decoder_channels": [8]}),
-        ]
+        sizes = ["--crop_size", 32, "--head_start_epoch", 1, "--model_config", SMALL_MODEL]
         folders = ["--train_data", scenes, "--output_dir", tmp_path / "run"]
         with pytest.raises(SystemExit) as stop:
             main(["train", *map(str, [*folders, *sizes, *words])])

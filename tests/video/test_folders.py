@@ -285,33 +285,13 @@ def test_damaged_files_are_left_out(tmp_path: Path, fuse: Callable) -> None:
 @pytest.mark.parametrize(
     ("name", "image", "message"),
     [
-        (
-            "thermal/frame_3.tiff",
-            np.zeros((24, 64), np.uint16),
-            r"frame_3\.tiff has 64x24 pixels, but 4 of 5 frames have 64x48",
-        ),
-        (
-            "thermal/frame_3.tiff",
-            infrared_frame(2),
-            r"frame_3\.tiff holds 8-bit values, but 4 of 5 images hold 16-bit",
-        ),
-        (
-            "visible/frame_2.png",
-            np.zeros((48, 64), np.uint16),
-            r"frame_2\.png holds 16-bit values, but 4 of 5 images hold 8-bit",
-        ),
-        (
-            "visible/frame_2.png",
-            np.zeros((48, 32, 3), np.uint8),
-            r"frame_2\.png has 32x48 pixels, but 4 of 5 frames have 64x48",
-        ),
-        (
-            "visible/frame_2_mask.png",
-            np.zeros((48, 64), np.uint8),
-            r"frame_2\.png and frame_2_mask\.png in .*visible show one scene by their names",
-        ),
+        ("thermal/frame_3.tiff", np.zeros((24, 64), np.uint16), r"frame_3\.tiff has 64x24 pixels, but 4 of 5 frames have 64x48"),
+        ("thermal/frame_3.tiff", infrared_frame(2), r"frame_3\.tiff holds 8-bit values, but 4 of 5 images hold 16-bit"),
+        ("visible/frame_2.png", np.zeros((48, 64), np.uint16), r"frame_2\.png holds 16-bit values, but 4 of 5 images hold 8-bit"),
+        ("visible/frame_2.png", np.zeros((48, 32, 3), np.uint8), r"frame_2\.png has 32x48 pixels, but 4 of 5 frames have 64x48"),
+        ("visible/frame_2_mask.png", np.zeros((48, 64), np.uint8), r"frame_2\.png and frame_2_mask\.png in .*visible show one scene by their names"),
     ],
-)
+)  # fmt: skip
 def test_folders_of_unequal_files_are_refused(
     tmp_path: Path, fuse: Callable, name: str, image: NDArray[Any], message: str
 ) -> None:

@@ -108,16 +108,11 @@ def test_colors_are_those_of_the_visible_video(tmp_path: Path, fuse: Callable, h
 def test_other_frame_rates_are_matched_by_time(tmp_path: Path, fuse: Callable, infrared_rate: Fraction) -> None:
     visible = write_video(tmp_path / "visible.mp4", map(visible_frame, range(25)))
     count = int(infrared_rate)
-    infrared = write_video(
-        tmp_path / "infrared.mp4",
-        map(infrared_frame, range(count)),
-        rate=infrared_rate,
-        time_base=Fraction(1, 90000),
-    )
+    options = {"rate": infrared_rate, "time_base": Fraction(1, 90000)}
+    infrared = write_video(tmp_path / "infrared.mp4", map(infrared_frame, range(count)), **options)
     path, report = fuse(visible, infrared)
-    assert_paired(
-        path, [Fraction(index, RATE) for index in range(25)], [index / infrared_rate for index in range(count)]
-    )
+    times = [Fraction(index, RATE) for index in range(25)]
+    assert_paired(path, times, [index / infrared_rate for index in range(count)])
     assert any("matched by time stamps: the videos have 25 and" in note for note in report.notes)
 
 
@@ -128,11 +123,8 @@ def test_start_offsets_and_unequal_length(tmp_path: Path, fuse: Callable) -> Non
     infrared = write_video(tmp_path / "infrared.mkv", map(infrared_frame, range(4, 24)), times)
     path, report = fuse(visible, infrared)
     # One period of tolerance at both ends.
-    assert read_columns(path) == [
-        (marker_column(3), marker_column(4)),
-        *same(20, 4),
-        (marker_column(24), marker_column(23)),
-    ]
+    first, last = (marker_column(3), marker_column(4)), (marker_column(24), marker_column(23))
+    assert read_columns(path) == [first, *same(20, 4), last]
     assert read_frames(path)[1] == [Fraction(index, RATE) for index in range(3, 25)]
     assert report.notes == [
         "left out 3 visible frames before the infrared video starts",
@@ -179,14 +171,9 @@ def re_find(notes: list[str], words: str) -> bool:
 @pytest.mark.parametrize(("height", "width"), [(49, 64), (48, 65), (51, 67)])
 def test_odd_sizes(tmp_path: Path, fuse: Callable, height: int, width: int) -> None:
     """The last row or column is repeated, because H.264 for all players needs even sides."""
-    images = [visible_frame(index, height, width) for index in range(4)]
+    images, heat = ([frame(index, height, width) for index in range(4)] for frame in (visible_frame, infrared_frame))
     visible = write_video(tmp_path / "visible.mkv", images, codec="ffv1", pixels="bgr0")
-    infrared = write_video(
-        tmp_path / "infrared.mkv",
-        [infrared_frame(index, height, width) for index in range(4)],
-        codec="ffv1",
-        pixels="gray",
-    )
+    infrared = write_video(tmp_path / "infrared.mkv", heat, codec="ffv1", pixels="gray")
     path, _ = fuse(visible, infrared)
     fused = read_frames(path)[0]
     assert fused[0].shape == (height + height % 2, width + width % 2, 3)

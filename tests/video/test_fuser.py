@@ -89,15 +89,10 @@ def test_visible_range(funet: GFFusionModel) -> None:
 
 def test_sizes_that_change_are_noted(funet: GFFusionModel) -> None:
     """Frames that are refused for their size change nothing."""
-    noted = []
+    noted, large, small = [], (48, 64), (24, 32)
     for align in ("resize", "none"):
         fuser = FrameFuser(funet, load_image_processor("gffusion-funet"), ReadOptions(align=align, keep_borders=True))
-        for visible, infrared in (
-            ((48, 64), (48, 64)),
-            ((48, 64), (24, 32)),
-            ((48, 64), (24, 32)),
-            ((24, 32), (24, 32)),
-        ):
+        for visible, infrared in ((large, large), (large, small), (large, small), (small, small)):
             with suppress(ValueError):
                 noted.append(fuser.prepare(visible_frame(0, *visible), infrared_frame(0, *infrared)).images.notes)
     first, second = (

@@ -41,15 +41,12 @@ def test_refused(outputs: dict[str, Any], message: str) -> None:
     ("options", "message"),
     [
         *(({"time_offset": value}, "a finite number of seconds, got") for value in ("x", "1", True, NAN, -INF, None)),
-        *(
-            ({"visible_fps": value}, "from 0.001 to 1000 frames per second, got")
-            for value in ("x", True, NAN, INF, -25)
-        ),
+        *(({"visible_fps": value}, "from 0.001 to 1000 frames per second, got") for value in ("x", True, NAN, INF, -25)),
         *(({"infrared_fps": value}, "from 0.001 to 1000 frames per second, got") for value in ("25", True, 0)),
         *(({"batch_size": value}, "a whole number of at least 1, got") for value in ("x", True, NAN, INF, -1, 1.5)),
         *(({"semantic_every": value}, "a whole number of at least 1, got") for value in ("x", True, NAN, INF, -1, 1.5)),
     ],
-)
+)  # fmt: skip
 def test_wrong_numbers(tmp_path: Path, fuse: Callable, options: dict[str, Any], message: str) -> None:
     """They are refused by name, before the files are read."""
     folders = [tmp_path / name for name in ("visible", "infrared")]

@@ -34,12 +34,7 @@ from gffusion.data import ReadOptions
 from gffusion.video.formats import LABEL_FORMAT, OUTPUT_FORMATS, OutputFormat
 from gffusion.video.fusing import fuse_video
 from gffusion.video.jobs import VideoJob
-from gffusion.video.segments import (
-    SegmentEncoder,
-    SegmentFolder,
-    VideoSettings,
-    explain_write_error,
-)
+from gffusion.video.segments import SegmentEncoder, SegmentFolder, VideoSettings, explain_write_error
 from gffusion.zoo import load_image_processor
 
 SEGMENT_FRAMES = 24  # fewer than usual
