@@ -43,14 +43,6 @@ def read_shape(folder: Path) -> tuple[int, ...]:
     return read_image(folder / "out" / "0.png").shape
 
 
-def test_different_sizes_are_refused_with_the_options(fuse: Callable[..., Any]) -> None:
-    done = fuse()
-    assert done.exit_code == 2  # all pairs failed
-    assert "320 x 240 pixels, but" in done.err
-    assert "--align auto" in done.err
-    assert "--align RIG.json" in done.err
-
-
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_a_camera_that_is_turned(gffusion: Callable[..., Any], scenes: Path, tmp_path: Path, turns: int) -> None:
     """The result is that of the upright image. `turns` are quarters counterclockwise."""
@@ -108,16 +100,6 @@ def test_wrong_options(fuse: Callable[..., Any], tmp_path: Path, options: list[s
     assert done.exit_code == 2
     assert message in done.err
     assert not (tmp_path / "out").exists()
-
-
-def test_a_file_that_is_no_rig_and_a_rig_of_another_camera(
-    fuse: Callable[..., Any], folder: Path, tmp_path: Path
-) -> None:
-    assert "no rig of" in fuse("--align", folder / "visible" / "0.png").err
-    Rig(MATRIX, (240, 320), (128, 160)).save(tmp_path / "other.json")
-    done = fuse("--align", tmp_path / "other.json")
-    assert done.exit_code == 2  # all pairs failed
-    assert "another camera" in done.err
 
 
 def test_find_rig(folder: Path) -> None:

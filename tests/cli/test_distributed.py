@@ -160,21 +160,21 @@ def test_other_commands_refuse_several_processes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("variables", [{"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}, {"WORLD_SIZE": "8"}])
-def test_variables_of_batch_systems(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: dict[str, str]) -> None:
+def test_variables_of_batch_systems(
+    gffusion: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: dict[str, str]
+) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(SystemExit) as stop:
-        main(["sample", str(tmp_path / "sample")])
-    assert not stop.value.code and (tmp_path / "sample" / "visible").is_dir()
+    assert gffusion("sample", tmp_path / "sample").exit_code == 0 and (tmp_path / "sample" / "visible").is_dir()
 
 
-@pytest.mark.parametrize("words", [["models"], ["evaluate", "--help"], ["train", "--help"], ["--version"]])
-def test_commands_that_tell_something(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+@pytest.mark.parametrize("words", ["models", "evaluate --help", "train --help", "--version"])
+def test_commands_that_tell_something(
+    gffusion: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
     for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(SystemExit) as stop:
-        main(words)
-    assert not stop.value.code
+    assert gffusion(*words.split()).exit_code == 0
 
 
 def test_port_in_use(tmp_path: Path) -> None:

@@ -196,13 +196,6 @@ class TestFolders:
         planned = gffusion("fuse", tmp_path, "-o", tmp_path / "again", "--dry-run", "--strict")  # the folder of both
         assert planned.exit_code == 1 and "lonely.png" in planned.err and "cold.png" in planned.err
 
-    def test_one_folder_with_sub_folders(self, gffusion: Callable, scenes: Path, cwd: Path) -> None:
-        for kind in ("visible", "infrared"):
-            shutil.copytree(scenes / kind, Path("night") / kind / "1")
-        outcome = gffusion("fuse", "night", "-o", "out")
-        assert (outcome.exit_code, outcome.err) == (0, "")
-        assert files_in(Path("out")) == [f"1/{name}" for name in NAMES]
-
     def test_suffix_option(self, gffusion: Callable, scenes: Path, tmp_path: Path) -> None:
         outcome = gffusion("fuse", scenes / "visible", scenes / "infrared", "-o", tmp_path, "--suffix", ".bmp")
         assert outcome.exit_code == 0

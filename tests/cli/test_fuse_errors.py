@@ -62,6 +62,7 @@ class TestBadInput:
             ("sent/scene.jpg -o out.png", r"holds one image.*; messengers, editing and exports remove the thermal data"),
             ("visible.png cut.png -o out.png", "cut.png: .*truncated"),
             ("visible.png small.png -o out.png", "96 x 64 .*95 x 64"),
+            ("visible.png infrared.png -o out.png --raw-frame 96,128", "--raw-frame must be HEIGHTxWIDTH"),
             ("visible.png kelvin.tif -o out.png", "300.*percentile"),
             ("visible infrared.png -o out", "visible is a folder but infrared.png is a file"),
             ("visible.png infrared -o out", "infrared is a folder but visible.png is a file"),

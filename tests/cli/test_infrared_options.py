@@ -111,7 +111,6 @@ def test_gain_control(fuse: Callable, agc: str) -> None:
     images = fuse("raw", "--infrared-range", "percentile", "--agc", agc)[1]
     linear = fuse("raw", "--infrared-range", "percentile")[1]
     assert np.abs(np.subtract(images, linear, dtype=float)).mean() > 1
-    np.testing.assert_array_equal(images, fuse("raw", "--infrared-range", "percentile", "--agc", agc)[1])
 
 
 def test_plateau_limit(fuse: Callable) -> None:

@@ -1,7 +1,7 @@
 """GeoTIFF pairs whose positions are known: a scene that is a function of coordinates, and grids that sample it."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from scipy.ndimage import binary_erosion
 
 from gffusion import ImageFusionPipeline, create_model, load_image_processor
 from gffusion.cameras import InfraredFrame, Rig
-from gffusion.cli import main
 from gffusion.data import ReadOptions, read_pair
 from gffusion.data.georeference import add_georeference
 
@@ -150,13 +149,11 @@ def test_georeferences_that_are_not_used(
     assert found == (frame, ())
 
 
-def test_the_command_names_what_it_used(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_names_what_it_used(files: tuple[Path, Path], gffusion: Callable) -> None:
     write(files[1], 0.8 * sample(NORTH_UP, (32, 40)), NORTH_UP)
-    command = ["fuse", *map(str, files), "-o", str(files[0].parent / "fused.tif"), "--model", "gffusion-live"]
-    with pytest.raises(SystemExit) as stop:
-        main([*command, "--align", "auto"])
-    assert not stop.value.code
-    assert "aligned by the georeferences of the files" in "".join(capsys.readouterr())
+    output = files[0].parent / "fused.tif"
+    outcome = gffusion("fuse", *files, "-o", output, "--model", "gffusion-live", "--align", "auto")
+    assert outcome.exit_code == 0 and "aligned by the georeferences of the files" in outcome.out + outcome.err
 
 
 def test_places_without_common_part_are_refused(files: tuple[Path, Path]) -> None:

@@ -327,12 +327,6 @@ class TestDamage:
         for length in range(0, len(content), 37):
             read_metadata(content[:length])
 
-    def test_directory_that_points_to_itself(self) -> None:
-        exif = bytearray(make_exif())
-        exif[8 + 2 + 2 * 12 + 8] = 8  # the EXIF directory is the first one
-        tags = read_metadata(save_source("jpg", exif=bytes(exif))).tags
-        assert tags is not None and tags.keys() == {271, 274, 34665, 34853}
-
 
 @pytest.mark.parametrize("target", FORMATS)
 def test_gamma_and_primaries_of_png_files(tmp_path: Path, target: str) -> None:

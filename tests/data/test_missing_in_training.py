@@ -8,7 +8,7 @@ import torch
 from camera_files import render_pair
 
 from gffusion.data import FusionDataset, write_image
-from gffusion.data.transforms import Compose, Misalignment, Night, RandomCrop, RandomFlip, ThermalGain, Transform
+from gffusion.data.transforms import Compose, Misalignment, Night, RandomFlip, ThermalGain, Transform
 from gffusion.models.gffusion.image_ops import rgb_to_luma
 from gffusion.models.gffusion.losses import gradient_loss, intensity_loss, ssim_loss
 
@@ -52,8 +52,6 @@ def test_transforms_keep_holes(tmp_path: Path, transform: Transform) -> None:
 def test_measured_pixels_stay(tmp_path: Path) -> None:
     values = read(tmp_path)
     np.testing.assert_array_equal(values["infrared"][0, 0, :, 44:] * 255, THERMAL[:, 44:])
-    (tmp_path / "crop").mkdir()
-    assert read(tmp_path / "crop", RandomCrop(64, (0.7, 0.7)))["infrared"].shape == (1, 1, 64, 64)
 
 
 @pytest.mark.parametrize(

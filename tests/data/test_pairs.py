@@ -1,4 +1,4 @@
-"""Matching of file names, and reading of pairs."""
+"""Matching of file names."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from camera_files import touch
 
-from gffusion.data import NamedBoxes, PairMatch, match_pairs, read_pair, write_image
+from gffusion.data import NamedBoxes, PairMatch, match_pairs
 from gffusion.data.pairs import match_results
 
 Match = Callable[..., PairMatch]
@@ -312,6 +312,8 @@ class TestOneFolder:
             (["IR_1_g.bmp", "VIS_1_r.bmp"], [("VIS_1_r.bmp", "IR_1_g.bmp")]),
             (["1.png", "1_co.png"], [("1.png", "1.png"), ("1_co.png", "1_co.png")]),
             (["i1.png", "v1.png"], [("i1.png", "i1.png"), ("v1.png", "v1.png")]),
+            (["DJI_20230601120000_0001_T_Waypoint1.png", "DJI_20230601120000_0001_W_Waypoint1.png"],
+             [("DJI_20230601120000_0001_W_Waypoint1.png", "DJI_20230601120000_0001_T_Waypoint1.png")]),
         ],
     )  # fmt: skip
     def test_given_twice(self, tmp_path: Path, names: list[str], pairs: list[tuple[str, str]]) -> None:
@@ -384,14 +386,6 @@ class TestBoxes:
         found = match_pairs(tmp_path, tmp_path, boxes={"a": first, "C": spare})
         assert [pair.boxes for pair in found.pairs] == [first, None]
         assert found.boxes_only == (spare,)
-
-
-def test_read_pair_refuses_different_sizes(tmp_path: Path) -> None:
-    visible, infrared = tmp_path / "visible.png", tmp_path / "infrared.png"
-    write_image(visible, np.zeros((4, 6, 3), np.uint8))
-    write_image(infrared, np.zeros((4, 5), np.uint8))
-    with pytest.raises(ValueError, match=r"visible\.png measures 6 x 4 pixels, but .*infrared\.png 5 x 4"):
-        read_pair(visible, infrared)
 
 
 def test_partners_in_formats_that_are_not_read(tmp_path: Path) -> None:

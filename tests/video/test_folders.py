@@ -218,7 +218,9 @@ WRITERS: dict[str, Callable[[Path, Any], None]] = {
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-@pytest.mark.parametrize("options", [{"smooth_range": 4, "infrared_range": "percentile"}, {"infrared_range": "folder"}])
+@pytest.mark.parametrize(
+    "options", [{"smooth_range": 4, "infrared_range": "percentile"}, {"infrared_range": "folder", "invert": True}]
+)
 def test_values_are_those_of_images(
     tmp_path: Path,
     fuse: Callable,
