@@ -62,27 +62,10 @@ def test_an_empty_histogram_has_no_range() -> None:
         _ = RangeHistogram().limits
 
 
-def test_running_range_is_an_exponential_mean_of_percentiles() -> None:
-    frames = [RNG.normal(1000 + 20 * index, 50, (30, 40)) for index in range(6)]
-    own = [np.percentile(frame, [0.1, 99.9]) for frame in frames]
-    expected = [own[0]]
-    for percentiles in own[1:]:
-        expected.append(expected[-1] + (percentiles - expected[-1]) / 4)
-    options = InfraredOptions("percentile", smooth_range=4)
-    np.testing.assert_allclose(measure_ranges(((frame, None) for frame in frames), options), expected)
-
-
 def test_one_frame_means_no_smoothing() -> None:
     running = RunningRange(1)
     for frame in FOLDERS["kelvin"]:
         np.testing.assert_allclose(running.update(frame), np.percentile(frame, [0.1, 99.9]))
-
-
-def test_a_cut_starts_anew() -> None:
-    before, after = RNG.normal(7000, 50, (30, 40)), RNG.normal(9000, 50, (30, 40))
-    running = RunningRange(20)
-    running.update(before)
-    np.testing.assert_allclose(running.update(after), np.percentile(after, [0.1, 99.9]))
 
 
 @pytest.mark.parametrize("kind", ["swapped", "partly swapped", "other gain"])

@@ -1,6 +1,10 @@
 """Interrupt runs between frames."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 
 class Stop(BaseException):
@@ -15,3 +19,9 @@ def stop_after(count: int) -> Callable[[int, int | None], None]:
             raise Stop
 
     return check
+
+
+def interrupt(fuse: Callable[..., Any], visible: Path, infrared: Path, after: int, **options: Any) -> None:
+    """Fuse two videos, and stop after some frames."""
+    with pytest.raises(Stop):
+        fuse(visible, infrared, progress=stop_after(after), **options)

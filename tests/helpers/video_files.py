@@ -114,6 +114,13 @@ def write_pair(folder: Path, count: int = 10, **options: Any) -> tuple[Path, Pat
     return visible, write_video(folder / "infrared.mp4", map(infrared_frame, range(count)))
 
 
+def write_frames(folder: Path, frames: Sequence[NDArray[Any]], pixels: str) -> tuple[Path, Path]:
+    """Write infrared frames without loss to infrared.mkv, and a visible video of as many frames of their size."""
+    visible = [visible_frame(index, *frames[0].shape[:2]) for index in range(len(frames))]
+    infrared = write_video(folder / "infrared.mkv", frames, codec="ffv1", pixels=pixels)
+    return write_video(folder / "visible.mp4", visible), infrared
+
+
 def write_repeats(path: Path, milliseconds: Iterable[int], key_time: int | None = None) -> Path:
     """Write a WebM file of one VP9 frame at time 0, which is shown again at other times by packets of one byte.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from video_files import write_pair
 
 from gffusion import GFFusionConfig
 from gffusion.data import ReadOptions
@@ -13,13 +14,7 @@ from gffusion.video.reading import VideoFile
 
 
 class TestVideos:
-    @pytest.fixture(autouse=True)
-    def _needs_av(self) -> None:
-        pytest.importorskip("av", reason='videos need PyAV: pip install "gffusion[video]"')
-
     def test_frames_larger_than_allowed(self, tmp_path: Path) -> None:
-        from video_files import write_pair
-
         visible, _ = write_pair(tmp_path, 3)
         pixels = next(VideoFile(visible).read()).frame.width * next(VideoFile(visible).read()).frame.height
         with pytest.raises(ValueError, match=rf"visible.*more than {pixels - 1:,}.*--max-pixels {pixels}"):
@@ -30,8 +25,6 @@ class TestVideos:
         assert len(list(file.read())) == 0 and file.damaged
 
     def test_command(self, gffusion: Callable, tmp_path: Path) -> None:
-        from video_files import write_pair
-
         pair = write_pair(tmp_path, 3)
         done = gffusion("fuse", *pair, "-o", tmp_path / "out.mp4", "-m", "gffusion-funet", "--max-pixels", 100)
         assert done.exit_code == 2 and "more than 100" in done.err and done.err.count("\n") == 1
@@ -45,8 +38,6 @@ class TestVideos:
 
     def test_damaged_files(self, gffusion: Callable, tmp_path: Path) -> None:
         """At any place: one line, or a video of the frames that can be read."""
-        from video_files import write_pair
-
         visible, infrared = write_pair(tmp_path, 4)
         content = visible.read_bytes()
         for index, place in enumerate(range(0, len(content), len(content) // 7)):

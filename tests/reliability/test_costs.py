@@ -25,6 +25,7 @@ from camera_files import (
     wrap_flir,
 )
 from hostile_images import chunk
+from video_files import write_repeats
 
 from gffusion.cameras.radiometric import decode_radiometric
 from gffusion.cli.errors import exit_with_failures
@@ -33,6 +34,7 @@ from gffusion.data import ImageReadError, read_image, read_size
 from gffusion.data.completeness import read_late_orientation
 from gffusion.data.metadata import read_metadata
 from gffusion.models.gffusion.weight_checks import read_headers
+from gffusion.video.reading import VideoFile
 
 MAX_BYTES, MAX_SECONDS, MAX_MEMORY = 1 << 20, 5, 500e6
 
@@ -210,11 +212,6 @@ def test_headers_of_weights(tmp_path: Path) -> None:
 
 def test_frames_of_one_time(tmp_path: Path) -> None:
     """A frame of a video that is shown again takes seven bytes of the file."""
-    pytest.importorskip("av", reason='videos need PyAV: pip install "gffusion[video]"')
-    from video_files import write_repeats
-
-    from gffusion.video.reading import VideoFile
-
     path = write_repeats(tmp_path / "repeats.webm", [0] * 140_000)
     with limit_cost(path.stat().st_size), pytest.raises(ValueError, match=r"repeats\.webm has more than 1000 frames"):
         list(VideoFile(path).read())

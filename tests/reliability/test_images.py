@@ -24,12 +24,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from gffusion.data import ImageReadError, ReadOptions, read_image, read_pair, read_size, write_image
+from gffusion.cli.read_options import MAX_PIXELS
+from gffusion.data import ImageReadError, read_image, read_pair, read_size, write_image
 from gffusion.data.bounds import DEFAULT_MAX_PIXELS
 from gffusion.data.decoded_image import DecodeOptions
 from gffusion.data.modalities import split_modalities
 from gffusion.training.building import build_trainer
-from gffusion.training.recipe import Recipe
+from gffusion.training.recipe import DataArguments, Recipe
 
 IMAGES = list(generate_images())
 WHOLE = {
@@ -134,46 +135,25 @@ def test_files_without_an_image(tmp_path: Path, name: str, content: bytes, messa
         read_pair(file, file)
 
 
-class TestOptions:
-    def write(self, folder: Path, share: float) -> tuple[Path, Path]:
-        """Write a pair whose visible file is cut."""
-        rng = np.random.default_rng(1)
-        whole = make_pngs(rng)["png-RGB"]
-        (folder / "visible.png").write_bytes(whole[: int(share * len(whole))])
-        write_image(folder / "infrared.png", make_scene(rng, 1))
-        return folder / "visible.png", folder / "infrared.png"
+def test_options_of_the_command(gffusion: Callable, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    whole = make_pngs(rng)["png-RGB"]
+    (tmp_path / "visible.png").write_bytes(whole[: int(0.6 * len(whole))])
+    write_image(tmp_path / "infrared.png", make_scene(rng, 1))
+    command = ("fuse", tmp_path / "visible.png", tmp_path / "infrared.png", "-o", tmp_path / "out.png")
+    refused = gffusion(*command)
+    assert refused.exit_code == 2 and refused.err.count("\n") == 1
+    assert "visible.png: the file is truncated, its last part" in refused.err and "--truncated fill" in refused.err
+    filled = gffusion(*command, "--truncated", "fill")
+    assert filled.exit_code == 0 and "its missing part is filled" in filled.err
+    assert gffusion(*command, "--truncated", "cut").exit_code == 2
+    (tmp_path / "visible.png").write_bytes(whole)
+    small = gffusion(*command, "--overwrite", "--max-pixels", 100)
+    assert small.exit_code == 2 and "64 x 48 pixels are more than 100" in small.err
 
-    def test_pairs(self, tmp_path: Path) -> None:
-        files = self.write(tmp_path, 0.6)
-        with pytest.raises(
-            ImageReadError, match=r"visible.png: the file is truncated, its last part .*--truncated fill"
-        ):
-            read_pair(*files)
-        pair = read_pair(*files, ReadOptions(truncated="fill"))
-        assert pair.visible.shape == (48, 64, 3) and "filled" in pair.notes[0]
 
-    def test_command(self, gffusion: Callable, tmp_path: Path) -> None:
-        files = self.write(tmp_path, 0.6)
-        command = ("fuse", *files, "-o", tmp_path / "out.png", "--model", "gffusion-funet")
-        refused = gffusion(*command)
-        assert refused.exit_code == 2 and "--truncated fill" in refused.err and refused.err.count("\n") == 1
-        filled = gffusion(*command, "--truncated", "fill")
-        assert filled.exit_code == 0 and "its missing part is filled" in filled.err
-        assert gffusion(*command, "--truncated", "cut").exit_code == 2
-        self.write(tmp_path, 1)
-        small = gffusion(*command, "--overwrite", "--max-pixels", 100)
-        assert small.exit_code == 2 and "64 x 48 pixels are more than 100" in small.err
-
-    @pytest.mark.parametrize("options", [{"max_pixels": 0}, {"max_pixels": 1.5}, {"truncated": "cut"}])
-    def test_wrong_values(self, options: dict[str, Any]) -> None:
-        with pytest.raises(ValueError, match=next(iter(options))):
-            ReadOptions(**options)
-
-    def test_default_of_the_commands(self) -> None:
-        from gffusion.cli.read_options import MAX_PIXELS
-        from gffusion.training.recipe import DataArguments
-
-        assert MAX_PIXELS == DataArguments().max_pixels == DEFAULT_MAX_PIXELS
+def test_default_of_the_commands() -> None:
+    assert MAX_PIXELS == DataArguments().max_pixels == DEFAULT_MAX_PIXELS
 
 
 @pytest.mark.slow

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from training_runs import SMALL_MODEL
 
 from gffusion.cli import main
 
-MODEL = {"stem_channels": 4, "feature_channels": 8, "decoder_channels": [8, 4], "paradigm": "cascading"}
 BAR = re.compile(r"%\||it/s|/pair|pair/s|step/s|s/step")
 
 
@@ -54,7 +54,7 @@ def words_of(command: str, scenes: Path, folder: Path) -> list[str]:
         "train": [
             *("--train_data", scenes, "--eval_data", scenes, "--output_dir", folder / "run", "--crop_size", 32),
             *("--num_train_epochs", 2, "--head_start_epoch", 1, "--per_device_train_batch_size", 2),
-            *("--logging_steps", 1, "--model_config", json.dumps(MODEL | {"use_segmenter": False})),
+            *("--logging_steps", 1, "--model_config", SMALL_MODEL),
         ],
     }
     return [command.split()[0], *map(str, words[command])]

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from pickle_trap import PickleTrap
 from training_runs import SMALL_MODEL
+from video_files import visible_frame, write_pair, write_video
 
 from gffusion.cli import main
+from gffusion.video.reading import VideoFile
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,11 +64,6 @@ _HLS = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.4,\n{}\n#EXT-X-ENDLIST\n"
 )
 def test_playlists_named_as_videos(gffusion: Callable, tmp_path: Path, name: str, content: str, kind: str) -> None:
     """The videos that they name, which exist, are not fused."""
-    pytest.importorskip("av", reason='videos need PyAV: pip install "gffusion[video]"')
-    from video_files import visible_frame, write_pair, write_video
-
-    from gffusion.video.reading import VideoFile
-
     _, infrared = write_pair(tmp_path)
     private = write_video(tmp_path / "private.ts", map(visible_frame, range(10)), time_base=Fraction(1, 90000))
     (tmp_path / "private.m3u8").write_text(_HLS.format(private))

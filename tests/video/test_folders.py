@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from camera_files import encode_deep_png, flir_jpeg
-from interruptions import Stop, stop_after
+from interruptions import interrupt
 from numpy.typing import NDArray
 from video_files import (
     RATE,
@@ -321,17 +321,12 @@ def test_an_interrupted_run_is_continued(tmp_path: Path, fuse: Callable, monkeyp
     infrared = write_folder(tmp_path / "thermal", map(draw_counts, range(20)), "frame_{}.tiff")
     options = {"infrared_fps": 25, "infrared_options": {"infrared_range": "percentile", "smooth_range": 10}}
     expected, _ = fuse(visible, infrared, "once/fused.mp4", **options)
-
-    def interrupt() -> None:
-        with pytest.raises(Stop):
-            fuse(visible, infrared, progress=stop_after(12), **options)
-
-    interrupt()
+    interrupt(fuse, visible, infrared, after=12, **options)
     path, report = fuse(visible, infrared, **options)
     assert (report.frames, report.resumed) == (20, 8)
     assert_equal_videos(path, expected, atol=0)
-    interrupt()
+    interrupt(fuse, visible, infrared, after=12, **options)
     assert fuse(visible, infrared, **options | {"infrared_fps": 25.5})[1].resumed == 0
-    interrupt()
+    interrupt(fuse, visible, infrared, after=12, **options)
     os.utime(infrared / "frame_20.tiff", (1, 1))
     assert fuse(visible, infrared, **options)[1].resumed == 0

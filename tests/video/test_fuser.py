@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from video_files import infrared_frame, visible_frame, write_video
+from video_files import infrared_frame, visible_frame, write_frames
 
 from gffusion.cameras.palettes import load_palettes
 from gffusion.data import ReadOptions
@@ -31,9 +31,7 @@ def test_dark_frames_do_not_choose_the_palette(tmp_path: Path, fuse: Callable) -
     """Noise is gray, and the dark part of inferno is that of iron; one frame of another palette is left out."""
     noise = [np.random.default_rng(index).integers(0, 3, (*SIZE, 3), np.uint8) for index in range(2)]
     frames = [*noise, color("inferno", 0, 20), color("jet", 0), *(color("inferno", index) for index in range(5))]
-    infrared = write_video(tmp_path / "infrared.mkv", frames, codec="ffv1", pixels="bgr0")
-    visible = write_video(tmp_path / "visible.mp4", (visible_frame(index, *SIZE) for index in range(len(frames))))
-    report = fuse(visible, infrared)[1]
+    report = fuse(*write_frames(tmp_path, frames, "bgr0"))[1]
     assert (report.frames, report.failures) == (8, 1)
     assert report.errors[0].startswith("0.120 s: the palette of")
 
@@ -41,9 +39,7 @@ def test_dark_frames_do_not_choose_the_palette(tmp_path: Path, fuse: Callable) -
 def test_a_long_first_part_in_another_palette_is_left_out(tmp_path: Path, fuse: Callable) -> None:
     """Such as a splash screen: the palette is that of most frames."""
     frames = [color("jet" if index < 12 else "inferno", index) for index in range(40)]
-    infrared = write_video(tmp_path / "infrared.mkv", frames, codec="ffv1", pixels="bgr0")
-    visible = write_video(tmp_path / "visible.mp4", (visible_frame(index, *SIZE) for index in range(len(frames))))
-    report = fuse(visible, infrared)[1]
+    report = fuse(*write_frames(tmp_path, frames, "bgr0"))[1]
     assert (report.frames, report.failures) == (28, 12)
     assert re.search(r"^0\.000 s: the palette of .* is not that of most frames \(\S*inferno\S*\)", report.errors[0])
 
@@ -64,15 +60,14 @@ def test_frames_of_another_size_than_the_border_are_left_out(
     frames = [np.random.default_rng(index).integers(90, 160, SIZE).astype(np.uint8) for index in range(40)]
     for frame in frames:
         frame[:, :32] = 0
-    infrared = write_video(tmp_path / "infrared.mkv", frames, codec="ffv1", pixels="gray")
-    visible = write_video(tmp_path / "visible.mp4", (visible_frame(index, *SIZE) for index in range(len(frames))))
 
     def read(frame: Any) -> NDArray[Any]:
         image = to_infrared(frame)
         return image[::2, ::2] if np.array_equal(image, frames[5]) else image
 
     monkeypatch.setattr("gffusion.video.folders.to_infrared", read)
-    report = fuse(visible, infrared, infrared_options={"infrared_range": infrared_range})[1]
+    files = write_frames(tmp_path, frames, "gray")
+    report = fuse(*files, infrared_options={"infrared_range": infrared_range})[1]
     assert (report.frames, report.failures) == (39, 1)
     assert report.errors[0].startswith("0.200 s: the size of ")
     assert "is 64x48, but its border was found in frames of 128x96" in report.errors[0]

@@ -15,7 +15,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from interruptions import Stop, stop_after
+from interruptions import Stop, interrupt
 from video_files import (
     RATE,
     assert_equal_videos,
@@ -24,6 +24,7 @@ from video_files import (
     read_columns,
     read_frames,
     visible_frame,
+    write_frames,
     write_pair,
     write_video,
 )
@@ -58,8 +59,7 @@ def test_resumed_result_equals_that_of_one_run(tmp_path: Path, fuse: Callable) -
     write_video(infrared, ((infrared_frame(index) * gain).astype(np.uint8) for index, gain in enumerate(gains)))
     expected, _ = fuse(visible, infrared, "once/fused.mp4", infrared_options=SMOOTH)
     for end in (SEGMENT_FRAMES - 10, SEGMENT_FRAMES + 10, 2 * SEGMENT_FRAMES + 2):
-        with pytest.raises(Stop):
-            fuse(visible, infrared, infrared_options=SMOOTH, progress=stop_after(end))
+        interrupt(fuse, visible, infrared, after=end, infrared_options=SMOOTH)
         assert not (tmp_path / "fused.mp4").exists()
     assert (tmp_path / ".fused.mp4.parts").stat().st_mode & 0o077 == 0  # others cannot put links there
     seen: list[int] = []
@@ -84,8 +84,7 @@ def test_resuming_where_a_clock_starts_anew(tmp_path: Path, fuse: Callable) -> N
     expected, report = fuse(visible, infrared, "expected.mp4")
     assert read_columns(expected) == [(marker_column(index),) * 2 for index in range(2 * half)]
     for end in (SEGMENT_FRAMES + 3, 2 * SEGMENT_FRAMES + 3):  # before and after
-        with pytest.raises(Stop):
-            fuse(visible, infrared, progress=stop_after(end))
+        interrupt(fuse, visible, infrared, after=end)
     path, resumed = fuse(visible, infrared)
     assert (resumed.resumed, resumed.notes) == (2 * SEGMENT_FRAMES, report.notes)
     assert path.read_bytes() == expected.read_bytes()
@@ -98,8 +97,7 @@ def test_resuming_between_visible_frames_of_one_infrared_frame(tmp_path: Path, f
     frames = [(infrared_frame(index) * (0.3 + 0.1 * index)).astype(np.uint8) for index in range(7)]
     infrared = write_video(tmp_path / "infrared.mkv", frames, codec="ffv1", pixels="gray", rate=5)
     expected, _ = fuse(visible, infrared, "expected.mp4", infrared_options=SMOOTH)
-    with pytest.raises(Stop):
-        fuse(visible, infrared, infrared_options=SMOOTH, progress=stop_after(SEGMENT_FRAMES + 3))
+    interrupt(fuse, visible, infrared, after=SEGMENT_FRAMES + 3, infrared_options=SMOOTH)
     path, report = fuse(visible, infrared, infrared_options=SMOOTH)
     assert report.resumed == SEGMENT_FRAMES
     assert_equal_videos(path, expected, atol=0)
@@ -136,11 +134,9 @@ def test_a_change_of_the_palette_is_seen_after_an_interruption(tmp_path: Path, f
     size, count = (96, 128), SEGMENT_FRAMES + 16
     palettes = [load_palettes()[name].astype(np.uint8) for name in ("jet", "inferno")]
     ramp = np.add.outer(np.arange(size[0]), np.arange(size[1]))
-    frames = (palettes[index >= SEGMENT_FRAMES][(ramp + index) % 256] * (index % 4 == 0) for index in range(count))
-    infrared = write_video(tmp_path / "infrared.mkv", frames, codec="ffv1", pixels="bgr0")
-    visible = write_video(tmp_path / "visible.mp4", (visible_frame(index, *size) for index in range(count)))
-    with pytest.raises(Stop):
-        fuse(visible, infrared, progress=stop_after(SEGMENT_FRAMES + 2))
+    frames = [palettes[index >= SEGMENT_FRAMES][(ramp + index) % 256] * (index % 4 == 0) for index in range(count)]
+    visible, infrared = write_frames(tmp_path, frames, "bgr0")
+    interrupt(fuse, visible, infrared, after=SEGMENT_FRAMES + 2)
     report = fuse(visible, infrared)[1]
     assert (report.resumed, report.failures) == (SEGMENT_FRAMES, 4)
     assert "the palette of" in report.errors[0]
@@ -159,8 +155,7 @@ def test_frozen_frames_are_noted_over_an_interruption(tmp_path: Path, fuse: Call
     expected = fuse(visible, infrared, "once.mp4")[1].notes
     assert ["since 0.8" in note for note in expected if "frames are identical since" in note] == [True]
     for segments in (1, 2):
-        with pytest.raises(Stop):
-            fuse(visible, infrared, progress=stop_after(segments * SEGMENT_FRAMES + 2))
+        interrupt(fuse, visible, infrared, after=segments * SEGMENT_FRAMES + 2)
         report = fuse(visible, infrared)[1]
         assert (report.resumed, report.notes) == (segments * SEGMENT_FRAMES, expected)
 
@@ -227,8 +222,7 @@ def test_every_argument_that_changes_frames_is_in_the_plan(
 def test_an_early_interruption_leaves_nothing(tmp_path: Path, fuse: Callable) -> None:
     visible, infrared = write_pair(tmp_path, 10)
     (tmp_path / "fused.mp4").write_bytes(b"an older result")
-    with pytest.raises(Stop):
-        fuse(visible, infrared, progress=stop_after(5))
+    interrupt(fuse, visible, infrared, after=5)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["fused.mp4", "infrared.mp4", "visible.mp4"]
     assert (tmp_path / "fused.mp4").read_bytes() == b"an older result"
 

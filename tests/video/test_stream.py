@@ -4,7 +4,7 @@ import gc
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,6 +37,16 @@ class Gate:
             return original(fuser, frames)
 
         monkeypatch.setattr(FrameFuser, "fuse", fuse)
+
+
+def fuse_all(funet: GFFusionModel, pairs: Iterable[tuple[Any, Any]], rate: float = 1, **options: Any) -> list[Any]:
+    """Return the results of a stream of pairs, which are pushed one after another."""
+    results: list[Any] = []
+    with FusionStream(funet, load_image_processor("gffusion-funet", **options)) as stream:
+        for number, pair in enumerate(pairs):
+            stream.push(*pair, time=number / rate)
+            results.append(stream.latest(timeout=120, after=results[-1] if results else None))
+    return results
 
 
 def test_results_are_those_of_predict(funet: GFFusionModel) -> None:
@@ -250,14 +260,11 @@ def test_frozen_frames_are_noted(
     """Pixels that a camera marks as not measured are the same, too."""
     first, last = (infrared_frame(index) / np.float32(255) if dead else infrared_frame(index) for index in (0, 8))
     first[5, 7] = dead or 0
-    infrared, results = first, []
-    with FusionStream(funet, load_image_processor("gffusion-funet")) as stream:
-        for number in range(9):
-            infrared = infrared.copy() if is_new(number) else infrared
-            infrared = last if number == 8 else infrared
-            stream.push(visible_frame(number), infrared, time=number / 3)
-            results.append(stream.latest(timeout=120, after=results[-1] if results else None))
-    is_frozen = [result is not None and any("frozen" in note for note in result.notes) for result in results]
+    frames = [first]
+    for number in range(1, 8):
+        frames.append(frames[-1].copy() if is_new(number) else frames[-1])
+    results = fuse_all(funet, zip(map(visible_frame, range(9)), [*frames, last], strict=True), rate=3)
+    is_frozen = [any("frozen" in note for note in result.notes) for result in results]
     assert [number for number, value in enumerate(is_frozen) if value] == noted
     (warning,) = [record.message for record in caplog.records if "identical" in record.message]
     assert warning.startswith(f"frame at {noted[0] / 3:.3f} s: the infrared frames are identical since 0.000 s")
@@ -270,16 +277,11 @@ def test_counts_that_will_look_flat_are_noted(
     """By the stream alone, for every pair; not if the range was chosen."""
     warning_once.cache_clear()
     visible, counts = visible_frame(0), infrared_frame(0).astype(np.uint16)
-    processor, results = load_image_processor("gffusion-funet", infrared_range=infrared_range), []
-    with FusionStream(funet, processor) as stream:
-        for number, infrared in enumerate((counts * 257, counts + 7000, counts + 7000)):
-            stream.push(visible, infrared.astype(dtype), time=number)
-            results.append(stream.latest(timeout=120, after=results[-1] if results else None))
-    is_flat = [result is not None and any("will look flat" in note for note in result.notes) for result in results]
-    assert is_flat == [False, *[infrared_range == "auto"] * 2]
-    assert [text[:17] for text in caplog.messages if "flat" in text] == ["frame at 1.000 s:"] * (
-        infrared_range == "auto"
-    )
+    pairs = [(visible, infrared.astype(dtype)) for infrared in (counts * 257, counts + 7000, counts + 7000)]
+    results, is_noted = fuse_all(funet, pairs, infrared_range=infrared_range), infrared_range == "auto"
+    is_flat = [any("will look flat" in note for note in result.notes) for result in results]
+    assert is_flat == [False, is_noted, is_noted]
+    assert [text[:17] for text in caplog.messages if "flat" in text] == ["frame at 1.000 s:"] * is_noted
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32])
@@ -287,12 +289,8 @@ def test_visible_frames_of_few_bits_are_noted(
     funet: GFFusionModel, caplog: pytest.LogCaptureFixture, dtype: type[np.integer[Any]]
 ) -> None:
     """In every result, and logged once, whatever number of bits a frame uses."""
-    processor, results = load_image_processor("gffusion-funet"), []
-    with FusionStream(funet, processor) as stream:
-        for number, factor in enumerate((257, 16, 8)):
-            stream.push(visible_frame(0).astype(dtype) * factor, infrared_frame(0), time=number)
-            results.append(stream.latest(timeout=120, after=results[-1] if results else None))
-    texts = [" ".join(result.notes) if result is not None else "" for result in results]
+    pairs = [(visible_frame(0).astype(dtype) * factor, infrared_frame(0)) for factor in (257, 16, 8)]
+    texts = [" ".join(result.notes) for result in fuse_all(funet, pairs)]
     assert "16 bits" not in texts[0] and "uses 12: " in texts[1] and "visible_range=(0, 2047)" in texts[2]
     assert [text[:17] for text in caplog.messages if "16 bits but uses" in text] == ["frame at 1.000 s:"]
 
@@ -307,12 +305,7 @@ def test_one_camera_given_as_both_is_noted(funet: GFFusionModel, caplog: pytest.
         (same, same),
         (same[..., None], same),
     ]
-    results: list[Any] = []
-    with FusionStream(funet, load_image_processor("gffusion-funet")) as stream:
-        for number, pair in enumerate(pairs):
-            stream.push(*pair, time=number)
-            results.append(stream.latest(timeout=120, after=results[-1] if results else None))
-    is_noted = [any("show the same image" in note for note in result.notes) for result in results]
+    is_noted = [any("show the same image" in note for note in result.notes) for result in fuse_all(funet, pairs)]
     assert is_noted == [False, False, False, True, True]
     assert [text[:17] for text in caplog.messages if "show the same image" in text] == ["frame at 3.000 s:"]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from video_files import read_frames, visible_frame, write_video
+from video_files import read_frames, visible_frame, write_frames, write_video
 
 from gffusion.cameras.palettes import load_palettes
 
@@ -20,11 +20,6 @@ def make_levels(index: int, low: int = 100, high: int = 160) -> NDArray[np.uint8
     return (low + ramp % (high - low + 1)).astype(np.uint8)
 
 
-def write(folder: Path, frames: list[NDArray[np.uint8]] | list[NDArray[np.uint16]], pixels: str) -> tuple[Path, Path]:
-    visible = write_video(folder / "visible.mp4", [visible_frame(index, *SIZE) for index in range(len(frames))])
-    return visible, write_video(folder / "infrared.mkv", frames, codec="ffv1", pixels=pixels)
-
-
 def test_ranges_of_raw_counts(tmp_path: Path, fuse: Callable) -> None:
     """A hot object that enters changes the rest less with smoothing, and not at all with one range for the video."""
     base = np.tile(np.arange(64, dtype=np.uint16), (48, 1)) * 4 + 7000
@@ -34,13 +29,8 @@ def test_ranges_of_raw_counts(tmp_path: Path, fuse: Callable) -> None:
     infrared = write_video(tmp_path / "infrared.mkv", frames, codec="ffv1", pixels="gray16le")
     visible = write_video(tmp_path / "visible.mp4", [np.full((48, 64, 3), 90, np.uint8)] * 12)
     jumps = []
-    for number, options in enumerate(
-        (
-            {"infrared_range": "percentile"},
-            {"infrared_range": "percentile", "smooth_range": 8},
-            {"infrared_range": "folder"},
-        )
-    ):
+    percentile = {"infrared_range": "percentile"}
+    for number, options in enumerate((percentile, percentile | {"smooth_range": 8}, {"infrared_range": "folder"})):
         path, report = fuse(visible, infrared, f"fused{number}.mp4", infrared_options=options)
         levels = [image[:20].mean() for image in read_frames(path)[0]]
         jumps.append(np.abs(np.diff(levels)).max())
@@ -57,15 +47,15 @@ def test_common_range_is_that_of_measured_values(tmp_path: Path, fuse: Callable,
         frames = [7000 + 10 * level.astype(np.uint16) for level in levels]
         for frame in frames:
             frame[40:44, 60:64] = 0
-        visible, infrared = write(tmp_path, frames, "gray16le")
+        visible, infrared = write_frames(tmp_path, frames, "gray16le")
         expected = (8000, 8600)
     elif kind == "border":
         for level in levels:
             level[:, :24] = 0
-        visible, infrared = write(tmp_path, levels, "gray")
+        visible, infrared = write_frames(tmp_path, levels, "gray")
     else:
         jet = load_palettes()["jet"].astype(np.uint8)
-        visible, infrared = write(tmp_path, [jet[level] for level in levels], "bgr0")
+        visible, infrared = write_frames(tmp_path, [jet[level] for level in levels], "bgr0")
     report = fuse(visible, infrared, infrared_options={"infrared_range": "folder"})[1]
     assert (report.frames, report.failures) == (4, 0)
     (note,) = report.measured
@@ -75,7 +65,7 @@ def test_common_range_is_that_of_measured_values(tmp_path: Path, fuse: Callable,
 
 @pytest.mark.parametrize("option", ["auto", "type"])
 def test_counts_of_12_bits_have_the_range_of_their_format(tmp_path: Path, fuse: Callable, option: str) -> None:
-    files = write(tmp_path, [1000 + 8 * make_levels(index).astype(np.uint16) for index in range(3)], "gray12le")
+    files = write_frames(tmp_path, [1000 + 8 * make_levels(index).astype(np.uint16) for index in range(3)], "gray12le")
     found, expected = (
         fuse(*files, f"{name}.mp4", infrared_options={"infrared_range": infrared_range})[0]
         for name, infrared_range in (("found", option), ("expected", [0, 4095]))
@@ -86,7 +76,7 @@ def test_counts_of_12_bits_have_the_range_of_their_format(tmp_path: Path, fuse: 
 def test_frames_that_widen_the_range_of_all_are_named(tmp_path: Path, fuse: Callable) -> None:
     frames = [7000 + 10 * make_levels(index).astype(np.uint16) for index in range(8)]
     frames[5] = frames[5].byteswap()
-    report = fuse(*write(tmp_path, frames, "gray16le"), infrared_options={"infrared_range": "folder"})[1]
+    report = fuse(*write_frames(tmp_path, frames, "gray16le"), infrared_options={"infrared_range": "folder"})[1]
     assert [note[:36] for note in report.notes if "is far" in note] == ["0.200 s: the range of 1 infrared ima"]
 
 
@@ -110,7 +100,7 @@ def test_frames_that_show_nothing(tmp_path: Path, fuse: Callable) -> None:
     """Dead ones are left out; a note has the time of the first one behind a shutter."""
     frames = [7000 + 10 * make_levels(index).astype(np.uint16) for index in range(12)]
     frames[3][:], frames[5][:], frames[6][:], frames[8][:], frames[9][:] = 0, 29315, 29315, 29420, 65535
-    report = fuse(*write(tmp_path, frames, "gray16le"), infrared_options={"infrared_range": "percentile"})[1]
+    report = fuse(*write_frames(tmp_path, frames, "gray16le"), infrared_options={"infrared_range": "percentile"})[1]
     assert [error.split(": ")[0] for error in report.errors] == ["0.120 s", "0.360 s"]
     assert [note.split(",")[0] for note in report.notes] == ["from 0.200 s: all infrared values are 29315"]
 
@@ -132,7 +122,7 @@ def test_many_frames_that_show_nothing_at_the_start(
     """A camera that starts late hides nothing of the rest."""
     frames = [7000 + 10 * make_levels(index).astype(np.uint16) * (index >= dead) for index in range(count)]
     frames[:dead] = [np.zeros_like(frame) for frame in frames[:dead]]
-    visible, infrared = write(tmp_path, frames, "gray16le")
+    visible, infrared = write_frames(tmp_path, frames, "gray16le")
     options: dict = {"infrared_options": {"infrared_range": infrared_range}}
     if kind == "folder":
         infrared, options["infrared_fps"] = tmp_path / "thermal", 25
@@ -161,7 +151,7 @@ def test_noise_behind_a_shutter_is_noted(
     frames = [7000 + 10 * make_levels(index).astype(np.uint16) for index in range(12)]
     for index in (5, 6, 7):
         frames[index] = 8000 + np.random.default_rng(index).integers(0, counts, SIZE).astype(np.uint16)
-    report = fuse(*write(tmp_path, frames, "gray16le"), infrared_options=infrared_options)[1]
+    report = fuse(*write_frames(tmp_path, frames, "gray16le"), infrared_options=infrared_options)[1]
     noted = [note for note in report.notes if "range of the infrared frame is below" in note]
     assert (report.frames, len(noted)) == (12, expected)
     assert all(note.startswith("from 0.200 s: ") and "--smooth-range 20" in note for note in noted)
@@ -172,19 +162,18 @@ def test_a_frame_outside_a_fixed_range_is_left_out(tmp_path: Path, fuse: Callabl
     """Such as the shutter of a camera that calibrates itself; frames in its batch are fused."""
     frames = [make_levels(index) for index in range(10)]
     frames[5][:] = 255
-    visible, infrared = write(tmp_path, frames, "gray")
+    visible, infrared = write_frames(tmp_path, frames, "gray")
     report = fuse(visible, infrared, infrared_options={"infrared_range": [90, 200]}, batch_size=batch_size)[1]
     assert (report.frames, report.failures) == (9, 1)
     assert report.errors[0].startswith("0.200 s: 100% of the infrared image is outside the range")
 
 
 def test_a_range_that_fits_no_frame_ends_early(tmp_path: Path, fuse: Callable) -> None:
-    visible, infrared = write(tmp_path, [make_levels(index) for index in range(30)], "gray")
+    visible, infrared = write_frames(tmp_path, [make_levels(index) for index in range(30)], "gray")
     seen: list[int] = []
     message = r"fused, neither the first 10, up to 0\.360 s, nor others over the whole time: .*outside the range"
+    options = {"infrared_options": {"infrared_range": [0, 20]}}
     with pytest.raises(ValueError, match=message):
-        fuse(
-            visible, infrared, infrared_options={"infrared_range": [0, 20]}, progress=lambda done, _: seen.append(done)
-        )
+        fuse(visible, infrared, progress=lambda done, _: seen.append(done), **options)
     assert len(seen) < 15
     assert sorted(file.name for file in tmp_path.iterdir()) == ["infrared.mkv", "visible.mp4"]
