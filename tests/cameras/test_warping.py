@@ -66,7 +66,6 @@ def test_what_lies_behind_the_camera_is_missing() -> None:
     column, row, depth = matrix @ (26, 10, 1)
     assert depth < 0 and 0 < column / depth < 40 and 0 < row / depth < 20
     missing = warp_image(np.ones((20, 40)), None, matrix, (20, 30))[1]
-    assert missing is not None
     assert missing[:, 20:].all() and not missing[:, :15].any()
 
 
@@ -93,7 +92,6 @@ def test_missing_values_do_not_bleed(size: tuple[int, int], sentinel: int) -> No
     marked = np.where(mask, sentinel, counts).astype(np.uint16)
     warped, missing = resize_infrared(marked, mask, size)
     expected = resize_infrared(counts, None, size)[0]
-    assert missing is not None
     share = resize(mask.astype(np.float64), size, order=1, mode="edge")
     assert missing[share > 0.55].all()
     assert not missing[share < 0.45].any()
@@ -116,7 +114,6 @@ def test_nan_in_missing_pixels_does_not_bleed() -> None:
     mask[4:6, 4:6] = True
     values[mask] = np.nan
     warped, missing = resize_infrared(values, mask, (23, 17))
-    assert missing is not None
     assert np.allclose(warped[~missing], 3.5)
     assert np.isfinite(warped).all()
 
@@ -136,8 +133,6 @@ def test_the_infrared_image_lands_where_the_tags_say() -> None:
     aligned = apply_rig(np.zeros((96, 128, 3), np.uint8), infrared, None, Rig.from_flir(2.0, 16, -8, (96, 128)))
     expected = np.ones((96, 128), bool)
     expected[16:64, 48:112] = False  # the half size, around the center (48, 64) plus (-8, 16)
-    assert aligned.missing is not None
-    assert aligned.outside is not None
     assert np.array_equal(aligned.missing, expected) and np.array_equal(aligned.outside, expected)
     assert np.array_equal(aligned.infrared, np.where(expected, 0, 7))
 
@@ -182,13 +177,11 @@ def test_crop_keeps_the_largest_common_rectangle(reference: Any) -> None:
     visible, infrared = np.zeros((60, 80, 3), np.uint8), np.ones((60, 80), np.uint8)
     cropped = apply_rig(visible, infrared, None, Rig(matrix), reference, crop=True)
     assert cropped.missing is None
-    assert cropped.window is not None
     _, _, height, width = cropped.window
     # brute force: every rectangle of pixels whose centers are inside
     ones = np.ones((60, 80), np.uint8)
     moved = Rig(matrix if reference == "visible" else np.linalg.inv(matrix))
     lost = warp_infrared(ones, None, moved, (60, 80))[1]
-    assert lost is not None
     total = np.pad((~lost).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     best = max(
         (bottom - up) * (right - side)
@@ -221,7 +214,6 @@ def test_missing_pixels_inside_a_window_are_kept() -> None:
     cropped = apply_rig(*images, mask, Rig(np.array([[1, 0, 0.25], [0, 1, 0], [0, 0, 1]])), crop=True)
     assert cropped.missing is None  # the window starts right of it
     kept = apply_rig(*images, mask, Rig(np.array([[1, 0, -0.25], [0, 1, 0], [0, 0, 1]])), crop=True)
-    assert kept.missing is not None
     assert kept.missing.sum() == 1
 
 
@@ -242,7 +234,6 @@ def test_crop_leaves_out_borders(reference: Any, kind: str) -> None:
         missing[:, 30:34] = True
     visible, infrared = np.zeros((60, 80), np.uint8), np.ones((60, 80), np.uint8)
     window = apply_rig(visible, infrared, missing, Rig(np.eye(3)), reference, crop=True).window
-    assert window is not None
     top, left, height, width = window
     assert border[top : top + height, left : left + width].mean() < 2e-3  # where a pixel is partly in the convex hull
     best = 0
@@ -363,7 +354,6 @@ class TestAlignImages:
     def test_auto_uses_tags(self) -> None:
         tags = Rig.from_flir(2.0, 0, 0, (48, 64))
         aligned, notes = align_images(self.visible, np.ones((24, 32), np.uint16), align="auto", tags=tags)
-        assert aligned.missing is not None
         assert aligned.missing.mean() == 0.75
         assert notes == ("aligned by the tags of the file; outside of the infrared image, the visible image stays",)
 

@@ -16,7 +16,6 @@ from gffusion import create_model
 from gffusion.cameras import Rig
 from gffusion.data import FusionDataset, ImagePair, ReadOptions, read_image, write_image
 from gffusion.data.rigs import find_rig, parse_align
-from gffusion.evaluation import evaluate
 from gffusion.inference.pipeline import ImageFusionPipeline
 from gffusion.training.building import build_trainer
 from gffusion.training.recipe import Recipe
@@ -114,19 +113,14 @@ def test_find_rig(folder: Path) -> None:
     assert isinstance(parse_align(str(folder / "rig.json")), Rig)
 
 
-@pytest.mark.parametrize("align", ["resize", "rig"])
-def test_evaluate(folder: Path, align: str) -> None:
-    options = ReadOptions(Rig.load(folder / "rig.json") if align == "rig" else "resize")
-    table = evaluate(folder / "visible", folder / "infrared", baselines=["average"], workers=1, read_options=options)
-    assert len(table.images) == 2
-    with pytest.raises(ValueError, match="--crop"):
-        evaluate(folder / "visible", folder / "infrared", labels=folder, read_options=ReadOptions("resize", crop=True))
-
-
-def test_evaluate_command(gffusion: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
-    sources = "--visible", folder / "visible", "--infrared", folder / "infrared", "-o", tmp_path / "table"
-    assert gffusion("evaluate", *sources, "--align", folder / "rig.json").exit_code == 0
-    assert len(json.loads((tmp_path / "table" / "summary.json").read_text())["methods"]) > 0
+@pytest.mark.parametrize("align", ["resize", "rig.json"])
+def test_evaluate(gffusion: Callable[..., Any], folder: Path, tmp_path: Path, align: str) -> None:
+    words = "--visible", folder / "visible", "--infrared", folder / "infrared", "--baselines", "average"
+    align = str(folder / align) if align == "rig.json" else align
+    assert gffusion("evaluate", *words, "-o", tmp_path / "table", "--align", align).exit_code == 0
+    assert json.loads((tmp_path / "table" / "summary.json").read_text())["images"] == 2
+    refused = gffusion("evaluate", *words, "-o", tmp_path / "other", "--align", align, "--crop", "--labels", folder)
+    assert refused.exit_code == 2 and "--crop and --reference infrared cannot be used with label maps" in refused.err
 
 
 @pytest.mark.parametrize("option", ["--crop", "--reference=infrared"])

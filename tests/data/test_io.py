@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from camera_files import encode_deep_png, packed_tiff, write
+from camera_files import encode, encode_deep_png, packed_tiff, write
 from hostile_images import chunk
 from PIL import Image, ImageFile, PngImagePlugin
 from small_images import COLOR, DEEP_COLOR, DEEP_GRAY, GRAY, assert_same
@@ -21,6 +21,8 @@ from small_images import COLOR, DEEP_COLOR, DEEP_GRAY, GRAY, assert_same
 from gffusion.data import IMAGE_SUFFIXES, ImageReadError, read_image, read_labels, read_size, write_image
 from gffusion.data.decoded_image import DecodeOptions
 from gffusion.data.decoding import decode_image, open_header
+
+WHOLE = encode(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8), "JPEG")
 
 
 def save(path: Path, image: Image.Image, **options: object) -> Path:
@@ -254,14 +256,11 @@ class TestUnreadable:
         """Threads that refuse truncated images decode beside threads that fill them, and leave Pillow's settings alone."""
         monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 7)
-        content = BytesIO()
-        Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(content, "JPEG")
-        whole, part = content.getvalue(), content.getvalue()[:2500]
 
         def decode(number: int) -> str:
             options = DecodeOptions(truncated="fill" if number % 3 == 0 else "refuse")
             try:
-                decoded = decode_image(whole if number % 3 == 1 else part, "image", options)
+                decoded = decode_image(WHOLE if number % 3 == 1 else WHOLE[:2500], "image", options)
             except ImageReadError:
                 return "refused"
             return "filled" if decoded.is_filled else "read"
@@ -271,19 +270,17 @@ class TestUnreadable:
         assert (ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS) == (True, 7)
 
     def test_filling_waits_for_no_thread_that_comes_later(self) -> None:
-        content, is_filled = BytesIO(), threading.Event()
-        Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(content, "JPEG")
-        whole, part = content.getvalue(), content.getvalue()[:2500]
+        is_filled = threading.Event()
 
         def read() -> None:
             while not is_filled.is_set():
-                with open_header(BytesIO(whole)):
+                with open_header(BytesIO(WHOLE)):
                     is_filled.wait(0.01)
 
         with ThreadPoolExecutor(6) as executor:
             for _ in range(5):  # at nearly all times, one of them reads
                 executor.submit(read)
-            filling = executor.submit(decode_image, part, "image", DecodeOptions(truncated="fill"))
+            filling = executor.submit(decode_image, WHOLE[:2500], "image", DecodeOptions(truncated="fill"))
             try:
                 assert filling.result(timeout=20).is_filled
             finally:

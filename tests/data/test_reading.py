@@ -496,6 +496,11 @@ def test_flags_are_bools(name: str) -> None:
     assert getattr(ReadOptions(**{name: np.bool_(False)}), name) is False  # type: ignore[arg-type]
 
 
+def test_other_words_for_files_that_end_early_are_refused() -> None:
+    with pytest.raises(ValueError, match='`truncated` must be "refuse" or "fill", got \'cut\''):
+        ReadOptions(truncated="cut")  # type: ignore[arg-type]
+
+
 def test_numbers_of_pixels_are_integers() -> None:
     assert type(ReadOptions(max_pixels=np.int64(9)).max_pixels) is int  # type: ignore[arg-type]
     for value in (0, True, 9.0):

@@ -18,11 +18,10 @@ from gffusion.models.gffusion.image_ops import to_uint8
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
     """Make a folder of two color images, and an empty one."""
-    visible, infrared = tmp_path / "visible", tmp_path / "infrared"
-    for seed, folder in enumerate((visible, visible, infrared)):
-        folder.mkdir(exist_ok=True)
-        if folder == visible:
-            write_image(folder / f"{seed}.png", np.random.default_rng(seed).integers(0, 256, (40, 48, 3), np.uint8))
+    (visible := tmp_path / "visible").mkdir()
+    (infrared := tmp_path / "infrared").mkdir()
+    for seed in range(2):
+        write_image(visible / f"{seed}.png", np.random.default_rng(seed).integers(0, 256, (40, 48, 3), np.uint8))
     return visible, infrared
 
 

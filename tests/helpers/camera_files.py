@@ -28,9 +28,9 @@ def render_pair(height: int = 96, width: int = 128) -> tuple[NDArray[np.uint8], 
     return visible.astype(np.uint8), np.clip(0.5 * noise[3] + 0.5 * blob, 0, 1)
 
 
-def to_counts(infrared: NDArray[np.float64], low: int = 12500, span: int = 7500) -> NDArray[np.uint16]:
+def to_counts(infrared: NDArray[np.float64]) -> NDArray[np.uint16]:
     """Return raw counts, as an uncooled camera has them."""
-    return (low + span * infrared).astype(np.uint16)
+    return (12500 + 7500 * infrared).astype(np.uint16)
 
 
 def encode(image: NDArray[Any], kind: str, **options: Any) -> bytes:

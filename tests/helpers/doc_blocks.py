@@ -8,7 +8,6 @@ blocks that are not run are parsed. Slow settings are replaced by those of `SMAL
 import contextlib
 import doctest
 import io
-import os
 import re
 import shlex
 import subprocess
@@ -169,14 +168,3 @@ def run_block(block: CodeBlock, namespace: dict[str, Any]) -> None:
         filled = "\n" * (block.line - 1) + text  # so that tracebacks have the lines of the page
         with contextlib.redirect_stdout(io.StringIO()):
             exec(compile(filled, str(block.page), "exec"), namespace)
-
-
-@contextlib.contextmanager
-def inside(folder: Path) -> Iterator[None]:
-    """Work in a folder."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)

@@ -324,7 +324,7 @@ def test_an_interrupted_run_is_continued(tmp_path: Path, fuse: Callable, monkeyp
     interrupt(fuse, visible, infrared, after=12, **options)
     path, report = fuse(visible, infrared, **options)
     assert (report.frames, report.resumed) == (20, 8)
-    assert_equal_videos(path, expected, atol=0)
+    assert_equal_videos(path, expected)
     interrupt(fuse, visible, infrared, after=12, **options)
     assert fuse(visible, infrared, **options | {"infrared_fps": 25.5})[1].resumed == 0
     interrupt(fuse, visible, infrared, after=12, **options)

@@ -66,7 +66,7 @@ def test_resumed_result_equals_that_of_one_run(tmp_path: Path, fuse: Callable) -
     path, report = fuse(visible, infrared, infrared_options=SMOOTH, progress=lambda done, total: seen.append(done))
     assert (report.frames, report.resumed) == (count, 2 * SEGMENT_FRAMES)
     assert seen[0] == 2 * SEGMENT_FRAMES + 1
-    assert_equal_videos(path, expected, atol=0)  # tells which frames differ
+    assert_equal_videos(path, expected)  # tells which frames differ
     assert path.read_bytes() == expected.read_bytes()
     names = sorted(file.name for file in tmp_path.iterdir())
     assert names == ["fused.mp4", "infrared.mp4", "once", "visible.mp4"]
@@ -100,7 +100,7 @@ def test_resuming_between_visible_frames_of_one_infrared_frame(tmp_path: Path, f
     interrupt(fuse, visible, infrared, after=SEGMENT_FRAMES + 3, infrared_options=SMOOTH)
     path, report = fuse(visible, infrared, infrared_options=SMOOTH)
     assert report.resumed == SEGMENT_FRAMES
-    assert_equal_videos(path, expected, atol=0)
+    assert_equal_videos(path, expected)
     assert path.read_bytes() == expected.read_bytes()
 
 
@@ -305,7 +305,7 @@ def test_damaged_segments_are_fused_again(
     assert re.match(
         r"\d of \d finished segments in .* fused again, .* missing, damaged or of an older version$", report.notes[0]
     )
-    assert_equal_videos(path, fuse(visible, infrared, "once.mp4")[0], atol=0)
+    assert_equal_videos(path, fuse(visible, infrared, "once.mp4")[0])
 
 
 def change_nothing(file: Path) -> None:
