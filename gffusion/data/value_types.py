@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import TiffImagePlugin
 
 from gffusion.cameras.radiometric import inspect_radiometric
+from gffusion.utils.progress import show_progress
 
 from .decoding import open_header
 from .headers import is_jpeg
@@ -21,7 +22,8 @@ def find_odd_types(files: Sequence[Path], options: ReadOptions) -> dict[Path, st
 
     Frames of one camera have one type: another one has other units, and would look different.
     """
-    types = {file: _read_type(file, options) for file in files}
+    bar = show_progress(files, description="Reading headers", unit="file")  # minutes for 100,000 files
+    types = {file: _read_type(file, options) for file in bar}
     counts = Counter(kind for kind in types.values() if kind is not None)
     if len(counts) < 2:
         return {}

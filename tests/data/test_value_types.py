@@ -16,9 +16,12 @@ THERMAL = (250 * INFRARED).astype(np.uint8)
 OPTIONS = ReadOptions()
 
 
-def test_odd_types(tmp_path: Path) -> None:
+def test_odd_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    monkeypatch.setattr("gffusion.utils.progress.SECONDS", 0)
     files = [write(tmp_path / f"{i}.png", encode(COUNTS, "PNG")) for i in range(3)]
     assert find_odd_types(files, OPTIONS) == {}
+    assert "Reading headers: 3 of 3" in capsys.readouterr().err  # of 100,000 files, this takes minutes
     contents = {
         "8-bit": encode(THERMAL, "PNG"),
         "radiometric": flir_jpeg(COUNTS, None),
