@@ -3,7 +3,7 @@
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -58,7 +58,6 @@ class StoredFrame:
     image: Any
     notes: tuple[str, ...] = ()
     interlaced_frame: ClassVar[bool] = False
-    side_data: ClassVar[Mapping[str, bytes]] = {}
 
 
 class FrameFolder:

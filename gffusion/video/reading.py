@@ -360,8 +360,11 @@ def _read_turn(frame: "av.VideoFrame") -> _Turn:
 
 def _read_axes(frame: "av.VideoFrame") -> NDArray[np.float64]:
     """Return where the axes of the rows and of the columns point to, each as (right, down)."""
+    import av
     from av.sidedata.sidedata import SideDataContainer
 
+    if not isinstance(frame, av.VideoFrame):  # a `StoredFrame`, which is upright
+        return np.eye(2)
     make_container: Any = SideDataContainer  # has no types for its argument
     try:
         # `frame.side_data` keeps the frame alive until the garbage collector runs: both would refer to each other.
