@@ -47,18 +47,29 @@ def decode_misread_tiff(
 
 
 def count_frames(image: TiffImagePlugin.TiffImageFile) -> int:
-    """Return the number of images in a file, at most 64; 2 if Pillow cannot read the tags of the second one."""
+    """Return the number of images in a file, at most 64, without overviews and masks; 2 if Pillow cannot read the tags of the second one."""
+    kinds: list[int] = []
     try:  # `n_frames` reads the tags of all pages, of which a file can have millions
-        for frame in range(1, _MAX_FRAMES):
+        for frame in range(_MAX_FRAMES):
             try:
                 image.seek(frame)
             except EOFError:
-                return frame
-        return _MAX_FRAMES
+                break
+            except SyntaxError:  # Pillow knows no masks
+                if not _read_kind(image):
+                    raise
+            kinds.append(_read_kind(image))
+        return len(kinds) if kinds[0] else kinds.count(0)  # without an overview in the place of the image
     except (SyntaxError, OSError, ValueError):
         return 2
     finally:
         image.seek(0)
+
+
+def _read_kind(image: TiffImagePlugin.TiffImageFile) -> int:
+    """Return which bits say that the current page is an overview or a mask; 0 for other pages."""
+    kind = image.tag_v2.get(254, 0)  # NewSubfileType
+    return kind & (_REDUCED | _MASK) if isinstance(kind, int) else 0
 
 
 def decode_tiff(content: bytes, options: DecodeOptions) -> DecodedImage:

@@ -23,7 +23,7 @@ from PIL import Image
 from scipy import ndimage
 
 from gffusion.cameras import Rig
-from gffusion.data import ImageReadError, PairImages, ReadOptions, read_image, read_pair, write_image
+from gffusion.data import ImageReadError, PairImages, ReadOptions, read_image, read_labels, read_pair, write_image
 from gffusion.data.decoded_image import UPRIGHT, DecodedImage, DecodeOptions
 from gffusion.data.decoding import decode_image
 from gffusion.data.modalities import check_holds_both
@@ -161,11 +161,32 @@ class TestPages:
         tifffile.imwrite(tmp_path / "a.tif", VISIBLE, photometric="rgb", subfiletype=1, compression=compression)
         np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), VISIBLE)
 
-    def test_overviews_are_no_pages(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("is_first", [False, True])
+    def test_overviews_are_no_pages(self, tmp_path: Path, is_first: bool) -> None:
         with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
-            writer.write(COUNTS)
-            writer.write(COUNTS[::2, ::2], subfiletype=1)
+            for is_overview in (is_first, not is_first):
+                writer.write(COUNTS[::2, ::2] if is_overview else COUNTS, subfiletype=int(is_overview))
         np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), COUNTS)
+
+    @pytest.mark.parametrize(
+        ("image", "options"),
+        [
+            (THERMAL % 3, {"photometric": "palette", "colormap": np.arange(3 * 256, dtype=np.uint16).reshape(3, 256)}),
+            (VISIBLE, {"photometric": "rgb", "compression": "jpeg"}),  # tifffile stores YCbCr
+            (THERMAL > 90, {"photometric": "minisblack"}),
+        ],
+    )
+    def test_overviews_and_masks_change_nothing(self, tmp_path: Path, image: np.ndarray, options: dict) -> None:
+        """GDAL adds them to orthomosaics and to label maps, in the colors of the image."""
+        tifffile.imwrite(tmp_path / "a.tif", image, **options)
+        with tifffile.TiffWriter(tmp_path / "b.tif") as writer:
+            writer.write(image, **options)
+            writer.write(np.full(THERMAL.shape, True), photometric=4, subfiletype=4)
+            writer.write(image[::2, ::2], subfiletype=1, **options)
+            writer.write(np.full(THERMAL[::2, ::2].shape, True), photometric=4, subfiletype=5)
+        np.testing.assert_array_equal(read_image(tmp_path / "b.tif"), read_image(tmp_path / "a.tif"))
+        if image.ndim == 2:
+            np.testing.assert_array_equal(read_labels(tmp_path / "b.tif"), image)
 
     def test_thermal_page_of_an_output(self, tmp_path: Path) -> None:
         write_image(tmp_path / "a.tif", VISIBLE, thermal=COUNTS)
