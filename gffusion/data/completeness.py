@@ -30,6 +30,7 @@ _JPEG_UNSUPPORTED = (
     "Sorry",
 )
 _UNCOMPRESSED, _JPEG_IN_TIFF = 1, 7
+_LEFT_OUT = (0, 0)  # offset and size of a strip or tile without values
 # Texts of a PNG file in which Pillow looks for the orientation.
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _ORIENTATION_KEYWORDS = (b"Raw profile type exif\0", b"Raw profile type APP1\0", b"XML:com.adobe.xmp\0")
@@ -269,8 +270,17 @@ def _read_number(tags: Mapping[int, Any], number: int, default: int = 0) -> int:
     return (_read_numbers(tags, number) or [default])[0]
 
 
-def check_tiff(content: bytes, tags: Mapping[int, Any]) -> None:
+def is_sparse(tags: Mapping[int, Any]) -> bool:
+    """Return whether a page of a TIFF file leaves out some of its strips or tiles, as GDAL does where no pixel has a value."""
+    segments = _find_segments(tags)
+    stored = list(zip(segments.offsets, segments.counts, strict=False))
+    return _LEFT_OUT in stored and any(count for _, count in stored)
+
+
+def check_tiff(content: bytes, tags: Mapping[int, Any], allow_sparse: bool = False) -> None:
     """Check that the strips or tiles of a page of a TIFF file are complete, by its tags as Pillow and tifffile read them.
+
+    With `allow_sparse`, those that GDAL leaves out are complete, too; Pillow reads wrong values there.
 
     Raises:
         IncompleteError: If one is missing or ends early.
@@ -281,8 +291,11 @@ def check_tiff(content: bytes, tags: Mapping[int, Any]) -> None:
     if len(segments.offsets) < segments.expected or (segments.counts and len(kept) < segments.expected):
         raise IncompleteError(f"it has {len(kept)} of {segments.expected} strips or tiles")
     scans = 0
+    allow_sparse = allow_sparse and is_sparse(tags)
     needed = segments.smallest if compression == _UNCOMPRESSED else 1
     for index, (offset, count) in enumerate(kept[: segments.expected]):
+        if allow_sparse and (offset, count) == _LEFT_OUT:
+            continue
         if count < needed or offset < 1 or offset + count > len(content):
             raise IncompleteError(f"strip or tile {index + 1} of {segments.expected} ends early")
         if compression == _JPEG_IN_TIFF:

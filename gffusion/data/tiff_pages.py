@@ -14,7 +14,7 @@ from PIL import TiffImagePlugin
 from gffusion.models.gffusion.array_checks import is_opacity
 
 from .bounds import check_pixels, check_ratio
-from .completeness import IncompleteError, check_tiff
+from .completeness import IncompleteError, check_tiff, is_sparse
 from .decoded_image import UPRIGHT, DecodedImage, DecodeOptions
 
 THERMAL_PAGE = "thermal"
@@ -22,6 +22,7 @@ THERMAL_PAGE = "thermal"
 
 GDAL_NODATA, PAGE_NAME = 42113, 285
 _REDUCED, _MASK = 1, 4  # bits of the tag NewSubfileType
+_PALETTE = 3  # of PhotometricInterpretation
 _MAX_FRAMES = 64
 # Without a handler of the application, Python prints what the libraries log; what matters is in our errors.
 for _library in ("tifffile", "PIL"):
@@ -31,7 +32,7 @@ for _library in ("tifffile", "PIL"):
 def decode_misread_tiff(
     content: bytes, image: TiffImagePlugin.TiffImageFile, options: DecodeOptions
 ) -> DecodedImage | None:
-    """Decode a TIFF file of gray or RGB, of more than 8 bits, or of several pages; None for others, such as palettes and CMYK.
+    """Decode a TIFF file of gray or RGB, of more than 8 bits, or of several pages, or a sparse one; None for others.
 
     Pillow reduces deep color to 8 bits, inverts white is zero, reads signed 8 and unsigned 32 bits with the wrong sign, and
     drops or mixes further channels; and its libtiff prints to stderr about damaged files.
@@ -43,7 +44,8 @@ def decode_misread_tiff(
     if has_opacity and count_frames(image) == 1:  # Pillow divides the colors by this channel
         stored = decode_tiff(content, options)
         return stored if stored.extra_channel is not None and not is_opacity(stored.extra_channel) else None
-    return decode_tiff(content, options) if is_plain or bits > 8 or count_frames(image) > 1 else None
+    is_misread = is_plain or bits > 8 or count_frames(image) > 1 or is_sparse(dict(tags))
+    return decode_tiff(content, options) if is_misread else None
 
 
 def count_frames(image: TiffImagePlugin.TiffImageFile) -> int:
@@ -86,10 +88,10 @@ def decode_tiff(content: bytes, options: DecodeOptions) -> DecodedImage:
     return replace(first, second=others[0]) if others else first
 
 
-def _decode_page(page: Any, content: bytes, options: DecodeOptions) -> DecodedImage:
+def _check_kind(page: Any) -> None:
+    """Raise ValueError if a page has colors that are not read."""
     import tifffile
 
-    check_pixels(page.imagewidth, page.imagelength * max(page.imagedepth, 1), options.max_pixels)
     if page.samplesperpixel > 4:
         raise ValueError(
             f"a TIFF with {page.samplesperpixel} channels is not supported; save the infrared image separately"
@@ -100,12 +102,22 @@ def _decode_page(page: Any, content: bytes, options: DecodeOptions) -> DecodedIm
             "they are counts or degrees, or else the largest value of their type minus the values, such as by "
             "tifffile.imwrite(path, 65535 - tifffile.imread(path))"
         )
-    if page.photometric not in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.MINISBLACK):
+    kinds = [tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.MINISBLACK]
+    if page.colormap is not None and page.samplesperpixel == 1 and page.dtype == np.uint8:
+        kinds.append(tifffile.PHOTOMETRIC.PALETTE)
+    if page.compression == tifffile.COMPRESSION.JPEG and page.planarconfig == 1:  # which is decoded to RGB
+        kinds.append(tifffile.PHOTOMETRIC.YCBCR)
+    if page.photometric not in kinds:
         name = getattr(page.photometric, "name", page.photometric)
         raise ValueError(f"colors of the kind {name} are not supported in this TIFF; save it as gray or RGB")
+
+
+def _decode_page(page: Any, content: bytes, options: DecodeOptions) -> DecodedImage:
+    check_pixels(page.imagewidth, page.imagelength * max(page.imagedepth, 1), options.max_pixels)
+    _check_kind(page)
     is_filled = False
     try:
-        check_tiff(content, {tag.code: tag.value for tag in page.tags})
+        check_tiff(content, {tag.code: tag.value for tag in page.tags}, allow_sparse=True)
         check_ratio("TIFF", page.imagewidth, page.imagelength, page.bitspersample * page.samplesperpixel, len(content))
         image = page.asarray()
     except IncompleteError:
@@ -120,12 +132,17 @@ def _decode_page(page: Any, content: bytes, options: DecodeOptions) -> DecodedIm
         raise ValueError(f"a TIFF of {image.dtype} samples is not supported, or its tags are damaged")
     image = UPRIGHT.get(page.tags.valueof("Orientation", 1), UPRIGHT[1]).apply(image)
     no_data = parse_no_data(page.tags.valueof(GDAL_NODATA, None))
-    return DecodedImage(image.astype(image.dtype.newbyteorder("=")), "TIFF", no_data=no_data, is_filled=is_filled)
+    pixels = image.astype(image.dtype.newbyteorder("="))
+    decoded = DecodedImage(pixels, "TIFF", no_data=no_data, is_filled=is_filled)
+    if page.photometric != _PALETTE:
+        return decoded
+    palette = (page.colormap >> 8).astype(np.uint8).T
+    return replace(decoded, pixels=palette[pixels], indices=pixels, palette=palette)
 
 
 def _decode_segments(page: Any, content: bytes) -> NDArray[Any]:
-    """Decode the complete strips or tiles of a page, and fill the other ones with 0; raise IncompleteError if there is none."""
-    pixels, found = np.zeros(page.shaped, page.dtype), False  # planes, depth, rows, columns, channels
+    """Decode the complete strips or tiles of a page; the others become its no-data value or 0. Raise IncompleteError if there is none."""
+    pixels, found = np.full(page.shaped, page.nodata, page.dtype), False  # planes, depth, rows, columns, channels
     full = page.dtype.itemsize * page.imagewidth * (page.tilelength or page.rowsperstrip) * page.samplesperpixel
     for index, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=False)):
         data = content[offset : offset + count]

@@ -188,6 +188,53 @@ class TestPages:
         if image.ndim == 2:
             np.testing.assert_array_equal(read_labels(tmp_path / "b.tif"), image)
 
+    @pytest.mark.parametrize(
+        ("image", "no_data", "options"),
+        [
+            (INFRARED.astype(np.float32), -9999, {}),
+            (INFRARED.astype(np.float32), None, {"compression": "lzw"}),
+            (VISIBLE, None, {"photometric": "rgb", "compression": "jpeg"}),
+            (VISIBLE, 255, {"photometric": "rgb", "compression": "deflate", "planarconfig": "separate"}),
+            (THERMAL % 3, 7, {"photometric": "palette", "colormap": np.arange(768, dtype=np.uint16).reshape(3, 256)}),
+        ],
+    )
+    def test_tiles_without_values_are_left_out(
+        self, tmp_path: Path, image: np.ndarray, no_data: float | None, options: dict
+    ) -> None:
+        """GDAL writes such files (SPARSE_OK), and reads the no-data value, or 0, there."""
+        tags = [] if no_data is None else [(42113, "s", 0, str(no_data), True)]
+        planes = list(np.moveaxis(image, -1, 0)) if "planarconfig" in options else [image]
+        rows, columns = range(0, image.shape[0], 32), range(0, image.shape[1], 32)
+        tiles = [plane[y : y + 32, x : x + 32] if x != 32 else None for plane in planes for y in rows for x in columns]
+        shape = (len(planes), *image.shape[:2]) if len(planes) > 1 else image.shape
+        tile_options: Any = {"shape": shape, "dtype": image.dtype, "tile": (32, 32), "extratags": tags, **options}
+        tifffile.imwrite(tmp_path / "a.tif", iter(tiles), **tile_options)
+        expected = image.copy()
+        expected[:, 32:64] = no_data or 0
+        decoded = decode_image((tmp_path / "a.tif").read_bytes(), "a.tif")
+        found = decoded.image if decoded.indices is None else decoded.indices
+        np.testing.assert_allclose(found, expected, atol=30 if options.get("compression") == "jpeg" else 0)
+        if decoded.indices is not None:
+            np.testing.assert_array_equal(read_labels(tmp_path / "a.tif"), expected)
+
+    def test_no_tile_has_values(self, tmp_path: Path) -> None:
+        """A program that was interrupted leaves such a file, too."""
+        tifffile.imwrite(tmp_path / "a.tif", THERMAL[:64, :64], tile=(32, 32))
+        with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as tiff:
+            for number in (324, 325):  # offsets and sizes
+                tiff.pages.first.tags[number].overwrite([0] * 4)
+        with pytest.raises(ImageReadError, match="truncated, strip or tile 1 of 4"):
+            read_image(tmp_path / "a.tif")
+
+    def test_missing_part_has_the_no_data_value(self, tmp_path: Path) -> None:
+        tifffile.imwrite(tmp_path / "a.tif", COUNTS, rowsperstrip=32, extratags=[(42113, "s", 0, "9", True)])
+        content = (tmp_path / "a.tif").read_bytes()
+        with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+            cut = content[: tiff.pages.first.dataoffsets[1]]  # the tags are before the values
+        filled = decode_image(cut, "a.tif", DecodeOptions(truncated="fill"))
+        np.testing.assert_array_equal(filled.pixels[:32], COUNTS[:32])
+        assert (filled.pixels[32:] == 9).all()
+
     def test_thermal_page_of_an_output(self, tmp_path: Path) -> None:
         write_image(tmp_path / "a.tif", VISIBLE, thermal=COUNTS)
         np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), VISIBLE)
