@@ -57,8 +57,8 @@ class DecodedImage:
         indices: (H, W) uint8, indices into `palette`; `pixels` are then its colors.
         palette: (N, 3) uint8.
         no_data: Stored value or index that marks pixels without measurement, from the tag GDAL_NODATA.
-        transparent: (H, W), True where the color of a palette, or the one transparent value of a PNG file, is fully transparent;
-            `None` if no pixel is.
+        transparent: (H, W), True where the color of a palette, or the one transparent value of a PNG file, is fully transparent,
+            or where the mask of a TIFF file marks missing pixels; `None` if no pixel is.
         second: Second page of a TIFF file with two images.
         is_filled: Whether the file ends early and its missing part was filled.
     """

@@ -32,7 +32,7 @@ from .completeness import (
 )
 from .decoded_image import UPRIGHT, DecodedImage, DecodeOptions, ImageReadError
 from .other_files import is_video, recognize_unread
-from .tiff_pages import GDAL_NODATA, check_single_frame, decode_misread_tiff, decode_tiff, parse_no_data
+from .tiff_pages import GDAL_NODATA, check_single_frame, decode_misread_tiff, decode_tiff, parse_no_data, read_mask
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
 _PNG_HEADER = 33  # bytes of the signature and the first part, which has the size
@@ -192,7 +192,7 @@ def _decode(content: bytes, options: DecodeOptions, is_filling: bool = False) ->
         if content[:4] not in _TIFF_SIGNATURES:
             raise
         return decode_tiff(content, options)
-    kind = "JPEG" if image.format == "MPO" else str(image.format)
+    kind, mask = "JPEG" if image.format == "MPO" else str(image.format), None
     # Of PNG files, it is in the header; label maps of few classes have 1, 2 or 4 bits.
     depth = content[24] if kind == "PNG" and content[12:16] == b"IHDR" else 8
     check_ratio(kind, *image.size, depth * len(image.getbands()), len(content))
@@ -200,11 +200,13 @@ def _decode(content: bytes, options: DecodeOptions, is_filling: bool = False) ->
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         if (decoded := decode_misread_tiff(content, image, options)) is not None:
             return decoded
+        mask = read_mask(content, image, options)
     elif image.format != "MPO":
         check_single_frame(getattr(image, "n_frames", 1))
     try:
         _check_complete(content, image)
-        return _decode_pixels(content, image, kind)
+        decoded = _decode_pixels(content, image, kind)
+        return decoded if mask is None else replace(decoded, transparent=mask)
     except IncompleteError:
         if not is_filling or image.format == "WEBP":
             raise

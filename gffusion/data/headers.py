@@ -10,7 +10,7 @@ from gffusion.utils.regular_files import check_regular
 
 from .decoding import open_header
 from .io import read_bytes
-from .tiff_pages import GDAL_NODATA, count_frames
+from .tiff_pages import GDAL_NODATA, count_frames, has_mask
 
 JPEG_SIGNATURE = b"\xff\xd8\xff"
 
@@ -40,11 +40,12 @@ def header_shows_both(path: Path, max_pixels: int) -> bool | None:
 
 
 def may_lack_values(content: bytes) -> bool:
-    """Return whether pixels of a file with one image can be missing: those of gray images of more than 8 bits, and by a tag."""
+    """Return whether pixels of a file with one image can be missing: those of gray images of more than 8 bits, and by a tag or a mask."""
     try:
         with open_header(BytesIO(content)) as image:
-            has_tag = isinstance(image, TiffImagePlugin.TiffImageFile) and GDAL_NODATA in image.tag_v2
-            return has_tag or image.mode[0] in "FI"
+            if isinstance(image, TiffImagePlugin.TiffImageFile) and (GDAL_NODATA in image.tag_v2 or has_mask(image)):
+                return True
+            return image.mode[0] in "FI"
     except Exception:  # decoding the file raises the documented error
         return True
 

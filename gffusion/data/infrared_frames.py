@@ -36,10 +36,14 @@ def to_frame(decoded: DecodedImage, use_indices: bool = True) -> InfraredFrame:
             values, notes = read_indices(_drop_indices(decoded.indices, missing), decoded.palette, values)
         if unmeasured is not None:
             notes = (*notes, f"infrared pixels without a measurement ({format_share(unmeasured)}) filled")
-    if transparent is not None:
-        notes = (*notes, f"transparent infrared pixels ({format_share(transparent)}) filled")
+    notes += note_transparent(transparent)
     no_data = decoded.no_data if decoded.indices is None else None
     return InfraredFrame(values, missing=missing, no_data=no_data, notes=notes)
+
+
+def note_transparent(transparent: NDArray[np.bool_] | None) -> tuple[str, ...]:
+    """Return a note on transparent pixels of an infrared image."""
+    return () if transparent is None else (f"transparent infrared pixels ({format_share(transparent)}) filled",)
 
 
 def _drop_indices(indices: NDArray[np.uint8], missing: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
@@ -50,9 +54,9 @@ def _drop_indices(indices: NDArray[np.uint8], missing: NDArray[np.bool_] | None)
 
 
 def find_transparent(decoded: DecodedImage) -> NDArray[np.bool_] | None:
-    """Return where a palette, a value or an opacity channel is fully transparent, (H, W); None if it is nowhere or everywhere."""
+    """Return where a palette, a value, a mask or an opacity channel is fully transparent, (H, W); None if it is nowhere."""
     if decoded.extra_channel is None:
         return decoded.transparent
     transparent = decoded.extra_channel == 0
     is_partial = transparent.any() and not transparent.all() and is_opacity(decoded.extra_channel)
-    return transparent if is_partial else None
+    return join_masks(decoded.transparent, transparent if is_partial else None)

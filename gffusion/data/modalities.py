@@ -1,5 +1,6 @@
 """Decode files that hold a visible and an infrared image: radiometric JPEG, four-channel images and TIFF of two pages."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from .contents import Source, name_source, read_source
 from .decoded_image import UPRIGHT, DecodedImage, DecodeOptions, ImageReadError, to_supported
 from .decoding import decode_image
 from .headers import JPEG_SIGNATURE, header_shows_one
+from .infrared_frames import note_transparent, to_frame
 from .io import read_bytes
 from .visible_range import VisibleFrame
 
@@ -61,9 +63,8 @@ def split_modalities(content: bytes, path: str, options: DecodeOptions) -> Modal
     extra = decoded.extra_channel
     if extra is None or is_opacity(extra):
         return decoded
-    frame = InfraredFrame(
-        to_supported(extra), no_data=decoded.no_data, notes=(*decoded.notes, "the extra channel is the infrared image")
-    )
+    notes = (*decoded.notes, *note_transparent(decoded.transparent), "the extra channel is the infrared image")
+    frame = InfraredFrame(to_supported(extra), decoded.transparent, no_data=decoded.no_data, notes=notes)
     return Modalities(
         "an image whose last channel is an infrared image, not opacity",
         frame,
@@ -175,11 +176,9 @@ def _split_pages(first: DecodedImage, second: DecodedImage, path: str) -> Modali
             "save them as separate files"
         )
     visible, infrared = pages if depths[0] > depths[1] else reversed(pages)
-    frame = InfraredFrame(
-        to_supported(infrared.image),
-        no_data=infrared.no_data,
-        notes=(*first.notes, *second.notes, f"page {pages.index(infrared) + 1} of the file is the infrared image"),
-    )
+    frame = to_frame(infrared)
+    note = f"page {pages.index(infrared) + 1} of the file is the infrared image"
+    frame = replace(frame, notes=(*first.notes, *second.notes, *frame.notes, note))
     found = VisibleFrame(to_supported(visible.image), visible.no_data)
     return Modalities("a TIFF of a visible and an infrared page", frame, found)
 

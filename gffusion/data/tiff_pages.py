@@ -22,7 +22,7 @@ THERMAL_PAGE = "thermal"
 
 GDAL_NODATA, PAGE_NAME = 42113, 285
 _REDUCED, _MASK = 1, 4  # bits of the tag NewSubfileType
-_PALETTE = 3  # of PhotometricInterpretation
+_PALETTE, _PHOTOMETRIC_MASK = 3, 4  # of the tag PhotometricInterpretation
 _MAX_FRAMES = 64
 # Without a handler of the application, Python prints what the libraries log; what matters is in our errors.
 for _library in ("tifffile", "PIL"):
@@ -50,6 +50,20 @@ def decode_misread_tiff(
 
 def count_frames(image: TiffImagePlugin.TiffImageFile) -> int:
     """Return the number of images in a file, at most 64, without overviews and masks; 2 if Pillow cannot read the tags of the second one."""
+    kinds = _list_kinds(image)
+    if kinds is None:
+        return 2
+    return len(kinds) if kinds[0] else kinds.count(0)  # without an overview in the place of the image
+
+
+def has_mask(image: TiffImagePlugin.TiffImageFile) -> bool:
+    """Return whether a file has a mask of the size of an image, or Pillow cannot read its tags."""
+    kinds = _list_kinds(image)
+    return kinds is None or _MASK in kinds
+
+
+def _list_kinds(image: TiffImagePlugin.TiffImageFile) -> list[int] | None:
+    """Return for each page which bits say that it is an overview or a mask, 0 for others; None if Pillow cannot read its tags."""
     kinds: list[int] = []
     try:  # `n_frames` reads the tags of all pages, of which a file can have millions
         for frame in range(_MAX_FRAMES):
@@ -61,15 +75,14 @@ def count_frames(image: TiffImagePlugin.TiffImageFile) -> int:
                 if not _read_kind(image):
                     raise
             kinds.append(_read_kind(image))
-        return len(kinds) if kinds[0] else kinds.count(0)  # without an overview in the place of the image
+        return kinds
     except (SyntaxError, OSError, ValueError):
-        return 2
+        return None
     finally:
         image.seek(0)
 
 
 def _read_kind(image: TiffImagePlugin.TiffImageFile) -> int:
-    """Return which bits say that the current page is an overview or a mask; 0 for other pages."""
     kind = image.tag_v2.get(254, 0)  # NewSubfileType
     return kind & (_REDUCED | _MASK) if isinstance(kind, int) else 0
 
@@ -80,12 +93,55 @@ def decode_tiff(content: bytes, options: DecodeOptions) -> DecodedImage:
 
     with tifffile.TiffFile(BytesIO(content)) as tiff:
         pages = [page.aspage() for page in itertools.islice(tiff.pages, _MAX_FRAMES + 1)]
-        kept = [page for page in pages if not page.tags.valueof("NewSubfileType", 0) & (_REDUCED | _MASK)] or pages
+        kept = [page for page in pages if not _get_kind(page)] or pages
         images = [page for page in kept if page.tags.valueof(PAGE_NAME, "") != THERMAL_PAGE] or kept
         if len(images) > 2:
             check_single_frame(len(images))
-        first, *others = (_decode_page(page, content, options) for page in images)
+        first, *others = (
+            replace(_decode_page(page, content, options), transparent=_decode_mask(page, pages, content, options))
+            for page in images
+        )
     return replace(first, second=others[0]) if others else first
+
+
+def read_mask(content: bytes, image: TiffImagePlugin.TiffImageFile, options: DecodeOptions) -> NDArray[np.bool_] | None:
+    """Return where the mask of a file with one image, which Pillow reads, marks missing pixels; None if it marks none."""
+    if not has_mask(image):
+        return None
+    import tifffile  # here to save start-up time: few files need it
+
+    with tifffile.TiffFile(BytesIO(content)) as tiff:
+        pages = [page.aspage() for page in itertools.islice(tiff.pages, _MAX_FRAMES + 1)]
+        return _decode_mask(pages[0], pages, content, options)
+
+
+def _get_kind(page: Any) -> int:
+    """Return which bits say that a page is an overview or a mask; 0 for other pages."""
+    return int(page.tags.valueof("NewSubfileType", 0)) & (_REDUCED | _MASK)
+
+
+def _decode_mask(page: Any, pages: list[Any], content: bytes, options: DecodeOptions) -> NDArray[np.bool_] | None:
+    """Return where the mask after a page marks missing pixels, upright; None if there is none, or it marks none."""
+    following = itertools.takewhile(_get_kind, pages[pages.index(page) + 1 :])
+    size = page.imagelength, page.imagewidth, 1
+    for mask in following:
+        is_mask = _get_kind(mask) == _MASK and mask.photometric == _PHOTOMETRIC_MASK
+        if is_mask and mask.bitspersample <= 8 and (mask.imagelength, mask.imagewidth, mask.samplesperpixel) == size:
+            break
+    else:
+        return None
+    try:
+        check_tiff(content, {tag.code: tag.value for tag in mask.tags}, allow_sparse=True)
+    except IncompleteError:
+        if options.truncated == "refuse":
+            raise
+        return None
+    missing: NDArray[np.bool_] = _turn_upright(mask.asarray() == 0, page)
+    return missing if missing.any() else None
+
+
+def _turn_upright(image: NDArray[Any], page: Any) -> NDArray[Any]:
+    return UPRIGHT.get(page.tags.valueof("Orientation", 1), UPRIGHT[1]).apply(image)
 
 
 def _check_kind(page: Any) -> None:
@@ -130,7 +186,7 @@ def _decode_page(page: Any, content: bytes, options: DecodeOptions) -> DecodedIm
         image = np.moveaxis(image, 0, -1)
     if image.dtype.kind not in "fiu":
         raise ValueError(f"a TIFF of {image.dtype} samples is not supported, or its tags are damaged")
-    image = UPRIGHT.get(page.tags.valueof("Orientation", 1), UPRIGHT[1]).apply(image)
+    image = _turn_upright(image, page)
     no_data = parse_no_data(page.tags.valueof(GDAL_NODATA, None))
     pixels = image.astype(image.dtype.newbyteorder("="))
     decoded = DecodedImage(pixels, "TIFF", no_data=no_data, is_filled=is_filled)

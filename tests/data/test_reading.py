@@ -188,6 +188,48 @@ class TestPages:
         if image.ndim == 2:
             np.testing.assert_array_equal(read_labels(tmp_path / "b.tif"), image)
 
+    @pytest.mark.parametrize("orientation", [1, 6])
+    @pytest.mark.parametrize("palette", [False, True])
+    def test_masked_infrared_pixels_are_missing(self, tmp_path: Path, palette: bool, orientation: int) -> None:
+        """GDAL stores masks (GDAL_TIFF_INTERNAL_MASK) after the image, also after its overviews."""
+        colors = np.stack([np.arange(256, dtype=np.uint16) << 8] * 3)
+        options: Any = {"photometric": "palette", "colormap": colors} if palette else {"photometric": "minisblack"}
+        valid = np.full(THERMAL.shape, True)
+        valid[:20, :30] = False
+        with tifffile.TiffWriter(tmp_path / "t.tif") as writer:
+            writer.write(THERMAL, extratags=[(274, 3, 1, orientation, True)], **options)
+            writer.write(THERMAL[::2, ::2], subfiletype=1, **options)
+            writer.write(valid[::2, ::2], photometric=4, subfiletype=5)
+            writer.write(valid, photometric=4, subfiletype=4)
+        turn = UPRIGHT[orientation].apply
+        write_image(tmp_path / "v.png", turn(VISIBLE))
+        pair = read_pair(tmp_path / "v.png", tmp_path / "t.tif")
+        np.testing.assert_array_equal(pair.missing, turn(~valid))
+        assert "transparent infrared pixels (4.9 %) filled" in pair.notes
+
+    def test_masks_belong_to_the_page_before(self, tmp_path: Path) -> None:
+        for names in (("visible", "mask", "infrared"), ("visible", "infrared", "mask")):
+            with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+                for name in names:
+                    if name == "mask":
+                        writer.write(THERMAL > 100, photometric=4, subfiletype=4)
+                    else:
+                        writer.write(VISIBLE if name == "visible" else THERMAL)
+            missing = read_alone(tmp_path / "a.tif").missing
+            if names[-1] == "mask":
+                np.testing.assert_array_equal(missing, THERMAL <= 100)
+            else:
+                assert missing is None
+
+    def test_no_pixel_is_valid(self, tmp_path: Path) -> None:
+        write_image(tmp_path / "v.png", VISIBLE)
+        with tifffile.TiffWriter(tmp_path / "t.tif") as writer:
+            writer.write(THERMAL)
+            writer.write(np.zeros(THERMAL.shape, bool), photometric=4, subfiletype=4)
+        for read in (read_pair, read_pair_size):
+            with pytest.raises(ValueError, match="no measured pixel"):
+                read(tmp_path / "v.png", tmp_path / "t.tif", ReadOptions())
+
     @pytest.mark.parametrize(
         ("image", "no_data", "options"),
         [
