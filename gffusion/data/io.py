@@ -21,7 +21,7 @@ from .decoding import decode_image, open_header, read_late_info
 from .metadata import EXIF_HEADER, ImageMetadata, MetadataParts, choose_parts
 from .png_writing import encode_png
 from .tiff_pages import PAGE_NAME, THERMAL_PAGE
-from .tiff_tags import add_tags
+from .tiff_tags import Directory, Tag, add_tags
 
 _FORMATS = {
     ".png": "PNG",
@@ -32,6 +32,7 @@ _FORMATS = {
     ".webp": "WEBP",
     ".bmp": "BMP",
 }
+_GEOREFERENCE_TYPES = (2, 3, 12)  # of the tags of GeoTIFF: ASCII, SHORT and DOUBLE
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
 
 IMAGE_SUFFIXES: tuple[str, ...] = tuple(_FORMATS)
@@ -258,7 +259,7 @@ def _encode_with_metadata(
     try:
         has_color = image.ndim == 3 or image_format == "WEBP"
         parts = choose_parts(image_format, metadata, (image.shape[0], image.shape[1]), has_color)
-        return _encode(image, image_format, thermal, parts), parts.lost
+        return _encode(image, image_format, thermal, parts, metadata.georeference), parts.lost
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno:  # of the disk; limits of the format have no number
             raise type(error)(error.errno, f"{error.strerror} in {tempfile.gettempdir()}", str(path)) from error
@@ -289,9 +290,15 @@ def _check_writable(path: Path, image: NDArray[Any], image_format: str) -> None:
         )
 
 
-def _encode(image: NDArray[Any], image_format: str, thermal: NDArray[Any] | None, parts: MetadataParts) -> bytes:
+def _encode(
+    image: NDArray[Any],
+    image_format: str,
+    thermal: NDArray[Any] | None,
+    parts: MetadataParts,
+    georeference: Directory | None,
+) -> bytes:
     if image_format == "TIFF":
-        content = _encode_tiff(image, thermal)
+        content = _encode_tiff(image, thermal, georeference)
         return add_tags(content, parts.tags) if parts.tags else content
     if image_format == "PNG":
         return encode_png(image, parts.exif, parts.xmp, parts.icc, parts.color_chunks)
@@ -303,7 +310,7 @@ def _encode(image: NDArray[Any], image_format: str, thermal: NDArray[Any] | None
     return _encode_with_pillow(image, image_format, _SAVE_OPTIONS.get(image_format, {}) | options)
 
 
-def _encode_tiff(image: NDArray[Any], thermal: NDArray[Any] | None) -> bytes:
+def _encode_tiff(image: NDArray[Any], thermal: NDArray[Any] | None, georeference: Directory | None) -> bytes:
     import tifffile  # here to save start-up time
 
     content = BytesIO()
@@ -311,8 +318,11 @@ def _encode_tiff(image: NDArray[Any], thermal: NDArray[Any] | None) -> bytes:
         # By default, tifffile adds metadata of its own.
         writer.write(image, photometric=_get_photometric(image), metadata=None)
         if thermal is not None:
-            name = (PAGE_NAME, "s", 0, THERMAL_PAGE, True)
-            writer.write(thermal, photometric=_get_photometric(thermal), metadata=None, extratags=[name])
+            tags: list[Any] = [(PAGE_NAME, "s", 0, THERMAL_PAGE, True)]
+            for number, tag in (georeference or {}).items():
+                if isinstance(tag, Tag) and tag.kind in _GEOREFERENCE_TYPES:
+                    tags.append((number, tag.kind, tag.length, tag.data, True))
+            writer.write(thermal, photometric=_get_photometric(thermal), metadata=None, extratags=tags)
     return content.getvalue()
 
 

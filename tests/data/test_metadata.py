@@ -261,14 +261,18 @@ def test_large_parts(tmp_path: Path, target: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_thermal_page_stays(tmp_path: Path, dtype: str) -> None:
-    metadata = read_metadata(save_source("tif", tags=GEOREFERENCE))
+    text = '<GDALMetadata><Item name="FLIGHT">7</Item></GDALMetadata>'
+    metadata = read_metadata(save_source("tif", tags={**GEOREFERENCE, 42112: (2, text + "\0")}))
     thermal = np.arange(40 * 48, dtype=np.uint16).reshape(40, 48)
     image = IMAGE.astype(dtype)
     write_image(tmp_path / "a.tif", image, thermal, metadata)
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
         assert len(tiff.pages) == 2
         assert np.array_equal(tiff.pages[0].asarray(), image) and np.array_equal(tiff.pages[1].asarray(), thermal)
-        assert tiff.pages.first.geotiff_tags["ProjectedCSTypeGeoKey"] == 25832
+        for page in tiff.pages:
+            assert page.geotiff_tags["ProjectedCSTypeGeoKey"] == 25832
+            assert page.tags[33922].value == tiff.pages[0].tags[33922].value == GEOREFERENCE[33922][1]
+            assert page.tags[42112].value == text
 
 
 @pytest.mark.parametrize("description", ["ImageJ=1.53\nimages=1", '{"shape": [40, 48, 3]}', "<OME xmlns=''/>"])
