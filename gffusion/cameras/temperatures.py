@@ -9,17 +9,22 @@ from numpy.typing import NDArray
 from gffusion.models.gffusion.infrared_options import Limits
 
 _ZERO_CELSIUS = 273.15  # kelvin
+_CELSIUS = "degrees Celsius"
 
 
 @dataclass(frozen=True)
 class LinearScale:
-    """Absolute temperature in proportion to the counts.
+    """Absolute temperature in proportion to the counts, or another straight line.
 
     Attributes:
         kelvin_per_count: Step of a count.
+        celsius_of_zero: Degrees Celsius of a count of 0.
+        unit: Unit of the result, for messages, if it is not known to be degrees Celsius.
     """
 
     kelvin_per_count: float
+    celsius_of_zero: float = -_ZERO_CELSIUS
+    unit: str = _CELSIUS
 
     def to_celsius(self, counts: NDArray[Any]) -> NDArray[np.float32]:
         """Return degrees Celsius.
@@ -28,7 +33,11 @@ class LinearScale:
             >>> LinearScale(1 / 64).to_celsius(np.array([64 * 300], np.uint16))
             array([26.85], dtype=float32)
         """
-        return (counts * self.kelvin_per_count - _ZERO_CELSIUS).astype(np.float32)
+        return (counts * self.kelvin_per_count + self.celsius_of_zero).astype(np.float32)
+
+    def find_counts(self, celsius: Limits) -> NDArray[np.float64]:
+        """Return the counts of two temperatures, not rounded."""
+        return (np.asarray(celsius, np.float64) - self.celsius_of_zero) / self.kelvin_per_count
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,17 @@ class PlanckScale:
             kelvin = self.b / np.log(self.r1 / (self.r2 * (signal + self.o)) + self.f)
         return np.where(kelvin > 0, kelvin - _ZERO_CELSIUS, np.nan).astype(np.float32)
 
+    def find_counts(self, celsius: Limits) -> NDArray[np.float64]:
+        """Return the counts of 16 bits of two temperatures, not rounded."""
+        known = np.arange(np.iinfo(np.uint16).max + 1)
+        found = self.to_celsius(known)
+        return np.interp(celsius, found[np.isfinite(found)], known[np.isfinite(found)])
+
+    @property
+    def unit(self) -> str:
+        """Unit of the result, for messages."""
+        return _CELSIUS
+
     def transmit(self) -> float:
         """Return the transmission of the air between the object and the camera."""
         celsius = self.atmosphere - _ZERO_CELSIUS
@@ -129,10 +149,9 @@ def check_unit(limits: Limits, counts: NDArray[Any], scale: TemperatureScale) ->
     )
     if outside <= 0.5 or outside_celsius > 0.5:
         return
-    known = np.arange(np.iinfo(np.uint16).max + 1)
-    celsius = scale.to_celsius(known)
-    first, last = np.rint(np.interp(limits, celsius[np.isfinite(celsius)], known[np.isfinite(celsius)])).astype(int)
+    first, last = (f"{count:.0f}" for count in np.rint(scale.find_counts(limits)) + 0.0)  # no -0
+    sign = "=" if first.startswith("-") else " "
     raise ValueError(
-        f"the infrared values of this file are counts, {counts.min()} to {counts.max()}, not degrees Celsius: for {limits[0]:g} to "
-        f"{limits[1]:g} degrees Celsius, give infrared_range=[{first}, {last}] (--infrared-range {first},{last})"
+        f"the infrared values of this file are counts, {counts.min():.7g} to {counts.max():.7g}, not {scale.unit}: for {limits[0]:g} to "
+        f"{limits[1]:g} {scale.unit}, give infrared_range=[{first}, {last}] (--infrared-range{sign}{first},{last})"
     )

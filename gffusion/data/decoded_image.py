@@ -1,6 +1,7 @@
 """Decoded images, and how they are decoded."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -59,6 +60,8 @@ class DecodedImage:
         no_data: Stored value or index that marks pixels without measurement, from the tag GDAL_NODATA.
         transparent: (H, W), True where the color of a palette, or the one transparent value of a PNG file, is fully transparent,
             or where the mask of a TIFF file marks missing pixels; `None` if no pixel is.
+        scales: Factor and offset that turn the values of a channel into those of its unit, by channel, as GDAL stores them in a
+            TIFF file; channels without a scale are left out.
         second: Second page of a TIFF file with two images.
         is_filled: Whether the file ends early and its missing part was filled.
     """
@@ -68,6 +71,7 @@ class DecodedImage:
     indices: NDArray[np.uint8] | None = None
     palette: NDArray[np.uint8] | None = None
     no_data: float | None = None
+    scales: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     second: "DecodedImage | None" = None
     transparent: NDArray[np.bool_] | None = None
     is_filled: bool = False

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from gffusion.cameras import InfraredFrame
 from gffusion.cameras.byte_order import is_byte_swapped
 from gffusion.cameras.missing import find_missing, format_share, join_masks
+from gffusion.cameras.temperatures import LinearScale
 from gffusion.models.gffusion.array_checks import is_opacity
 
 from .decoded_image import DecodedImage, to_supported
@@ -38,7 +39,14 @@ def to_frame(decoded: DecodedImage, use_indices: bool = True) -> InfraredFrame:
             notes = (*notes, f"infrared pixels without a measurement ({format_share(unmeasured)}) filled")
     notes += note_transparent(transparent)
     no_data = decoded.no_data if decoded.indices is None else None
-    return InfraredFrame(values, missing=missing, no_data=no_data, notes=notes)
+    scale = find_scale(decoded, 0) if decoded.indices is None and values.ndim == 2 else None
+    return InfraredFrame(values, missing=missing, no_data=no_data, temperature=scale, notes=notes)
+
+
+def find_scale(decoded: DecodedImage, channel: int) -> LinearScale | None:
+    """Return the scale of the values of a channel, if the file contains it. Its unit is that of the file."""
+    scale = decoded.scales.get(channel)
+    return None if scale is None else LinearScale(*scale, unit="in the unit of its GDAL scale")
 
 
 def note_transparent(transparent: NDArray[np.bool_] | None) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from gffusion.cameras.png_chunks import PNG_SIGNATURE, iterate_png_chunks
 from gffusion.utils.xml_text import parse_xml
 
 from .decoding import open_header, read_late_info
+from .tiff_pages import GDAL_METADATA, MAX_XML
 from .tiff_tags import EXIF, GPS, LONG, SHORT, Directory, Field, Tag, TiffReader, write_directory
 
 EXIF_HEADER = b"Exif\0\0"
@@ -23,12 +24,12 @@ XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 XMP_KEYWORD = b"XML:com.adobe.xmp"
 _XMP_TAG, _ICC_TAG = 700, 34675
 _ORIENTATION, _WIDTH, _HEIGHT, _PIXEL_WIDTH, _PIXEL_HEIGHT = 274, 256, 257, 40962, 40963
-_DESCRIPTION, _MAKER_NOTE, _GDAL_METADATA = 270, 37500, 42112
+_DESCRIPTION, _MAKER_NOTE = 270, 37500
 _THUMBNAIL_POSITION, _THUMBNAIL_LENGTH = 513, 514
 PIXEL_SCALE, TIE_POINTS, TRANSFORMATION, _RPC = 33550, 33922, 34264, 50844
 GEO_KEYS, GEO_NUMBERS, GEO_TEXTS = 34735, 34736, 34737
 # GeoTIFF 1.1 and GDAL. Not GDAL_NODATA: fusion changes the values of these pixels.
-_GEOREFERENCE = (PIXEL_SCALE, TIE_POINTS, TRANSFORMATION, GEO_KEYS, GEO_NUMBERS, GEO_TEXTS, _GDAL_METADATA, _RPC)
+_GEOREFERENCE = (PIXEL_SCALE, TIE_POINTS, TRANSFORMATION, GEO_KEYS, GEO_NUMBERS, GEO_TEXTS, GDAL_METADATA, _RPC)
 # Tags of TIFF files that describe the image and not how it is stored; 33723 is IPTC, 40091 to 40095 are Windows' names.
 _DESCRIPTIVE = {
     *(269, _DESCRIPTION, 271, 272, 282, 283, 285, 296, 305, 306, 315, 316),
@@ -38,7 +39,6 @@ _DESCRIPTIVE = {
 # Chunks of PNG files that say what the colors mean, and their length.
 _COLOR_CHUNKS = {b"cICP": 4, b"sRGB": 1, b"gAMA": 4, b"cHRM": 32}
 _MAX_SEGMENT = 65533  # bytes in a segment of a JPEG file
-_MAX_XML = 1 << 20  # bytes of GDAL's metadata, of which each can become an object
 # Descriptions that programs write to interpret the pages of their own files.
 _STRUCTURAL_DESCRIPTION = re.compile(rb"\s*(ImageJ=|SCIFIO=|<\?xml|<OME|\{\"shape)")
 
@@ -215,16 +215,16 @@ def _read_tiff(content: bytes) -> ImageMetadata:
     if isinstance(tag := tags.get(305), Tag) and tag.data.startswith(b"tifffile.py"):
         tags = {number: tag for number, tag in tags.items() if number not in (282, 283, 296, 305)}  # its placeholders
     georeference = {number: stored[number] for number in _GEOREFERENCE if number in stored}
-    tag = georeference.pop(_GDAL_METADATA, None)
+    tag = georeference.pop(GDAL_METADATA, None)
     if isinstance(tag, Tag) and (kept := _drop_statistics(tag)) is not None:
-        georeference[_GDAL_METADATA] = kept
+        georeference[GDAL_METADATA] = kept
     xmp, icc = (tag.data if isinstance(tag := stored.get(number), Tag) else None for number in (_XMP_TAG, _ICC_TAG))
     return ImageMetadata(None, tags or None, xmp, icc, georeference or None, _read_orientation(stored))
 
 
 def _drop_statistics(tag: Tag) -> Tag | None:
     """Return GDAL's metadata without what describes the values of a band; None if nothing is left, or it is damaged or large."""
-    if len(tag.data) > _MAX_XML:
+    if len(tag.data) > MAX_XML:
         return None
     try:
         root = parse_xml(tag.data.rstrip(b"\0"))

@@ -16,7 +16,7 @@ from .contents import Source, name_source, read_source
 from .decoded_image import UPRIGHT, DecodedImage, DecodeOptions, ImageReadError, to_supported
 from .decoding import decode_image
 from .headers import JPEG_SIGNATURE, header_shows_one
-from .infrared_frames import note_transparent, to_frame
+from .infrared_frames import find_scale, note_transparent, to_frame
 from .io import read_bytes
 from .visible_range import VisibleFrame
 
@@ -64,7 +64,10 @@ def split_modalities(content: bytes, path: str, options: DecodeOptions) -> Modal
     if extra is None or is_opacity(extra):
         return decoded
     notes = (*decoded.notes, *note_transparent(decoded.transparent), "the extra channel is the infrared image")
-    frame = InfraredFrame(to_supported(extra), decoded.transparent, no_data=decoded.no_data, notes=notes)
+    scale = find_scale(decoded, decoded.pixels.shape[-1] - 1)
+    frame = InfraredFrame(
+        to_supported(extra), decoded.transparent, no_data=decoded.no_data, temperature=scale, notes=notes
+    )
     return Modalities(
         "an image whose last channel is an infrared image, not opacity",
         frame,

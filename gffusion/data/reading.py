@@ -42,7 +42,7 @@ class PairImages(NamedTuple):
         infrared: (H, W) or (H, W, 3); its missing pixels are filled.
         missing: (H, W), True where the infrared image has no measurement; `None` if it has one everywhere.
         notes: What was changed or assumed while reading, one sentence each, for the user.
-        temperature: Scale that turns the infrared values into degrees Celsius, if the file contains it.
+        temperature: Scale that turns the infrared values into degrees Celsius, or the unit of GDAL's scale, if the file contains it.
         is_raw: Whether the infrared values are counts or degrees of a radiometric file, whose range is not that of their type.
         window: Top, left, height and width in the frame of the reference, if the images were cropped.
         infrared_size: Height and width of the infrared image before it was aligned, if it was read from a file.
@@ -61,7 +61,7 @@ class PairImages(NamedTuple):
 
     @property
     def thermal(self) -> NDArray[Any]:
-        """Degrees Celsius as float32 if their scale is known, or the infrared values; float32 with NaN where missing."""
+        """Degrees Celsius, or the unit of the file, as float32 if their scale is known, or the infrared values; float32 with NaN where missing."""
         values = self.infrared if self.temperature is None else self.temperature.to_celsius(self.infrared)
         if self.missing is None:
             return values

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import TiffImagePlugin
 
 from gffusion.models.gffusion.array_checks import is_opacity
+from gffusion.utils.xml_text import parse_xml
 
 from .bounds import check_pixels, check_ratio
 from .completeness import IncompleteError, check_tiff, is_sparse
@@ -20,7 +21,9 @@ from .decoded_image import UPRIGHT, DecodedImage, DecodeOptions
 THERMAL_PAGE = "thermal"
 """Name of the TIFF page in which `--keep-thermal` stores the infrared values."""
 
-GDAL_NODATA, PAGE_NAME = 42113, 285
+GDAL_METADATA, GDAL_NODATA, PAGE_NAME = 42112, 42113, 285
+MAX_XML = 1 << 20
+"""Largest number of bytes of GDAL's metadata that are read: each can become an object."""
 _REDUCED, _MASK = 1, 4  # bits of the tag NewSubfileType
 _PALETTE, _PHOTOMETRIC_MASK = 3, 4  # of the tag PhotometricInterpretation
 _MAX_FRAMES = 64
@@ -189,7 +192,8 @@ def _decode_page(page: Any, content: bytes, options: DecodeOptions) -> DecodedIm
     image = _turn_upright(image, page)
     no_data = parse_no_data(page.tags.valueof(GDAL_NODATA, None))
     pixels = image.astype(image.dtype.newbyteorder("="))
-    decoded = DecodedImage(pixels, "TIFF", no_data=no_data, is_filled=is_filled)
+    scales = parse_scales(page.tags.valueof(GDAL_METADATA, None))
+    decoded = DecodedImage(pixels, "TIFF", no_data=no_data, scales=scales, is_filled=is_filled)
     if page.photometric != _PALETTE:
         return decoded
     palette = (page.colormap >> 8).astype(np.uint8).T
@@ -221,6 +225,30 @@ def parse_no_data(text: Any) -> float | None:
         return None if text is None else float(str(text).strip("\0 "))
     except ValueError:
         return None
+
+
+def parse_scales(text: Any) -> dict[int, tuple[float, float]]:
+    """Return the factors and offsets in the tag GDAL_METADATA by channel; damaged ones and those without effect are left out.
+
+    Examples:
+        >>> parse_scales('<GDALMetadata><Item name="SCALE" sample="0" role="scale">0.01</Item></GDALMetadata>')
+        {0: (0.01, 0.0)}
+    """
+    if not isinstance(text, str) or len(text) > MAX_XML:
+        return {}
+    try:
+        items = list(parse_xml(text.strip("\0 ")))
+        kept = [item for item in items if item.get("role") in ("scale", "offset")]
+        found = {(item.get("sample"), item.get("role")): float(item.text or "") for item in kept}
+    except (ValueError, RecursionError):
+        return {}
+    samples = {sample for sample, _ in found if sample is not None and sample.isdecimal()}
+    scales = {int(each): (found.get((each, "scale"), 1.0), found.get((each, "offset"), 0.0)) for each in samples}
+    return {
+        sample: scale
+        for sample, scale in scales.items()
+        if np.isfinite(scale).all() and scale[0] != 0 and scale != (1.0, 0.0)
+    }
 
 
 def check_single_frame(frames: int) -> None:

@@ -285,6 +285,63 @@ class TestPages:
             write_image(tmp_path / "a.png", VISIBLE, thermal=COUNTS)
 
 
+def gdal_scale(factor: str, offset: str, channel: int = 0) -> tuple[Any, ...]:
+    """Return the tag in which GDAL stores the scale of a channel."""
+    parts = {"SCALE": factor, "OFFSET": offset}
+    items = (f'<Item name="{n}" sample="{channel}" role="{n.lower()}">{v}</Item>' for n, v in parts.items())
+    return 42112, "s", 0, f"<GDALMetadata>{''.join(items)}</GDALMetadata>", True
+
+
+class TestScales:
+    CELSIUS = (10 + 20 * INFRARED).astype(np.float32)
+
+    @pytest.mark.parametrize(
+        ("dtype", "factor", "offset", "advice"),
+        [
+            ("uint16", 0.01, -100, "11000,13000"),
+            ("int16", 0.01, 15, "=-500,1500"),
+            ("uint8", 0.125, 0, "80,240"),
+            ("uint16", -0.01, 500, "49000,47000"),
+        ],
+    )
+    def test_thermal_values_are_scaled(
+        self, tmp_path: Path, dtype: str, factor: float, offset: float, advice: str
+    ) -> None:
+        """Fusion, and the range, use the stored values; kept thermal values are those of the unit."""
+        stored = np.rint((self.CELSIUS - offset) / factor).astype(dtype)
+        no_data = np.iinfo(stored.dtype).max - 1
+        stored[:9, :9] = no_data
+        tags = [gdal_scale(str(factor), str(offset)), (42113, "s", 0, str(no_data), True)]
+        tifffile.imwrite(tmp_path / "t.tif", stored, extratags=tags)
+        write_image(tmp_path / "v.png", VISIBLE)
+        pair = read_pair(tmp_path / "v.png", tmp_path / "t.tif")
+        np.testing.assert_array_equal(pair.infrared[9:], stored[9:])
+        np.testing.assert_allclose(pair.thermal[9:], self.CELSIUS[9:], atol=abs(factor))
+        assert np.isnan(pair.thermal[:9, :9]).all()
+        with pytest.raises(ValueError, match=rf"--infrared-range ?{advice}\)"):
+            pair.adapt(InfraredOptions([10, 30]))
+        low, high = advice.strip("=").split(",")
+        pair.adapt(InfraredOptions([float(low), float(high)]))
+
+    @pytest.mark.parametrize(("factor", "offset"), [("1", "0"), ("0", "3"), ("nan", "1"), ("1e999", "0"), ("a", "1")])
+    def test_scales_without_effect_or_damaged(self, tmp_path: Path, factor: str, offset: str) -> None:
+        tifffile.imwrite(tmp_path / "t.tif", COUNTS, extratags=[gdal_scale(factor, offset)])
+        write_image(tmp_path / "v.png", VISIBLE)
+        np.testing.assert_array_equal(read_pair(tmp_path / "v.png", tmp_path / "t.tif").thermal, COUNTS)
+
+    def test_scale_of_the_infrared_channel(self, tmp_path: Path) -> None:
+        for channel in (0, 3):
+            tags = [gdal_scale("0.5", "-20", channel)]
+            tifffile.imwrite(tmp_path / "a.tif", RGBT, photometric="rgb", extrasamples=[0], extratags=tags)
+            expected = THERMAL * 0.5 - 20 if channel else THERMAL
+            np.testing.assert_array_equal(read_alone(tmp_path / "a.tif").thermal, expected)
+
+    def test_visible_images_and_labels_are_as_stored(self, tmp_path: Path) -> None:
+        tifffile.imwrite(tmp_path / "a.tif", THERMAL, extratags=[gdal_scale("0.5", "-20")])
+        np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), THERMAL)
+        np.testing.assert_array_equal(read_labels(tmp_path / "a.tif"), THERMAL)
+
+
 class TestRadiometric:
     """The infrared camera sees the 1.4th part of the visible image, 10 pixels to the right and 6 up."""
 
