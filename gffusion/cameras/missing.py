@@ -1,5 +1,6 @@
 """Find pixels without a value, fill them, and blend the visible image over larger holes of the infrared image."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ _ORDINARY_SHARE = 0.8
 _FEATHER = 1 / 16
 # Values up to so many pixels around a hole fill it. A few holes, such as dead pixels, are filled one by one, which is faster.
 _FILL_REACH, _MAX_PARTS = 3, 64
+_SMOOTHED = 2  # pixels on each side of which a mean fills a pixel
+_ROWS = 256  # rows computed at once, to limit memory
 
 
 def find_missing(values: NDArray[Any], no_data: float | None = None) -> Mask | None:
@@ -163,10 +166,12 @@ def blend_visible(fused: NDArray[Any], visible: NDArray[Any], missing: Mask | No
     """
     if missing is None or not missing.any():
         return fused
-    weight = weight_visible(missing)
-    weight = weight[..., None] if fused.ndim == 3 else weight
-    blended = fused + weight * (visible.astype(np.float64) - fused)
-    return (np.rint(blended) if fused.dtype.kind in "iu" else blended).astype(fused.dtype)
+    blended = np.empty_like(fused)
+    for rows, weight in _weigh_rows(missing):
+        shares = weight[..., None] if fused.ndim == 3 else weight
+        band = fused[rows] + shares * (visible[rows].astype(np.float64) - fused[rows])
+        blended[rows] = np.rint(band) if fused.dtype.kind in "iu" else band
+    return blended
 
 
 def weight_visible(missing: Mask) -> NDArray[np.float64]:
@@ -176,20 +181,40 @@ def weight_visible(missing: Mask) -> NDArray[np.float64]:
         >>> weight_visible(np.arange(8)[None] > 1).round(1)
         array([[0. , 0. , 0. , 0.5, 1. , 1. , 1. , 1. ]])
     """
-    distances = scipy.ndimage.distance_transform_edt(missing)
-    width = np.clip(distances.max() / 2, 2, max(2.0, min(missing.shape) * _FEATHER))
-    share = np.clip((distances - 1) / width, 0, 1)
-    weight: NDArray[np.float64] = share * share * (3 - 2 * share)  # smoothstep
-    return weight
+    return np.concatenate([weight for _, weight in _weigh_rows(missing)])
+
+
+def _weigh_rows(missing: Mask) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Yield the rows of bands of an image and their weights of the visible image."""
+    nearest = scipy.ndimage.distance_transform_edt(missing, return_distances=False, return_indices=True)
+    height, width = missing.shape
+    bands = [slice(top, min(top + _ROWS, height)) for top in range(0, height, _ROWS)]
+
+    def measure(rows: slice) -> NDArray[np.float64]:
+        down = nearest[0, rows] - np.arange(rows.start, rows.stop, dtype=np.float64)[:, None]
+        return np.sqrt(down**2 + (nearest[1, rows] - np.arange(width, dtype=np.float64)) ** 2)
+
+    largest = max(measure(rows).max() for rows in bands)
+    feather = np.clip(largest / 2, 2, max(2.0, min(missing.shape) * _FEATHER))
+    for rows in bands:
+        share = np.clip((measure(rows) - 1) / feather, 0, 1)
+        yield rows, share * share * (3 - 2 * share)  # smoothstep
 
 
 def _smooth_nearest(values: NDArray[Any], missing: Mask) -> NDArray[Any]:
     """Return means of the nearest measured values, which alone would draw streaks into large holes."""
     rows, columns = scipy.ndimage.distance_transform_edt(missing, return_distances=False, return_indices=True)
-    planes = np.atleast_3d(values[rows, columns]).astype(np.float64)
-    filtered = [scipy.ndimage.uniform_filter(plane, 5, mode="nearest") for plane in np.moveaxis(planes, -1, 0)]
-    smooth = np.stack(filtered, axis=-1).reshape(values.shape)
-    return (np.rint(smooth) if values.dtype.kind in "iu" else smooth).astype(values.dtype)
+    smooth = np.empty_like(values)
+    for top in range(0, len(values), _ROWS):
+        first, last = max(0, top - _SMOOTHED), top + _ROWS + _SMOOTHED
+        planes = np.atleast_3d(values[rows[first:last], columns[first:last]]).astype(np.float64)
+        filtered = [
+            scipy.ndimage.uniform_filter(plane, 2 * _SMOOTHED + 1, mode="nearest")[top - first :][:_ROWS]
+            for plane in np.moveaxis(planes, -1, 0)
+        ]
+        band = np.stack(filtered, axis=-1).reshape(-1, *values.shape[1:])
+        smooth[top : top + _ROWS] = np.rint(band) if values.dtype.kind in "iu" else band
+    return smooth
 
 
 def _find_markers(values: NDArray[Any], missing: Mask) -> Mask:

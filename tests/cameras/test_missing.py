@@ -1,5 +1,7 @@
 """Test how missing pixels are found, filled and blended."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -175,6 +177,19 @@ def test_blending_keeps_measured_pixels_and_small_holes(infrared):
     assert steps.min() >= 0 and steps.max() < 12  # over 15 pixels
     assert blend_visible(fused, visible, None) is fused
     assert module.blend_visible(fused[..., 0].astype(np.float32), visible[..., 0], missing).dtype == np.float32
+
+
+@pytest.mark.parametrize("function", [lambda i, m: blend_visible(i, 255 - i, m), fill_missing])
+def test_large_holes_take_little_memory(function):
+    image, missing = np.full((2000, 1000), 90, np.uint8), np.zeros((2000, 1000), bool)
+    missing[:, :900] = True
+    tracemalloc.start()
+    try:
+        function(image, missing)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 25 * image.size  # in float64, the whole image would take 60 bytes per pixel
 
 
 def test_notes_on_what_hides_hot_objects(infrared):

@@ -260,5 +260,10 @@ def _scale_to_range(array: NDArray[Any], valid: Any, options: InfraredOptions) -
             'infrared_range="percentile" (--infrared-range percentile) for the range of each image.'
         )
     span = max(high - low, float(np.finfo(np.float32).tiny))
-    distance = high - counts if options.is_inverted else counts - low
-    return np.clip(distance / span, 0, 1).astype(np.float32)
+    # In place: float64 of a large image takes much memory.
+    if options.is_inverted:
+        np.subtract(high, counts, out=counts)
+    else:
+        counts -= low
+    counts /= span
+    return np.clip(counts, 0, 1, out=counts).astype(np.float32)
