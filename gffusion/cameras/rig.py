@@ -15,6 +15,9 @@ from gffusion.utils.atomic import replace_file
 from gffusion.utils.notes import format_count
 
 MAX_PAIRS = 10  # from which a rig is estimated; more do not improve it
+GEOREFERENCES = "read from the georeferences of both files"
+"""Origin of rigs that are read from georeferences, which are exact at any scale."""
+
 _FORMAT, _VERSION = "gffusion-rig", 1
 _MAX_SIDE = 10**6
 _MAX_BYTES = 100_000  # a rig has a few hundred bytes
@@ -54,7 +57,7 @@ class Rig:
     origin: str = ""
 
     def __post_init__(self) -> None:
-        matrix = _check_matrix(self.matrix)
+        matrix = _check_matrix(self.matrix, (0, math.inf) if self.origin == GEOREFERENCES else _SCALES)
         matrix.flags.writeable = False
         object.__setattr__(self, "matrix", matrix)
         for name in ("visible_size", "infrared_size"):
@@ -317,7 +320,7 @@ def _check_numbers(matrix: ArrayLike) -> NDArray[np.float64]:
     return numbers
 
 
-def _check_matrix(given: ArrayLike) -> NDArray[np.float64]:
+def _check_matrix(given: ArrayLike, scales: tuple[float, float]) -> NDArray[np.float64]:
     """Return the matrix scaled so that its last entry is 1."""
     matrix = _check_numbers(given)
     if not matrix[2, 2] > 0:
@@ -331,7 +334,7 @@ def _check_matrix(given: ArrayLike) -> NDArray[np.float64]:
     following = edges[[1, 2, 3, 0]]
     turns = edges[:, 0] * following[:, 1] - edges[:, 1] * following[:, 0]
     turns *= np.sign(turns[0])  # of an image in a mirror, all are negative
-    if not (turns > _SCALES[0] ** 2).all() or not (turns < _SCALES[1] ** 2).all():
+    if not (turns > scales[0] ** 2).all() or not (turns < scales[1] ** 2).all():
         raise ValueError(
             f"the matrix of a rig is not plausible: it folds the image, or scales it more than {_SCALES[1]:.0f}-fold"
         )

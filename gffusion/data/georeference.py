@@ -1,19 +1,17 @@
 """Position of the infrared in the visible image by the georeferences of two GeoTIFF files, such as orthomosaics."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.cameras import Align, InfraredFrame
-from gffusion.cameras.rig import Rig
+from gffusion.cameras.rig import GEOREFERENCES, Rig
 
 from .metadata import GEO_KEYS, GEO_NUMBERS, GEO_TEXTS, PIXEL_SCALE, TIE_POINTS, TRANSFORMATION, read_metadata
 from .tiff_tags import SHORT, Directory, Tag
-
-GEOREFERENCES = "read from the georeferences of both files"
-"""Origin of rigs that are read from them."""
 
 _RASTER_TYPE, _GEOGRAPHIC, _PROJECTED = 1025, 2048, 3072  # keys of GeoTIFF 1.1
 _POINT = 2  # raster type: coordinates are those of the centers of pixels
@@ -72,8 +70,40 @@ def add_georeference(
         raise ValueError(f"the georeferences of the two files do not fit together: {error}") from error
     if align == "auto":
         return replace(frame, rig=rig), ()
-    distances = np.linalg.norm((_CORNERS @ (rig.matrix - np.eye(3)).T @ edges[0])[:, :2], axis=1)
-    return frame, (_APART,) if distances.max() > _TOLERANCE else ()
+    return frame, (_APART,) if _are_apart(rig.matrix, edges[0]) else ()
+
+
+def check_same_place(file: Path, frame: Path, size: tuple[int, ...]) -> None:
+    """Raise ValueError if the georeferences of two files of one size place them more than a pixel apart, as maps of another tile.
+
+    Args:
+        file: A label map or fused image.
+        frame: The visible or infrared image in whose frame it should be.
+        size: Height and width of both.
+    """
+    grids = []
+    for path in (file, frame):
+        with path.open("rb") as opened:
+            grid = _read_grid(opened.read()) if _is_tiff(opened.read(2)) and not opened.seek(0) else None
+        if grid is None:
+            return
+        grids.append(grid)
+    edges = np.diag([size[1], size[0], 1.0])
+    if grids[0].system != grids[1].system or abs(np.linalg.det(grids[0].matrix)) == 0:
+        return
+    with np.errstate(all="ignore"):  # of damaged files
+        moved = np.linalg.inv(grids[0].matrix @ edges) @ grids[1].matrix @ edges
+    if _are_apart(moved, edges):
+        raise ValueError(
+            f"the georeferences of {file} and {frame} place them more than a pixel apart, but their pixels are compared one by one: "
+            f"warp {file} onto the grid of {frame}, such as with gdalwarp -te and -ts, or give the file of this place"
+        )
+
+
+def _are_apart(matrix: NDArray[np.float64], edges: NDArray[np.float64]) -> bool:
+    """Return whether a map between relative coordinates moves a corner by more than a pixel."""
+    distances = np.linalg.norm((_CORNERS @ (matrix - np.eye(3)).T @ edges)[:, :2], axis=1)
+    return bool(distances.max() > _TOLERANCE)
 
 
 def _read_grid(content: bytes) -> _Grid | None:

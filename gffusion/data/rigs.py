@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from gffusion.cameras import Align, InfraredFrame, Rig
 from gffusion.cameras.alignment import estimate_sure
-from gffusion.cameras.rig import MAX_PAIRS, describe_size
+from gffusion.cameras.rig import GEOREFERENCES, MAX_PAIRS, describe_size
 from gffusion.utils.memory import memory_errors
 
-from .georeference import GEOREFERENCES
 from .pairs import ImagePair
 from .reading import ReadOptions, read_unaligned
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gffusion.data import ImagePair, PairImages, ReadOptions, read_pair
+from gffusion.data.georeference import check_same_place
 from gffusion.data.infrared_range import PairRanges
 from gffusion.export.requirements import is_onnx
 from gffusion.inference.predict import Prediction, predict
@@ -67,6 +68,12 @@ class Sources:
                 infrared = mapped if is_mapped else infrared
             infrared_luma = to_luma8(infrared)
         return cls(pair, images, visible_luma, infrared_luma, options, reading)
+
+    def check_place(self, file: Path, size: tuple[int, ...]) -> None:
+        """Raise ValueError if a file of this size, that of the images, is georeferenced elsewhere, see [`check_same_place`]."""
+        if not self.read_options.crop:
+            is_visible = self.read_options.reference == "visible"
+            check_same_place(file, self.pair.visible if is_visible else self.pair.infrared, size)
 
 
 class Method(ABC):
@@ -124,7 +131,9 @@ class FusedFolder(Method):
     def fuse(self, sources: Sources, segment: bool = False) -> Prediction:
         """Return the image in the file, with notes on what is odd about it."""
         lumas, options = (sources.visible_luma.numpy(), sources.infrared_luma.numpy()), sources.read_options
-        image, notes = read_fused(self._file(sources.pair), lumas, options.max_pixels, options.truncated)
+        file = self._file(sources.pair)
+        image, notes = read_fused(file, lumas, options.max_pixels, options.truncated)
+        sources.check_place(file, image.shape)
         return Prediction(image, notes=notes)
 
     def _file(self, pair: ImagePair) -> Path:

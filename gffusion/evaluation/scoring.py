@@ -205,12 +205,14 @@ def _measure(
     if not segment:
         return values, ""
     try:
-        return values | {CONFUSION: _count_pixels(plan, label_files, prediction.labels)}, ""
+        return values | {CONFUSION: _count_pixels(plan, sources, label_files, prediction.labels)}, ""
     except _ERRORS as error:
         return values, str(error)
 
 
-def _count_pixels(plan: Plan, label_files: Sequence[Path], predicted: NDArray[Any] | None) -> list[list[int]]:
+def _count_pixels(
+    plan: Plan, sources: Sources, label_files: Sequence[Path], predicted: NDArray[Any] | None
+) -> list[list[int]]:
     """Return the pixels by class in the label map and in the prediction, of which a file takes precedence."""
     max_pixels = plan.ranges.read_options.max_pixels
     labels, predicted, *_ = *(read_labels(file, max_pixels) for file in label_files), predicted
@@ -221,6 +223,8 @@ def _count_pixels(plan: Plan, label_files: Sequence[Path], predicted: NDArray[An
             f"{label_files[0]} measures {sizes[0]} pixels, but {other} {sizes[1]} (width x height): both must have the size of "
             "the visible image"
         )
+    for file in label_files:
+        sources.check_place(file, labels.shape)
     metric = get_metric("IoU", num_classes=len(plan.class_names))
     maps = predicted, replace_values(labels, plan.label_map)
     metric.update(*(torch.from_numpy(np.asarray(values, np.int64))[None] for values in maps))

@@ -12,7 +12,8 @@ from scipy.ndimage import binary_erosion
 
 from gffusion import ImageFusionPipeline, create_model, load_image_processor
 from gffusion.cameras import InfraredFrame, Rig
-from gffusion.data import ReadOptions, read_pair
+from gffusion.cli import main
+from gffusion.data import FusionDataset, ReadOptions, read_pair
 from gffusion.data.georeference import add_georeference
 
 ORIGIN = 690_000.0, 5_335_000.0
@@ -161,7 +162,7 @@ def test_places_without_common_part_are_refused(files: tuple[Path, Path]) -> Non
     write(files[1], 0.8 * sample(NORTH_UP, (32, 40)), far)
     with pytest.raises(ValueError, match=r"the rig \(read from the georeferences of both files\) does not belong"):
         read_pair(*files, ReadOptions(align="auto"))
-    write(files[1], 0.8 * sample(VISIBLE, SIZE), np.diag([1000, 1000, 1]) @ NORTH_UP)
+    write(files[1], 0.8 * sample(VISIBLE, SIZE), np.diag([0, 1, 1]) @ NORTH_UP)
     assert "more than a pixel apart" in read_pair(*files).notes[0]
     with pytest.raises(ValueError, match="the georeferences of the two files do not fit together"):
         read_pair(*files, ReadOptions(align="auto"))
@@ -175,3 +176,47 @@ def test_the_pipeline_uses_georeferences(files: tuple[Path, Path]) -> None:
     to_infrared = np.linalg.inv(NORTH_UP @ np.diag([40, 32, 1])) @ VISIBLE @ np.diag([150, 120, 1])
     expected = pipeline(*map(str, files), align=Rig(to_infrared))
     assert np.abs(np.asarray(by_content).astype(int) - np.asarray(expected)).max() <= 1
+
+
+@pytest.mark.parametrize(("columns", "system", "is_refused"), [(0.7, UTM, False), (3, UTM, True), (3, DEGREES, False)])
+def test_label_maps_and_fused_images_of_another_place_are_refused(
+    files: tuple[Path, Path], columns: float, system: dict[int, int], is_refused: bool
+) -> None:
+    write(files[1], 0.8 * sample(NORTH_UP, (32, 40)), NORTH_UP)
+    root = files[0].parent
+    for folder, file in (("visible", files[0]), ("infrared", files[1])):
+        (root / folder).mkdir()
+        file.rename(root / folder / "1.tif")
+    shifted = VISIBLE + [[0, 0, 0.2 * columns], [0, 0, 0], [0, 0, 0]]
+    for folder, image in (("labels", np.arange(SIZE[1]) % 3), ("fused", sample(VISIBLE, SIZE))):
+        (root / folder).mkdir()
+        write(root / folder / "1.tif", np.broadcast_to(image, SIZE), shifted, system)
+    folders = str(root / "visible"), str(root / "infrared")
+    error = pytest.raises(ValueError, match=r"1\.tif place them more than a pixel apart")
+    dataset = FusionDataset(root, read_options=ReadOptions(align="auto"), infrared_range="percentile")
+    for read in (dataset.read_sizes, lambda: dataset[0]):
+        with error if is_refused else contextlib.nullcontext():
+            read()
+    command = ["evaluate", "--visible", folders[0], "--infrared", folders[1], "--fused", f"own={root / 'fused'}"]
+    command += [
+        "--labels",
+        str(root / "labels"),
+        "--predicted-labels",
+        f"own={root / 'labels'}",
+        "--class-names",
+        "a,b,c",
+    ]
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "-o", str(root / "o"), "--align", "auto", "--no-baselines", "--metrics", "EN"])
+    assert bool(stop.value.code) == is_refused
+
+
+def test_grids_of_very_different_extent_are_aligned(files: tuple[Path, Path]) -> None:
+    """An estimate of more than 50-fold is not plausible, but georeferences are exact."""
+    site = np.array([[2.0, 0, ORIGIN[0] - 800], [0, -2.0, ORIGIN[1] + 800], [0, 0, 1]])
+    write(files[1], np.add.outer(np.arange(900), np.arange(900)) / 10, site)
+    pair = read_pair(*files, ReadOptions(align="auto"))
+    assert pair.outside is None  # the visible image lies at row and column 400, and a pixel of the site has ten of it
+    np.testing.assert_allclose(pair.infrared[[4, 104], [4, 144]], [80, 82.4], atol=0.5)
+    with pytest.raises(ValueError, match="scales it more than 50-fold"):
+        Rig(np.diag([60, 60, 1]))

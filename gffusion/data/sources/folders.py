@@ -15,6 +15,7 @@ from gffusion.data.boxes.checks import check_boxes
 from gffusion.data.class_names import check_typed_names
 from gffusion.data.decoded_image import DecodeOptions
 from gffusion.data.decoding import check_end
+from gffusion.data.georeference import check_same_place
 from gffusion.data.io import read_bytes, read_labels, read_size
 from gffusion.data.label_values import IGNORED
 from gffusion.data.layouts import FoundPairs, find_pairs
@@ -163,15 +164,18 @@ class FolderPairs(PairSource):
 def _check_labels_size(
     pair: ImagePair, size: tuple[int, int], labels_size: tuple[int, ...], options: ReadOptions
 ) -> None:
-    """Raise ValueError if a label map has not the size of its pair; resizing one drawn on an infrared image would misplace it."""
+    """Raise ValueError if a label map has not the size or the place of its pair; resizing one drawn on an infrared image would misplace it."""
     is_moved = options.align not in ("none", "resize")
     if labels_size != size and is_moved and labels_size == _read_stored_size(pair.infrared, options):
         raise ValueError(
             f"{pair.labels} measures {labels_size[1]} x {labels_size[0]} pixels (width x height), as {pair.infrared}: it seems to be "
             f"drawn on the infrared image, which is moved into the frame of the visible image, {size[1]} x {size[0]}. Move the label "
-            "map with the same rig by gffusion.cameras.align_labels, or draw it on the visible image: resizing would misplace it"
+            "map with the same rig by gffusion.cameras.align_labels, or, if both are georeferenced, by gdalwarp onto the grid of the "
+            "visible image; or draw it on the visible image: resizing would misplace it"
         )
     check_same_size({str(pair.visible): size, str(pair.infrared): size, str(pair.labels): labels_size})
+    if pair.labels is not None:
+        check_same_place(pair.labels, pair.visible, size)
 
 
 def _read_stored_size(infrared: Path, options: ReadOptions) -> tuple[int, int] | None:
