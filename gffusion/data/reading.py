@@ -216,7 +216,7 @@ def read_pair_size(visible: Path, infrared: Path, options: ReadOptions) -> tuple
         _fill(frame.values, frame.missing, str(infrared))
     if may_lack_values(contents[visible]):
         stored = decode_visible(contents[visible], str(visible), options)
-        map_visible(stored.values, str(visible), options.visible_range, stored.no_data)
+        map_visible(stored.values, str(visible), options.visible_range, stored.no_data, stored.transparent)
     return check_same_size({str(path): read_size(path, options.max_pixels, options.truncated) for path in contents})
 
 
@@ -262,7 +262,7 @@ def decode_unaligned(
     stored = decode_visible(visible, names[0], options)
     frame = decode_infrared(infrared, names[1], options, (stored.values, names[0]))
     frame, found = add_georeference(frame, (visible, infrared), stored.values.shape, options.align)
-    image, notes = map_visible(stored.values, names[0], options.visible_range, stored.no_data)
+    image, notes = map_visible(stored.values, names[0], options.visible_range, stored.no_data, stored.transparent)
     return image, frame, stored.notes + notes + found
 
 
@@ -285,10 +285,12 @@ def decode_visible(content: bytes, name: str, options: ReadOptions) -> VisibleFr
 
 def to_visible_frame(decoded: DecodedImage) -> VisibleFrame:
     """Return the single image of a file as a visible image."""
-    notes = decoded.notes
-    if find_transparent(decoded) is not None:
-        notes += ("transparency of the visible image left out",)
-    return VisibleFrame(to_supported(decoded.image), decoded.no_data if decoded.indices is None else None, notes)
+    values, transparent, no_data = to_supported(decoded.image), find_transparent(decoded), decoded.no_data
+    if decoded.indices is not None:
+        no_data = None
+    elif decoded.extra_channel is None and transparent is not None and not values[transparent].any():
+        transparent = None  # the transparent value is 0, which is also that of shadows
+    return VisibleFrame(values, no_data, decoded.notes, transparent)
 
 
 def decode_infrared(

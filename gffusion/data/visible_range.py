@@ -23,11 +23,13 @@ class VisibleFrame(NamedTuple):
         values: (H, W) or (H, W, 3).
         no_data: Value that marks missing pixels, if the file names it.
         notes: What was changed or assumed while decoding, one sentence each, for the user.
+        transparent: (H, W), True where the image is fully transparent; `None` if it is nowhere or everywhere.
     """
 
     values: NDArray[Any]
     no_data: float | None = None
     notes: tuple[str, ...] = ()
+    transparent: NDArray[np.bool_] | None = None
 
 
 def check_visible_range(
@@ -56,11 +58,15 @@ def check_visible_range(
 
 
 def map_visible(
-    image: NDArray[Any], name: str, visible_range: VisibleRange | None, no_data: float | None = None
+    image: NDArray[Any],
+    name: str,
+    visible_range: VisibleRange | None,
+    no_data: float | None = None,
+    transparent: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Map the values in a range to the whole range of the type, 0 to 65535, or 0 to 1 for floating-point values; fill missing pixels.
 
-    NaN, infinite values, magnitudes from 1e30 and `no_data` are missing. Regions of them that touch a side of the image
+    NaN, infinite values, magnitudes from 1e30, `no_data` and fully transparent pixels are missing. Regions of them that touch a side of the image
     become black, as outside a mosaic of aerial images; the others are filled from their neighbors. In integer images, 0
     stays black even if it is `no_data`: it is also the value of shadows.
 
@@ -69,6 +75,7 @@ def map_visible(
         name: Its name in messages.
         visible_range: Values that become black and white; other values are clipped. `None` changes nothing.
         no_data: Value that marks missing pixels, if the file names it.
+        transparent: See [`VisibleFrame`].
 
     Returns:
         The image in its type, and notes: what is missing, and if it probably needs a range, or if the range is not that of
@@ -83,15 +90,18 @@ def map_visible(
         >>> map_visible(np.array([[np.nan, 0.5, 1]], np.float32), "a.tif", None)[0].tolist()
         [[0.0, 0.5, 1.0]]
     """
-    if image.dtype.kind != "f" and no_data in (None, 0):  # no pixel is missing in most images
+    if image.dtype.kind != "f" and no_data in (None, 0) and transparent is None:  # no pixel is missing in most images
         return _map_range(image, name, visible_range)
     from gffusion.cameras.missing import fill_missing, find_outside, find_unset, format_share  # saves start-up time
 
-    missing = find_unset(image, no_data)
+    unset = find_unset(image, None if image.dtype.kind != "f" and no_data == 0 else no_data)
+    missing = unset if transparent is None else unset | transparent
     if not missing.any():
         return _map_range(image, name, visible_range)
     if missing.all():
-        raise ValueError(f"{name} has no pixel with a value: all are NaN, infinite or the no-data value of the file")
+        raise ValueError(
+            f"{name} has no pixel with a value: all are NaN, infinite, transparent or the no-data value of the file"
+        )
     mapped, notes = _map_range(fill_missing(image, missing), name, visible_range)
     outside = find_outside(missing)
     mapped[outside] = 0

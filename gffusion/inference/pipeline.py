@@ -338,7 +338,7 @@ def _decode_pair(
         return *decode_unaligned(contents[0], contents[1], names, options), names
     stored = _decode_visible(contents[0], names[0], options)
     frame = _decode_infrared(contents[1], names, stored.values, options)
-    image, notes = map_visible(stored.values, names[0], options.visible_range, stored.no_data)
+    image, notes = map_visible(stored.values, names[0], options.visible_range, stored.no_data, stored.transparent)
     return image, frame, stored.notes + notes, names
 
 

@@ -85,13 +85,14 @@ class TestFourChannels:
 
     @pytest.mark.parametrize("alpha", ["opaque", "half", "mask", "soft mask"])
     def test_opacity(self, tmp_path: Path, alpha: str) -> None:
-        """An ordinary visible image is read as before, and is no pair."""
+        """An ordinary visible image is no pair, and black where it is fully transparent."""
         y, x = np.mgrid[:96, :128]
         soft = np.clip((40 - np.hypot(x - 64, y - 48)) * 12 + 128, 0, 255)
         channels = {"opaque": 255 + 0 * x, "half": 128 + 0 * x, "mask": 255 * (soft > 128), "soft mask": soft}
-        path = write(tmp_path / "a.png", encode(np.dstack([VISIBLE, channels[alpha].astype(np.uint8)]), "PNG"))
+        opacity = channels[alpha].astype(np.uint8)
+        path = write(tmp_path / "a.png", encode(np.dstack([VISIBLE, opacity]), "PNG"))
         infrared = write(tmp_path / "b.png", encode(THERMAL, "PNG"))
-        np.testing.assert_array_equal(read_pair(path, infrared).visible, VISIBLE)
+        np.testing.assert_array_equal(read_pair(path, infrared).visible, np.where(opacity[..., None], VISIBLE, 0))
         with pytest.raises(ValueError, match=r"a\.png holds one image.*looks like opacity.*save it separately"):
             read_alone(path)
 
@@ -574,7 +575,24 @@ def test_transparent_infrared_pixels_are_missing(tmp_path: Path, kind: str) -> N
     assert "transparent infrared pixels (39 %) filled" in pair.notes
     visible = write(tmp_path / "cut.png", encode(np.dstack([VISIBLE, opacity]), "PNG"))
     pair = read_pair(visible, write(tmp_path / "t.png", encode(THERMAL, "PNG")))
-    assert pair.missing is None and pair.notes == ("transparency of the visible image left out",)
+    assert pair.missing is None and pair.notes == ("visible border without a value (39 %) black",)
+    np.testing.assert_array_equal(pair.visible, np.where(opacity[..., None] > 0, VISIBLE, 0))
+
+
+@pytest.mark.parametrize("key", [0, 255])
+def test_transparent_values_of_visible_images(tmp_path: Path, key: int) -> None:
+    """A transparent value of 0 is also that of shadows, which stay as they are."""
+    values = np.clip(VISIBLE[..., 0], 10, 200)
+    values[:, :30] = values[50:60, 60:70] = key
+    image = Image.fromarray(values)
+    image.save(tmp_path / "v.png", transparency=key)
+    pair = read_pair(tmp_path / "v.png", write(tmp_path / "i.png", encode(THERMAL, "PNG")))
+    assert len(pair.notes) == (0 if key == 0 else 2)
+    assert (pair.visible[:, :30] == 0).all()
+    assert (pair.visible[50:60, 60:70] == 0).all() if key == 0 else 10 <= pair.visible[50:60, 60:70].max() <= 200
+    values[:] = key
+    Image.fromarray(values).save(tmp_path / "v.png", transparency=key)
+    assert read_pair(tmp_path / "v.png", tmp_path / "i.png").notes == ()  # the whole image is no image
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])

@@ -13,6 +13,7 @@ from transformers import pipeline
 from transformers.utils.logging import warning_once
 
 from gffusion import create_model
+from gffusion.cameras.missing import fill_missing
 from gffusion.data import PairImages, read_pair, write_image
 from gffusion.inference.predict import predict
 from gffusion.zoo import load_image_processor, locate
@@ -153,12 +154,14 @@ def test_opacity_and_palettes_of_images_in_memory(new_pipeline: Any, tmp_path: P
         assert np.array_equal(prediction.missing, MISSING) or kind == "black-hot"
 
 
-def test_opacity_of_images_that_are_not_filled(new_pipeline: Any, caplog: Any) -> None:
-    """The processor alone fills nothing, and visible images keep all pixels. A fourth channel can be a measurement."""
+def test_opacity_of_visible_images_and_of_the_processor(new_pipeline: Any, caplog: Any) -> None:
+    """The processor alone fills nothing. A fourth channel can be a measurement."""
     opacity = np.where(MISSING, 0, 255).astype(np.uint8)
     transparent = PIL.Image.fromarray(np.dstack([VISIBLE, opacity]))
-    np.testing.assert_array_equal(new_pipeline(transparent, THERMAL), run(THERMAL)[0].fused)
-    assert "transparency of the visible image left out" in caplog.messages[-1]
+    expected = new_pipeline(fill_missing(VISIBLE, MISSING), THERMAL)
+    for given in (transparent, np.asarray(transparent)):
+        np.testing.assert_array_equal(new_pipeline(given, THERMAL), expected)
+    assert any("visible pixels without a value" in message for message in caplog.messages)
     caplog.clear()
     warning_once.cache_clear()
     new_pipeline(np.dstack([VISIBLE, THERMAL - THERMAL.min()]), THERMAL)

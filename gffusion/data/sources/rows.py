@@ -123,7 +123,7 @@ class DatasetRows(PairSource):
         row = self._dataset[index]
         visible = self._read_visible(index, row)
         cell = self._describe_cell(index, "visible")
-        image, notes = map_visible(visible.values, cell, self._visible_range, visible.no_data)
+        image, notes = map_visible(visible.values, cell, self._visible_range, visible.no_data, visible.transparent)
         log_new_kinds(visible.notes + notes, self.describe(index), self._logged)
         others = [name for name in ("infrared", "labels") if name in self._columns]
         decoded: DecodedPair = {"visible": image} | {name: self._read_column(index, row, name) for name in others}
