@@ -143,7 +143,7 @@ def align(
         check_pairs(pairs, read_options)
         warn_of_thermal_visible(pairs, read_options)
         found = _read_images(pairs, read_options, " and ".join(map(str, filter(None, (visible, infrared)))))
-        notes = _check_sizes(found, given)
+        notes = _check_sizes(found, given) + _note_georeferences(found.pairs[0])
         estimate, checked = _estimate(found, transform, given, check)
         estimate.check_found()
         is_accepted = estimate.sure or accept_uncertain
@@ -233,6 +233,19 @@ def _check_sizes(found: "RigPairs", given: _Start) -> list[str]:
     for note in notes:
         print_note(note)
     return notes
+
+
+def _note_georeferences(pair: "ImagePair") -> list[str]:
+    """Print and return a note if the pair is georeferenced, which is exact."""
+    from gffusion.data.georeference import are_georeferenced  # saves start-up time
+
+    if not are_georeferenced(pair.visible, pair.infrared):
+        return []
+    note = (
+        "both files are georeferenced: --align auto uses the georeferences, and needs no rig, which is only an estimate"
+    )
+    print_note(note)
+    return [note]
 
 
 def _estimate(

@@ -81,15 +81,9 @@ def check_same_place(file: Path, frame: Path, size: tuple[int, ...]) -> None:
         frame: The visible or infrared image in whose frame it should be.
         size: Height and width of both.
     """
-    grids = []
-    for path in (file, frame):
-        with path.open("rb") as opened:
-            grid = _read_grid(opened.read()) if _is_tiff(opened.read(2)) and not opened.seek(0) else None
-        if grid is None:
-            return
-        grids.append(grid)
+    grids = _read_common_grids(file, frame)
     edges = np.diag([size[1], size[0], 1.0])
-    if grids[0].system != grids[1].system or abs(np.linalg.det(grids[0].matrix)) == 0:
+    if grids is None or np.linalg.det(grids[0].matrix) == 0:
         return
     with np.errstate(all="ignore"):  # of damaged files
         moved = np.linalg.inv(grids[0].matrix @ edges) @ grids[1].matrix @ edges
@@ -98,6 +92,26 @@ def check_same_place(file: Path, frame: Path, size: tuple[int, ...]) -> None:
             f"the georeferences of {file} and {frame} place them more than a pixel apart, but their pixels are compared one by one: "
             f"warp {file} onto the grid of {frame}, such as with gdalwarp -te and -ts, or give the file of this place"
         )
+
+
+def are_georeferenced(visible: Path, infrared: Path) -> bool:
+    """Return whether `align="auto"` uses the georeferences of two files."""
+    return _read_common_grids(visible, infrared) is not None
+
+
+def _read_common_grids(*files: Path) -> list[_Grid] | None:
+    """Return the grids of files that are georeferenced in one coordinate system; else `None`."""
+    grids: list[_Grid] = []
+    for file in files:
+        with file.open("rb") as opened:
+            if not _is_tiff(opened.read(2)):
+                return None
+            opened.seek(0)
+            grid = _read_grid(opened.read())
+        if grid is None or (grids and grid.system != grids[0].system):
+            return None
+        grids.append(grid)
+    return grids
 
 
 def _are_apart(matrix: NDArray[np.float64], edges: NDArray[np.float64]) -> bool:

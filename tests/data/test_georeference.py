@@ -155,6 +155,8 @@ def test_the_command_names_what_it_used(files: tuple[Path, Path], gffusion: Call
     output = files[0].parent / "fused.tif"
     outcome = gffusion("fuse", *files, "-o", output, "--model", "gffusion-live", "--align", "auto")
     assert outcome.exit_code == 0 and "aligned by the georeferences of the files" in outcome.out + outcome.err
+    outcome = gffusion("align", *files, "-o", files[0].parent / "rig.json")
+    assert "both files are georeferenced: --align auto uses" in outcome.err
 
 
 def test_places_without_common_part_are_refused(files: tuple[Path, Path]) -> None:
