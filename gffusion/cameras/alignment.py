@@ -72,11 +72,14 @@ def align_images(
         rig, notes = Rig(np.eye(3)), _check_resize(sizes, names, tags)
     elif tags is not None:
         source = tags.origin.removeprefix("read from ") or "the tags of the file"
-        rig, notes = tags, (f"aligned by {source}; outside of the infrared image, the visible image stays",)
+        rig, notes = tags, (f"aligned by {source}",)
     else:
         estimate = estimate_sure([(visible, infrared, missing)])
         rig, notes = estimate.rig, (f"aligned by an estimated {estimate.describe()}", *estimate.list_notes())
-    return apply_rig(visible, infrared, missing, rig, reference, crop, border), notes
+    aligned = apply_rig(visible, infrared, missing, rig, reference, crop, border)
+    if rig is tags and aligned.outside is not None:
+        notes = (f"{notes[0]}; outside of the infrared image, the visible image stays",)
+    return aligned, notes
 
 
 def check_align(align: Any) -> None:

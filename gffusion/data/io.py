@@ -165,7 +165,8 @@ def read_labels(path: str | os.PathLike[str] | BytesIO, max_pixels: int = DEFAUL
         raise ImageReadError(f"cannot read labels from {name}: {_describe_channels(labels)}")
     if labels.dtype.kind != "u":
         raise ImageReadError(
-            f"cannot read labels from {name}: it contains {decoded.pixels.dtype} values; store one class index per pixel, 8 or 16 bits"
+            f"cannot read labels from {name}: it contains {decoded.pixels.dtype} values; store one class index per pixel as "
+            "unsigned integer of 8 or 16 bits (in NumPy: labels.astype(np.uint8))"
         )
     return labels
 

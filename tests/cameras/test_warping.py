@@ -356,6 +356,10 @@ class TestAlignImages:
         aligned, notes = align_images(self.visible, np.ones((24, 32), np.uint16), align="auto", tags=tags)
         assert aligned.missing.mean() == 0.75
         assert notes == ("aligned by the tags of the file; outside of the infrared image, the visible image stays",)
+        covering = align_images(
+            self.visible, np.ones((24, 32), np.uint16), align="auto", tags=Rig(np.eye(3), origin="x")
+        )
+        assert covering[1] == ("aligned by x",)
 
     def test_a_rig_of_another_camera_is_refused(self) -> None:
         rig = Rig(np.eye(3), (48, 64), (24, 32))

@@ -388,7 +388,7 @@ class TestReadLabels:
             ("b.png", np.array([[[0, 0, 0], [61, 61, 245]]], np.uint8), r"colors \(\(0, 0, 0\), \(61, 61, 245\)\); replace each by"),
             ("c.png", np.dstack([GRAY] * 3), "three channels are equal; store one of them"),
             ("d.webp", GRAY, "three channels are equal; store one of them"),
-            ("a.tif", GRAY.astype(np.float32), "float32"),
+            ("a.tif", GRAY.astype(np.float32), "float32 values; store one class index per pixel as unsigned integer"),
             ("a.jpg", GRAY, "JPEG"),
         ],
     )  # fmt: skip
