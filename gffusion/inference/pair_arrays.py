@@ -91,8 +91,7 @@ def to_arrays(
         if not infrared_luma and not isinstance(pair, PairImages):
             _warn_of_unused_range(visible)
             infrared = _map_colors(infrared, mask, f"the infrared image of pair {number}")
-        is_filled = mask is None or (isinstance(pair, PairImages) and mask is pair.missing)
-        filled.append((visible, infrared if is_filled else fill_missing(infrared, mask)))
+        filled.append((visible, infrared if mask is None else fill_missing(infrared, mask)))
     return filled, masks
 
 
