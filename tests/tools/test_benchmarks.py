@@ -72,7 +72,7 @@ def test_large_writes_every_row(
     names, file = script["main"].__globals__, tmp_path / "large.json"
     pair = tmp_path / "pair.png"
 
-    def write_pair(folder: Path, megapixels: float) -> list[Path]:
+    def write_pair(folder: Path, megapixels: float, part: bool) -> list[Path]:
         pair.touch()
         return [pair]
 
