@@ -43,7 +43,7 @@ finally:
 """
 
 
-def write_pair(folder: Path, megapixels: float, part: bool) -> list[Path]:
+def write_pair(folder: Path, megapixels: float, part: bool = False) -> list[Path]:
     """Write a rendered pair, enlarged to as many pixels, with noise as of cameras."""
     height = round((megapixels * 1e6 / ASPECT) ** 0.5)
     size = round(height * ASPECT), height
@@ -57,7 +57,7 @@ def write_pair(folder: Path, megapixels: float, part: bool) -> list[Path]:
     return paths
 
 
-def fuse(pair: list[Path], output: Path, model: str, threads: int, align: str) -> dict[str, float]:
+def fuse(pair: list[Path], output: Path, model: str, threads: int, align: str = "none") -> dict[str, float]:
     """Fuse a pair, and return the CPU seconds and the peak memory in GiB of the process."""
     words = ["fuse", *map(str, pair), "-o", str(output), "--model", model, "--overwrite", "--device", "cpu"]
     words += ["--align", align]
