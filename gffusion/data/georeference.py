@@ -49,8 +49,7 @@ def add_georeference(
     Raises:
         ValueError: If the georeferences have different coordinate systems or give no plausible position.
     """
-    are_tiff = all(content[:2] in (b"II", b"MM") for content in contents)
-    if isinstance(align, Rig) or frame.rig is not None or not are_tiff:
+    if isinstance(align, Rig) or frame.rig is not None or not all(map(_is_tiff, contents)):
         return frame, ()
     visible, infrared = map(_read_grid, contents)
     if visible is None or infrared is None or (align != "auto" and visible.system != infrared.system):
@@ -118,6 +117,10 @@ def _are_apart(matrix: NDArray[np.float64], edges: NDArray[np.float64]) -> bool:
     """Return whether a map between relative coordinates moves a corner by more than a pixel."""
     distances = np.linalg.norm((_CORNERS @ (matrix - np.eye(3)).T @ edges)[:, :2], axis=1)
     return bool(distances.max() > _TOLERANCE)
+
+
+def _is_tiff(content: bytes) -> bool:
+    return content[:2] in (b"II", b"MM")
 
 
 def _read_grid(content: bytes) -> _Grid | None:
