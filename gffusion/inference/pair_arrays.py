@@ -73,26 +73,20 @@ def to_arrays(
     infrared_luma: bool,
 ) -> tuple[list[tuple[NDArray[Any], NDArray[Any]]], list[NDArray[np.bool_] | None]]:
     """Return the images of pairs, filled and without false colors, and the mask of missing pixels of every pair."""
-    visible_images = [to_array(pair[0], "visible") for pair in pairs]
-    read = [
-        _read_infrared(pair[1], visible.shape[:2], infrared_luma)
-        for pair, visible in zip(pairs, visible_images, strict=True)
-    ]
     if missing is None:
         missing = [pair.missing if isinstance(pair, PairImages) else None for pair in pairs]
-    masks = [_to_mask(mask) for mask in list_masks(missing, len(pairs))]
-    for mask, visible in zip(masks, visible_images, strict=True):
+    images, masks = [], []
+    for number, (pair, given) in enumerate(zip(pairs, list_masks(missing, len(pairs)), strict=True), start=1):
+        visible, mask = to_array(pair[0], "visible"), _to_mask(given)
+        infrared, transparent = _read_infrared(pair[1], visible.shape[:2], infrared_luma)
         check_mask(mask, visible.shape[:2])
-    masks = [join_masks(mask, transparent) for mask, (_, transparent) in zip(masks, read, strict=True)]
-    filled = []
-    for number, (pair, visible, (infrared, _), mask) in enumerate(
-        zip(pairs, visible_images, read, masks, strict=True), start=1
-    ):
+        mask = join_masks(mask, transparent)
         if not infrared_luma and not isinstance(pair, PairImages):
             _warn_of_unused_range(visible)
             infrared = _map_colors(infrared, mask, f"the infrared image of pair {number}")
-        filled.append((visible, infrared if mask is None else fill_missing(infrared, mask)))
-    return filled, masks
+        images.append((visible, infrared if mask is None else fill_missing(infrared, mask)))
+        masks.append(mask)
+    return images, masks
 
 
 def _to_mask(mask: Any) -> Any:

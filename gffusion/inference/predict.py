@@ -17,7 +17,7 @@ from gffusion.cameras.missing import blend_visible, weight_visible
 from gffusion.data.reading import PairImages
 from gffusion.models.gffusion.argument_checks import check_flag
 from gffusion.models.gffusion.finet import merge_modalities
-from gffusion.models.gffusion.image_arrays import Image
+from gffusion.models.gffusion.image_arrays import Image, take_output
 from gffusion.models.gffusion.image_ops import rgb_to_luma, to_uint8
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions
@@ -143,7 +143,8 @@ def predict(
     if inputs is None:
         given: dict[str, Any] = {"infrared_options": options, "missing": masks, "infrared_luma": True}
         inputs = run(lambda: image_processor(images, **given, return_tensors="pt")).to(model.device)
-    has_holes = segment and _segments_fused(model) and any(mask is not None for mask in masks)
+    reads_fused = not is_exported(model) and model.config.paradigm != "parallel"  # to segment it
+    has_holes = segment and reads_fused and any(mask is not None for mask in masks)
     segments_now = segment and not has_holes
     outputs = run_model(model, **inputs, segment=segments_now, row_bands=row_bands, encode=encode, graphs=graphs)
     restored = run(partial(image_processor.post_process_fusion, outputs, images, output_type))
@@ -155,18 +156,17 @@ def predict(
         return [Prediction(image, missing=mask) for image, mask in zip(fused, masks, strict=True)]
     if has_holes:
         outputs = _segment_blended(model, outputs, inputs["visible_values"], masks)
-    classes = predict_labels(model, outputs, **inputs)
-    label_maps = crop_labels(classes, [visible.shape[:2] for visible, _ in images])
+    label_maps = crop_labels(predict_labels(model, outputs, **inputs), images)
     return [Prediction(*parts) for parts in zip(fused, label_maps, masks, strict=True)]
 
 
-def crop_labels(classes: Tensor, sizes: Sequence[tuple[int, ...]]) -> list[NDArray[np.uint8]]:
-    """Return label maps (H, W) of images, which the processor pads at the bottom and on the right, from (B, H', W')."""
+def crop_labels(classes: Tensor, pairs: Sequence[tuple[NDArray[Any], Any]]) -> list[NDArray[np.uint8]]:
+    """Return label maps (H, W) of pairs, which the processor pads at the bottom and on the right, from (B, H', W')."""
     arrays = classes.cpu().numpy()
     if arrays.max(initial=0) > 255:  # of a configuration that was changed after its checks
         raise ValueError(f"Label maps hold class ids up to 255, but class {arrays.max()} was predicted.")
     labels = arrays.astype(np.uint8)
-    return [part[:height, :width] for part, (height, width) in zip(labels, sizes, strict=True)]
+    return [part[: len(image), : image.shape[1]] for part, (image, _) in zip(labels, pairs, strict=True)]
 
 
 def _check_arguments(model: FusionModel, pairs: Sequence[tuple[Any, ...]], row_bands: bool | None) -> None:
@@ -194,8 +194,6 @@ def _check_row_bands(model: Any) -> None:
 
 def _prefers_bands(model: Any, images: int, shape: Sequence[int]) -> bool:
     """Return whether to fuse in bands of rows: always on CPUs, where it is faster, and otherwise if nothing else is possible."""
-    if not isinstance(model, GFFusionModel):
-        return False
     return can_divide(model) and (model.device.type == "cpu" or needs_bands(model, images, *shape[:2]))
 
 
@@ -222,11 +220,6 @@ def _blend(fused: Any, visible: NDArray[Any], missing: NDArray[np.bool_]) -> Any
     array = np.asarray(fused)
     visible = to_uint8(visible) if array.dtype == np.uint8 else visible
     return PIL.Image.fromarray(blend_visible(array, visible, missing))
-
-
-def _segments_fused(model: FusionModel) -> bool:
-    """Return whether a model segments a fused image that is given: not the parallel paradigm and exported files."""
-    return not is_exported(model) and model.config.paradigm != "parallel"
 
 
 def _segment_blended(
@@ -298,10 +291,9 @@ def predict_logits(
     model: FusionModel, fused: Tensor, visible_values: Tensor, source_tokens: Tensor | None = None, scale: float = 1
 ) -> Tensor:
     """Return logits as [`GFFusionModel.predict_logits`] does, on CPUs by one thread for each image if that is better."""
-    # An export knows no number of images.
-    if torch.compiler.is_compiling() or fused.device.type != "cpu" or not should_compute_alone(len(fused)):
-        return model.predict_logits(fused, visible_values, source_tokens, scale)
-    if source_tokens is not None:  # nothing is left to encode
+    # Source tokens need no encoder, and an export knows no number of images.
+    is_whole = source_tokens is not None or torch.compiler.is_compiling() or fused.device.type != "cpu"
+    if is_whole or not should_compute_alone(len(fused)):
         return model.predict_logits(fused, visible_values, source_tokens, scale)
     pairs = zip(fused, visible_values, strict=True)
     return torch.cat(run_in_threads(partial(model.predict_logits, a[None], b[None], scale=scale) for a, b in pairs))
@@ -342,9 +334,7 @@ def predict_labels(
     """
     if (label_maps := getattr(outputs, "label_maps", None)) is not None:  # of an exported file, which computes them
         return label_maps
-    if outputs.logits is None or outputs.fused_values is None:
-        raise ValueError("The outputs have no logits: run the model with `segment=True`.")
-    config, logits, fused = model.config, outputs.logits, outputs.fused_values
+    config, logits, fused = model.config, take_output(outputs, "logits"), take_output(outputs, "fused_values")
     scales = [scale for scale in config.segmenter_scales if scale != 1]
     if scales:
         others = [predict_logits(model, fused, visible_values, scale=scale) for scale in scales]

@@ -79,8 +79,7 @@ def segment_fused(
     ).to(model.device)
     values = model.to_source(inputs["visible_values"])
     outputs = GFFusionOutput(fused_values=values, logits=predict_logits(model, values, inputs["visible_values"]))
-    classes = predict_labels(model, outputs, **inputs)
-    return crop_labels(classes, [visible.shape[:2] for visible, _ in images])
+    return crop_labels(predict_labels(model, outputs, **inputs), images)
 
 
 def _list_images(fused: Any) -> list[Any]:
