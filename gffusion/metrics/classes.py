@@ -15,8 +15,6 @@ from .catalog import MetricInfo, get_info
 from .options import check_options
 from .segmentation import check_labels, check_settings, drop_ignored
 
-_MARK = "only_"  # start of the names of states that tell settings apart
-
 
 class _CatalogMetric(Metric):
     """Metric whose declaration, `info`, is an entry of `METRICS`; `settings` are the options of its functional form."""
@@ -50,7 +48,7 @@ class _CatalogMetric(Metric):
         Without it, `MetricCollection` could merge different metrics into one compute group if their states are equal after
         the first batch.
         """
-        self.add_state(_MARK + re.sub(r"\W", "_", name), torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("only_" + re.sub(r"\W", "_", name), torch.zeros(()), dist_reduce_fx="sum")
 
 
 class FusionMetric(_CatalogMetric):

@@ -42,7 +42,8 @@ def suggest(name: str, allowed: Iterable[str]) -> str:
         (' Did you mean Qabf?', ' Did you mean AG?', '')
     """
     wanted = _simplify(name)
-    spellings = {_simplify(spelling): metric for metric in METRICS for spelling in _spell(metric)}
+    spellings = {_simplify(getattr(info.functional, "__name__", key)): key for key, info in METRICS.items()}
+    spellings |= {_simplify(key): key for key in METRICS}
     if wanted.startswith("fmi") and not any(spelling.startswith("fmi") for spelling in spellings):
         return " FMI is missing, because published programs use different features for it; MI and NMI are similar."
     near = difflib.get_close_matches(wanted, spellings, n=1, cutoff=0.7)
@@ -53,10 +54,6 @@ def suggest(name: str, allowed: Iterable[str]) -> str:
             f'`get_metric("{similar}", num_classes=...)` creates.'
         )
     return f" Did you mean {similar}?" if similar in allowed else ""
-
-
-def _spell(metric: str) -> tuple[str, str]:
-    return getattr(METRICS[metric].functional, "__name__", metric), metric
 
 
 def _simplify(name: str) -> str:

@@ -45,18 +45,13 @@ class RegisteredFunction:
         with torch.no_grad():
             # Copies, because other metrics share the images, and the function may change them in place.
             values = self.function(*(image.unsqueeze(1).clone() for image in levels))
-        self._check(values, len(levels[0]))
+        count, is_tensor = len(levels[0]), isinstance(values, Tensor)
+        if not is_tensor or values.shape != (count,) or values.dtype == torch.bool or values.is_complex():
+            got = f"{values.dtype} of shape {tuple(values.shape)}" if is_tensor else type(values).__name__
+            raise TypeError(
+                f"{self.name}: the function must return a tensor of real numbers of shape ({count},), one for each image, got {got}."
+            )
         return values.to(levels[0])
-
-    def _check(self, values: Any, count: int) -> None:
-        got = type(values).__name__
-        if isinstance(values, Tensor):
-            if values.shape == (count,) and values.dtype != torch.bool and not values.is_complex():
-                return
-            got = f"{values.dtype} of shape {tuple(values.shape)}"
-        raise TypeError(
-            f"{self.name}: the function must return a tensor of real numbers of shape ({count},), one for each image, got {got}."
-        )
 
 
 def register_metric(
@@ -129,13 +124,11 @@ def _check_name(name: Any, function: Any) -> None:
         raise ValueError(
             f"`name` must consist of letters, digits and the signs _ . + -, and begin with a letter or digit, got {name!r}."
         )
-    former = next((info for known, info in METRICS.items() if known.casefold() == name.casefold()), None)
-    known = former.functional if former else None
-    is_same = isinstance(known, RegisteredFunction) and (known.name, *_identify(known.function)) == (
-        name,
-        *_identify(function),
+    known = next((info.functional for other, info in METRICS.items() if other.casefold() == name.casefold()), None)
+    is_same = isinstance(known, RegisteredFunction) and (
+        known.name == name and _identify(known.function) == _identify(function)
     )
-    if _USED.fullmatch(name) or (former and not is_same):
+    if _USED.fullmatch(name) or (known and not is_same):
         raise ValueError(f"`name` {name!r} has another meaning already: choose another name.")
 
 
