@@ -206,8 +206,7 @@ def _write(item: WriteJob) -> tuple[str, ...]:
     if job.fused not in written:
         return notes
     page = thermal if job.thermal == job.fused else None
-    lost = write_with_metadata(job.fused, fused, page, item.metadata, replace_special=job.overwrite)
-    lost = lost_depth + lost
+    lost = lost_depth + write_with_metadata(job.fused, fused, page, item.metadata, replace_special=job.overwrite)
     return notes + tuple(f"{job.fused.suffix} files cannot hold {part} of the visible image" for part in lost)
 
 

@@ -126,11 +126,10 @@ def _time_pair(
     with timed("prepare"):
         values = run_alone(lambda: image_processor([images], return_tensors="pt"))
     visible, infrared = values["visible_values"], values["infrared_values"]
+    projections = None
     if model.config.paradigm != "cascading":
         with timed("encoder"):
             projections = find_semantics(model, visible, infrared).projections
-    else:
-        projections = None
     with timed("FuNet"), _watched(model) as shares:
         fused = fuse_in_bands(model, visible, infrared, projections)
     both = times.pop("FuNet")
@@ -201,10 +200,9 @@ def _count_flop(model: GFFusionModel, size: tuple[int, int]) -> dict[str, dict[A
     """Return the FLOP of each of the networks by operation: of convolutions and matrix products."""
     visible, infrared = torch.rand(1, 3, *size), torch.rand(1, 1, *size)
     source = model.to_source(visible)
-    counts, semantics = {}, None
+    counts, projections = {}, None
     if model.config.paradigm != "cascading":
-        semantics, counts["encoder"] = _count(lambda: model.project_semantics(visible, infrared))
-    projections = None if semantics is None else semantics.projections
+        projections, counts["encoder"] = _count(lambda: model.project_semantics(visible, infrared).projections)
 
     def encode() -> Tensor:
         spatial = model.funet.encode(source, infrared)
@@ -229,16 +227,12 @@ def _count(function: Callable[[], Result]) -> tuple[Result, dict[Any, int]]:
 
 def _find_limits(counts: dict[str, dict[Any, int]], size: tuple[int, int], rates: Rates) -> dict[str, float]:
     """Return the seconds of the networks' convolutions and matrix products, and of the copies around them, at the rates."""
-    limits = {step: _add(of_step, rates) for step, of_step in counts.items()}
+    limits = dict.fromkeys(counts, 0.0)
+    for step, of_step in counts.items():
+        for operation, flop in of_step.items():
+            limits[step] += flop / (rates.convolution if "convolution" in str(operation) else rates.matmul)
     pixels = size[0] * size[1]
     # Bytes that are read and written at least: two images and their values; values, the visible image, and the result.
     limits["prepare"] = pixels * (4 + 4 * 4) / rates.copy
     limits["restore"] = pixels * (4 + 3 + 3) / rates.copy
     return limits
-
-
-def _add(counts: dict[Any, int], rates: Rates) -> float:
-    return sum(
-        flops / (rates.convolution if "convolution" in str(operation) else rates.matmul)
-        for operation, flops in counts.items()
-    )
