@@ -227,7 +227,11 @@ class GFFusionConfig(PreTrainedConfig):
         id2label: dict[int, str] | _Omitted = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        self._refuse_unknown(kwargs)
+        if unknown := self._find_unknown(kwargs):
+            allowed = sorted(set(self.__dataclass_fields__) - set(PreTrainedConfig.__dataclass_fields__))
+            raise ValueError(
+                f"Unknown GFFusionConfig arguments {unknown}. Allowed: {', '.join(allowed)}. A newer gffusion may have more."
+            )
         if kwargs.get("num_labels", 0) is None:
             del kwargs["num_labels"]
         given = {"id2label": self.id2label, "label2id": self.label2id}  # type: ignore[has-type]
@@ -383,13 +387,6 @@ class GFFusionConfig(PreTrainedConfig):
     def _find_unknown(self, names: Iterable[str]) -> list[str]:
         public = {name for name in names if not name.startswith("_")}
         return sorted(public - _BASE_ARGUMENTS - self.__dataclass_fields__.keys())
-
-    def _refuse_unknown(self, arguments: dict[str, Any]) -> None:
-        if unknown := self._find_unknown(arguments):
-            allowed = sorted(set(self.__dataclass_fields__) - set(PreTrainedConfig.__dataclass_fields__))
-            raise ValueError(
-                f"Unknown GFFusionConfig arguments {unknown}. Allowed: {', '.join(allowed)}. A newer gffusion may have more."
-            )
 
 
 __all__ = ["GFFusionConfig"]

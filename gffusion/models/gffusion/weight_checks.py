@@ -73,10 +73,9 @@ def check_header_size(path: str | os.PathLike[str]) -> None:
 
 def describe_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Stored]:
     """Return the types and shapes of tensors as [`read_headers`] does."""
-    names = {dtype: name for name, dtype in _FLOATS.items()}
-    kinds = {True: "F32", False: "I64"}  # of other types
+    kinds = {dtype: kind for kind, dtype in _FLOATS.items()}
     return {
-        name: Stored(names.get(value.dtype, kinds[value.is_floating_point()]), tuple(value.shape))
+        name: Stored(kinds.get(value.dtype, "F32" if value.is_floating_point() else "I64"), tuple(value.shape))
         for name, value in tensors.items()
     }
 

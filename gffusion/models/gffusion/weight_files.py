@@ -40,7 +40,6 @@ NO_PICKLES = (
     "https://huggingface.co/spaces/safetensors/convert."
 )
 
-
 _NEW_PARTS = (
     "If you changed the configuration (`num_labels`, ...), `ignore_mismatched_sizes=True` gives new, untrained parts."
 )
