@@ -133,7 +133,8 @@ class TrainingStep:
         layers = self._batch_normalizations()
         for layer in layers:
             trained = [parameter.requires_grad for parameter in layer.parameters()]
-            layer.train(not trained or any(trained))
+            if trained and not any(trained):
+                layer.eval()
         return [layer for layer in layers if layer.training]
 
     def _batch_normalizations(self) -> list[nn.modules.batchnorm._BatchNorm]:
