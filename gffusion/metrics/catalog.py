@@ -218,15 +218,7 @@ METRICS: dict[str, MetricInfo] = {
 
 
 def get_info(name: str) -> MetricInfo:
-    """Return the entry of a metric.
-
-    Raises:
-        ValueError: If there is none.
-
-    Examples:
-        >>> get_info("EN").value_range
-        (0, 8)
-    """
+    """Return the entry of a metric; raise ValueError if there is none."""
     if name not in METRICS:
         raise ValueError(f"Unknown metric {name!r}: register it with gffusion.metrics.register_metric.")
     return METRICS[name]

@@ -248,15 +248,7 @@ CLASSES: dict[str, type[FusionMetric] | type[SegmentationMetric]] = {
 
 
 class RegisteredMetric(FusionMetric):
-    """Metric of a function that was registered with [`register_metric`][gffusion.metrics.register_metric].
-
-    Args:
-        name: Name of the metric.
-        kwargs: Options of `torchmetrics.Metric`.
-
-    Raises:
-        ValueError: If there is no metric of this name, or an option is unknown.
-    """
+    """Metric, by its name, of a function that was registered with [`register_metric`][gffusion.metrics.register_metric]."""
 
     def __init__(self, name: str, **kwargs: Any) -> None:
         self.info = get_info(name)

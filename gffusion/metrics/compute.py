@@ -95,11 +95,7 @@ def compute_metrics(
 
 
 def check_size(size: Sequence[int], metrics: Sequence[str], protocol: str = "standard") -> None:
-    """Check that images of a height and width are large enough for several fusion metrics.
-
-    Raises:
-        ValueError: If they are too small for one; the message begins with it, and lists the metrics that they suit.
-    """
+    """Raise ValueError, with the metrics that they suit, if images of a height and width are too small for one of several."""
     minimums = {name: find_minimum_size(protocol, name) for name in metrics}
     suited = [name for name, minimum in minimums.items() if minimum <= min(size)]
     for name, minimum in minimums.items():

@@ -23,10 +23,6 @@ def strips(image: Tensor, window: int) -> list[Tensor]:
     """Cut an image (B, H, W) into views (B, h, W), so that intermediate results stay in the processor's cache.
 
     Each window of `window` rows inside the image is inside exactly one strip. On other devices than CPUs, one strip is cut.
-
-    Examples:
-        >>> [strip.shape[1] for strip in strips(torch.zeros(1, 10, 10), window=3)]
-        [10]
     """
     batch, height, width = image.shape
     rows = positions = height - window + 1
@@ -36,12 +32,7 @@ def strips(image: Tensor, window: int) -> list[Tensor]:
 
 
 def gaussian_taps(size: int, sigma: float) -> Taps:
-    """Return one side of a separable Gaussian window of `size` (odd) taps that sum to 1, as MATLAB's `fspecial`.
-
-    Examples:
-        >>> [round(tap, 3) for tap in gaussian_taps(3, sigma=0.6)]
-        [0.166, 0.667, 0.166]
-    """
+    """Return one side of a separable Gaussian window of `size` (odd) taps that sum to 1, as MATLAB's `fspecial`."""
     weights = [math.exp(-((tap - size // 2) ** 2) / (2 * sigma**2)) for tap in range(size)]
     return tuple(weight / math.fsum(weights) for weight in weights)
 
@@ -50,10 +41,6 @@ def smooth(image: Tensor, taps: Taps, stride: int = 1) -> Tensor:
     """Return the weighted mean around every `stride`-th pixel whose window is inside the image (MATLAB's `'valid'`).
 
     (B, H, W) -> (B, (H - len(taps)) // stride + 1, (W - len(taps)) // stride + 1).
-
-    Examples:
-        >>> smooth(torch.arange(9.0).reshape(1, 3, 3), (1 / 3,) * 3).round(decimals=4)
-        tensor([[[4.]]])
     """
     # Adding shifted images is many times faster than conv2d, which has no fast kernel for float64 on CPUs.
     for dim in (-2, -1):
@@ -72,11 +59,6 @@ def local_covariance(first: Tensor, second: Tensor, taps: Taps, saturating: bool
     """Return the covariance of two images in each window: two (B, H, W) -> (B, H - len(taps) + 1, W - len(taps) + 1).
 
     With `saturating`, products of pixels are clipped at 255, as MATLAB does for `uint8` images.
-
-    Examples:
-        >>> image = torch.arange(9.0).reshape(1, 3, 3)
-        >>> local_covariance(image, image, (1 / 3,) * 3).round(decimals=4)
-        tensor([[[6.6667]]])
     """
     products = first * second
     if saturating:

@@ -139,10 +139,6 @@ def check_aligned(**images: Tensor | None) -> list[Tensor]:
 
     Raises:
         ValueError: If an image is missing, empty, sparse, boolean, complex, in color, or differs in shape from the others.
-
-    Examples:
-        >>> [image.shape for image in check_aligned(fused=torch.zeros(2, 3), visible=torch.zeros(2, 3))]
-        [torch.Size([1, 2, 3]), torch.Size([1, 2, 3])]
     """
     batches = {name: _batch(image, name) for name, image in images.items()}
     if len({batch.shape for batch in batches.values()}) > 1:

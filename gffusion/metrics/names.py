@@ -15,10 +15,7 @@ ALL = "all"
 
 
 def list_given(names: Any, argument: str, kinds: tuple[type, ...] = (str,), advice: str = "") -> tuple[Any, ...]:
-    """Return names, of certain types, that are given as an iterable or as a single name.
-
-    Raises:
-        TypeError: If they are neither, with the advice.
+    """Return names, of certain types, that are an iterable or a single name; raise TypeError, with the advice, for others.
 
     Examples:
         >>> list_given("EN", "metrics"), list_given(["EN", "SD"], "metrics")

@@ -8,15 +8,7 @@ from torch import Tensor
 
 
 def check_settings(num_classes: Any, ignore_index: Any) -> tuple[int, int]:
-    """Return the settings of a metric as int.
-
-    Raises:
-        ValueError: If there are fewer than two classes, about which no mean says anything, or one is no whole number.
-
-    Examples:
-        >>> check_settings(3, 255)
-        (3, 255)
-    """
+    """Return settings as int; raise ValueError if one is no whole number, or for one class, about which no mean says anything."""
     if not _is_whole(num_classes) or num_classes < 2:
         raise ValueError(f"`num_classes` must be an int of at least 2, the background included, got {num_classes!r}.")
     if not _is_whole(ignore_index):
@@ -35,10 +27,6 @@ def check_labels(logits: Tensor, labels: Tensor, num_classes: int, ignore_index:
 
     Raises:
         ValueError: If an argument is no tensor or complex, the shapes do not match, a label is out of range, or logits hold NaN.
-
-    Examples:
-        >>> check_labels(torch.tensor([[[[0.2]], [[0.7]]]]), torch.tensor([[[1]]]), num_classes=2, ignore_index=255)
-        (tensor([[[1]]]), tensor([[[1]]]))
     """
     for what, values in (("logits", logits), ("labels", labels)):
         if not isinstance(values, Tensor) or values.is_complex():
