@@ -9,11 +9,7 @@ Item = TypeVar("Item")
 
 
 def check_batch_size(batch_size: Any, argument: str = "batch_size") -> None:
-    """Raise ValueError unless a batch size, or another number that an argument gives, is a whole number of at least 1.
-
-    Examples:
-        >>> check_batch_size(4)
-    """
+    """Raise ValueError unless a batch size, or another number that an argument gives, is a whole number of at least 1."""
     if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
         raise ValueError(f"`{argument}` must be a whole number of at least 1, got {batch_size!r}.")
 

@@ -101,11 +101,7 @@ They have the columns of the frame. Outside of the image, where rows and columns
 
 
 class CpuFuNet:
-    """The form of a FuNet for CPUs; see [`get_cpu_funet`].
-
-    Args:
-        funet: The network, in evaluation mode and in float32 on the CPU.
-    """
+    """The form for CPUs of a FuNet in evaluation mode and in float32 on the CPU; see [`get_cpu_funet`]."""
 
     def __init__(self, funet: FuNet) -> None:
         self.encoders = [_FusedEncoder(funet.visible_encoder), _FusedEncoder(funet.infrared_encoder)]

@@ -103,9 +103,7 @@ def _cut(tile: Tile, factor: int) -> tuple[slice, slice]:
 class Injection:
     """FINet's gate and features of one image, Eq. (7) and (8), for frames with the same columns.
 
-    Args:
-        projections: Gate logits and features for every channel of z_f, (2 * 2 * F, h, w).
-        frame: A frame with the columns.
+    They are made from gate logits and features for every channel of z_f, (2 * 2 * F, h, w).
     """
 
     def __init__(self, projections: Tensor, frame: Frame) -> None:

@@ -114,10 +114,6 @@ def count_workers(device: str) -> int:
     """Return the number of workers for a type of device: one on a CPU, whose cores compute, else nearly one for each core.
 
     Processes of one machine (`accelerate launch`) share its cores.
-
-    Examples:
-        >>> count_workers("cpu")
-        1
     """
     if device == "cpu":
         return 1

@@ -52,11 +52,6 @@ def can_fold(model: GFFusionModel) -> bool:
 
     They know modules of exactly the types of [`FuNet`], without hooks and without methods that are replaced on the object, and
     the injection of [`FINet`].
-
-    Examples:
-        >>> from gffusion import create_model
-        >>> can_fold(create_model("gffusion-funet"))
-        True
     """
     finet = getattr(model, "finet", FINet)  # the cascading paradigm has none
     return getattr(finet, "inject", None) is FINet.inject and all(map(_is_known, model.funet.modules()))

@@ -23,11 +23,7 @@ def prepare_bytes(
 ) -> dict[str, Tensor] | None:
     """Return the tensors that the processor gives, or `None` if images or options need more than a division by 255.
 
-    Args:
-        image_processor: The processor.
-        images: Arrays (H, W, 3) and (H, W) without missing values.
-        infrared_options: Options of every pair.
-        device: Where the tensors are made.
+    Images are arrays (H, W, 3) and (H, W) without missing values.
     """
     height, width = images[0][1].shape[:2]
     if image_processor.size_divisor != 1 or min(height, width) < MIN_SIZE or not all(map(_is_plain, infrared_options)):

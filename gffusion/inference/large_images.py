@@ -49,11 +49,7 @@ def fuse_large(
     options: InfraredOptions,
     missing: NDArray[np.bool_] | None,
 ) -> NDArray[Any]:
-    """Fuse one pair (H, W) or (H, W, 3), as arrays, without holding its values at once -> the visible image's shape and dtype.
-
-    Raises:
-        ValueError: As [`GFFusionImageProcessor.preprocess`] and [`GFFusionImageProcessor.post_process_fusion`].
-    """
+    """Fuse one pair (H, W) or (H, W, 3), as arrays, without holding its values at once -> the visible image's shape and dtype."""
     height, width = visible.shape[:2]
     check_same_size({"the visible image": (height, width), "the infrared image": infrared.shape[:2]}, ALIGN_FIRST)
     infrared_values = torch.from_numpy(to_infrared_values(infrared, options, missing))[None]  # (1, 1, H, W)

@@ -52,11 +52,7 @@ def adapt_options(
     image_processor: GFFusionImageProcessor,
     pairs: Sequence[tuple[Any, Any] | PairImages],
 ) -> list[InfraredOptions]:
-    """Return the options of every pair, by default those of the processor, with the ranges of radiometric files.
-
-    Raises:
-        ValueError: If there is not one [`InfraredOptions`] for every pair.
-    """
+    """Return the options of every pair, by default those of the processor, with the ranges of radiometric files."""
     given: Any = list(infrared_options) if isinstance(infrared_options, Iterator) else infrared_options
     if given is None:
         given = [image_processor.infrared_options] * len(pairs)
