@@ -18,22 +18,12 @@ def to_plain(value: Any) -> Any:
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a value is a finite number of Python, and not `True` or `False`.
-
-    Examples:
-        >>> is_number(3.0), is_number(True), is_number("3"), is_number(math.inf)
-        (True, False, False, False)
-    """
+    """Return whether a value is a finite number of Python, and not `True` or `False`."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check_flag(name: str, value: Any) -> bool:
-    """Return a flag as a bool of Python; raise ValueError for other values, such as the text "no", which counts as true.
-
-    Examples:
-        >>> check_flag("`crop`", False)
-        False
-    """
+    """Return a flag as a bool of Python; raise ValueError for other values, such as the text "no", which counts as true."""
     plain = to_plain(value)
     if not isinstance(plain, bool):
         raise ValueError(f"{name} must be True or False, got {value!r:.200}.")

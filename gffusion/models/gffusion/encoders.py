@@ -127,12 +127,7 @@ def explain_move(name: str) -> str:
 
 
 def read_encoder_config(name: str, source: str, **request: Any) -> PreTrainedConfig:
-    """Read the configuration of an encoder from a folder or the Hub.
-
-    Raises:
-        OSError: If it cannot be read.
-        ValueError: If it is that of another kind of model, selects code to download, or a size is wrong.
-    """
+    """Read the configuration of an encoder; raise ValueError for another kind of model, code to download, or a wrong size."""
     with explained(f"the frozen {name} encoder", source, explain_move(name)):
         if os.path.isdir(source) and not os.path.isfile(os.path.join(source, CONFIG_NAME)):
             raise FileNotFoundError(f"the folder has no {CONFIG_NAME}.")

@@ -24,17 +24,10 @@ _RESIZE = "Resize it with nearest neighbor (in Pillow, resize with Image.Resampl
 
 
 def check_same_size(sizes: Mapping[str, tuple[int, ...]], advice: str | None = None) -> tuple[int, int]:
-    """Return the height and width that all images of a pair share.
+    """Return the height and width that all images of a pair share; raise ValueError if they differ.
 
     `sizes` has them by the name for error messages: the visible and the infrared image, then label maps. `advice` is what to
     do about images of different sizes, by default to pass `align`.
-
-    Raises:
-        ValueError: If sizes differ.
-
-    Examples:
-        >>> check_same_size({"visible.png": (480, 640), "infrared.png": (480, 640)})
-        (480, 640)
     """
     (first, (height, width)), *others = sizes.items()
     for index, (other, size) in enumerate(others):

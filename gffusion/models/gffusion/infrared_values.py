@@ -33,12 +33,9 @@ _MASK = ", or give `predict` or the image processor a mask of them: missing=[np.
 
 
 def scale_by_type(array: NDArray[Any], name: str) -> NDArray[np.float32]:
-    """Divide integers by the largest value of their type; floating-point values must be in [0, 1].
+    """Divide integers by the largest value of their type; raise ValueError for other values that are not in [0, 1], or masked ones.
 
-    `name` is that of the image in errors, "visible", "infrared" or "fused".
-
-    Raises:
-        ValueError: If floating-point values are outside [0, 1], except for rounding, or NaN, or the array is masked.
+    `name` is that of the image in errors, "visible", "infrared" or "fused". Values may exceed [0, 1] by rounding.
     """
     array = unmask(array, name)
     if np.issubdtype(array.dtype, np.integer):
@@ -121,11 +118,7 @@ def measure_limits(array: NDArray[Any], missing: Mask | None = None) -> Limits:
 
 
 def measured_counts(array: NDArray[Any], missing: Mask | None = None) -> NDArray[np.float64]:
-    """Return the values (N,) of an infrared image (H, W) or (H, W, 3) that are not missing, in float64; color as luma.
-
-    Raises:
-        ValueError: If values are not finite, or all pixels are missing.
-    """
+    """Return the values (N,) of an infrared image (H, W) or (H, W, 3) that are not missing, in float64; color as luma."""
     check_mask(missing, array.shape[:2])
     if missing is not None:
         array = _bound_missing(array, missing)
@@ -164,9 +157,6 @@ def equalize_clahe(values: NDArray[np.float32], missing: Mask | None = None) -> 
     """Equalize the histograms of parts of values in [0, 1], (H, W), with scikit-image's `equalize_adapthist`.
 
     Black and white are 0 and 1, not the extremes of the image, so that one pixel cannot change all others.
-
-    Raises:
-        ImportError: If scikit-image is not installed.
     """
     try:  # transformers requires all imports of remote code outside of `try` to be installed
         from scipy.ndimage import distance_transform_edt

@@ -45,12 +45,7 @@ class MisfitError(OSError):
 
 
 def read_headers(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Stored]:
-    """Return the tensors in safetensors files, by name, without reading them.
-
-    Raises:
-        OSError: If a tensor is in two files, or a header is too large.
-        SafetensorError: If a file is damaged.
-    """
+    """Return the tensors in safetensors files, by name, without reading them; raise OSError if one is in two files."""
     found: dict[str, Stored] = {}
     for path in paths:
         check_header_size(path)
@@ -96,13 +91,10 @@ def find_new_parts(
     parts: Collection[str] = (),
     ignored: Collection[str] = (),
 ) -> set[str]:
-    """Return the weights of `parts` of a model that a checkpoint lacks or has in another shape, and raise for all others.
+    """Return the weights of `parts` of a model that a checkpoint lacks or has in another shape; raise MisfitError for all others.
 
     Parts of the model that may be new, such as `"ssnet."`, are in `parts`; `ignored` has parts of the checkpoint that the model
     does not have.
-
-    Raises:
-        OSError: If a weight is missing, unexpected, or has another shape or type, with its name.
     """
     problems, new = [], set()
     for name, value in expected.items():

@@ -125,10 +125,8 @@ def read_index(path: str | os.PathLike[str]) -> list[str]:
 def find_file(source: str | os.PathLike[str], name: str, subfolder: str = "", **hub_arguments: Any) -> str | None:
     """Return the local path of a file of a checkpoint, downloaded if necessary, or `None` if the checkpoint lacks it.
 
-    Unlike transformers' `cached_file`, this raises if the Hub does not answer, so that callers do not fall back to a default.
-
-    Raises:
-        OSError: If the Hub cannot be reached and the cache does not have the file.
+    Unlike transformers' `cached_file`, this raises OSError if the Hub does not answer and the cache does not have the file, so that
+    callers do not fall back to a default.
     """
     if os.path.isdir(source):
         path = Path(source, subfolder, name)
@@ -171,12 +169,9 @@ def explained(what: str, source: str | os.PathLike[str], hint: str = "") -> Iter
 
 
 def locate_weights(source: str | os.PathLike[str], variant: str | None = None, **hub_arguments: Any) -> list[str]:
-    """Return the local paths of a checkpoint's safetensors file or shards, downloaded if necessary.
+    """Return the local paths of a checkpoint's safetensors file or shards, downloaded if necessary; raise OSError without them.
 
     The variant is a part of the file names, such as "fp16".
-
-    Raises:
-        OSError: If there are no weights, they cannot be downloaded, or the index of the shards is wrong.
     """
     single, index = (_add_variant(name, variant) for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME))
     unanswered = None
