@@ -24,7 +24,7 @@ from gffusion.models.gffusion.funet import FuNet, ModalityEncoder
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.zoo.digest import digest_weights
 
-from .folding import SOBEL, can_fold, find_context_scale, fold_batch_norms, join_aligns
+from .folding import SOBEL, can_fold, find_context_scale, fold_batch_norms
 
 # Floats of a vector register of the widest processors, and the most pixels that a convolution computes at once.
 _VECTOR, _MAX_PIXELS = 16, 8
@@ -152,8 +152,9 @@ class _FusedEncoder:
         self.dense2_input, self.dense2_first = _Convolution(of_input, block.dense2.bias), _Convolution(of_first, None)
         channels = block.dense1.out_channels
         self.sobel = [_channels_last(kernel.repeat(channels, 1, 1, 1)) for kernel in (SOBEL, SOBEL.T)]
-        weight, self.align_bias = join_aligns(block)
+        weight = torch.cat([block.dense_align.weight, block.gradient_align.weight], dim=1)
         self.aligns = [_channels_last(part) for part in weight.chunk(4, dim=1)]  # of the four inputs
+        self.align_bias = (block.dense_align.bias + block.gradient_align.bias).detach()  # type: ignore[operator]
 
     def __call__(self, image: Tensor, frame: "Frame") -> tuple[Tensor, "Frame"]:
         """Return the features of one modality and their frame."""

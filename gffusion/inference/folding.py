@@ -137,10 +137,3 @@ def find_context_scale(decoder: nn.Sequential) -> Tensor:
     if norm is None:
         return torch.ones(first.out_channels, dtype=torch.float32, device=first.weight.device)
     return (norm.weight.float() / torch.sqrt(norm.running_var.float() + norm.eps)).detach()
-
-
-def join_aligns(block: GradientResidualDenseBlock) -> tuple[Tensor, Tensor]:
-    """Return weight and bias of one 1x1 convolution of a block's input, its two dense outputs and its gradient, in this order."""
-    dense, gradient = block.dense_align, block.gradient_align
-    weight = torch.cat([dense.weight, gradient.weight], dim=1).detach()
-    return weight, (dense.bias + gradient.bias).detach()  # type: ignore[operator]

@@ -22,11 +22,10 @@ from gffusion import (
 )
 from gffusion.inference import large_images, row_bands
 from gffusion.inference.cpu_funet import get_cpu_funet
-from gffusion.inference.folding import can_divide, can_fold, fold_batch_norms, join_aligns
+from gffusion.inference.folding import can_divide, can_fold, fold_batch_norms
 from gffusion.inference.predict import predict
 from gffusion.models.gffusion.finet import FINet
 from gffusion.models.gffusion.funet import FuNet, GradientResidualDenseBlock
-from gffusion.models.gffusion.image_ops import sobel_magnitude
 
 TinyModel = Callable[..., GFFusionModel]
 Change = Callable[[GFFusionModel], AbstractContextManager[Any] | None]
@@ -49,16 +48,6 @@ def test_batch_norms(funet: FuNet) -> None:
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded)
     features = torch.rand(1, funet.decoder[0].in_channels, 8, 9)
     torch.testing.assert_close(nn.Sequential(*folded)(features), funet.decoder(features))
-
-
-@torch.no_grad()
-def test_aligns(funet: FuNet) -> None:
-    block = funet.infrared_encoder.block
-    weight, bias = join_aligns(block)
-    parts = torch.rand(3, 1, block.dense1.in_channels, 8, 9)
-    gradient = sobel_magnitude(parts[0])
-    expected = block.dense_align(torch.cat([*parts], dim=1)) + block.gradient_align(gradient)
-    torch.testing.assert_close(torch.conv2d(torch.cat([*parts, gradient], dim=1), weight, bias), expected)
 
 
 @pytest.mark.parametrize("name", list_models(status="bundled"))
