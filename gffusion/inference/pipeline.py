@@ -186,8 +186,8 @@ class ImageFusionPipeline(Pipeline):
     def _stream(self, pairs: Any, batch_size: int, timeout: float | None, kwargs: dict[str, Any]) -> Iterator[Any]:
         if isinstance(pairs, Collection) and not hasattr(pairs, "__getitem__"):  # such as a set, or values of a dict
             pairs = list(pairs)
-        given = {name: kwargs.pop(name) for name in (*OPTION_NAMES, *_READ_OPTIONS) if name in kwargs}
-        given = {**self._preprocess_params, **given}
+        given, forward_options, _ = self._sanitize_parameters(**kwargs)
+        given = self._preprocess_params | given
         read_options = _find_rig(pairs, timeout, {name: given.pop(name) for name in _READ_OPTIONS if name in given})
         options = self.image_processor.infrared_options.override(**given)
         # transformers would pad images of different size to each other: batch by size and pass whole batches.
@@ -199,8 +199,7 @@ class ImageFusionPipeline(Pipeline):
         batches = batch_by_size(loaded, batch_size, lambda item: item[0].visible.shape[:2])
         first = list(islice(batches, 1))  # so that the call, not the iterator, raises errors of what is no pair
         # Not by `Pipeline.__call__`: its DataLoader draws a number of torch's random state, and it sets an environment variable.
-        _, forward_options, _ = self._sanitize_parameters(**kwargs)
-        forward_options = {**self._forward_params, **forward_options}
+        forward_options = self._forward_params | forward_options
         fused = (self.run_single(batch, {}, forward_options, {}) for batch in chain(first, batches))
         return chain.from_iterable(fused)
 
