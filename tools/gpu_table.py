@@ -3,9 +3,9 @@
 import argparse
 from typing import Any
 
-from page_tables import GUIDES, format_table, update
+from page_tables import ROOT, format_table, update
 
-TOOL, RECORD, PAGE = "gpu_table", "h100.json", GUIDES / "gpu.md"
+TOOL, RECORD, PAGE = "gpu_table", "h100.json", ROOT / "docs/guides/gpu.md"
 COLUMNS = {
     "float32": "float32",
     "float16": "float16",

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from page_tables import RECORDS, format_table, import_from, update
+from page_tables import RECORDS, format_table, import_benchmark, update
 from PIL import Image
 
 from gffusion import list_models
@@ -94,7 +94,7 @@ def measure_long(kind: str, model: str, count: int, threads: int) -> dict[str, f
 
 def measure_peaks(model: str, megapixels: Sequence[float], threads: int) -> dict[str, float]:
     """Return the peak of a process in MiB by megapixels."""
-    large, peaks = import_from("benchmarks", "large"), {}
+    large, peaks = import_benchmark("large"), {}
     with tempfile.TemporaryDirectory() as name:
         for size in megapixels:
             pair = large.write_pair(Path(name), size)
@@ -128,24 +128,18 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--pairs", type=int, default=5000)
     parser.add_argument("--frames", type=int, default=10000)
     options = parser.parse_args(words)
-    path = RECORDS / RECORD
-    record: dict[str, Any] = {"peaks": {}, "pairs": {}, "frames": {}, "machines": {}}
-    if path.exists():
-        record |= json.loads(path.read_text(encoding="utf-8"))
+    record = json.loads((RECORDS / RECORD).read_text(encoding="utf-8"))
     for kind in options.measure:
         for model in options.models:
             name = f"{kind}, {model}"
-            record["machines"][name] = {
-                **import_from("benchmarks", "environment").describe_machine(),
-                "threads": options.threads,
-            }
+            machine = import_benchmark("environment").describe_machine()
+            record["machines"][name] = {**machine, "threads": options.threads}
             if kind == "peaks":
                 record[kind][model] = measure_peaks(model, sorted(options.megapixels), options.threads)
             else:
                 record[kind][model] = measure_long(kind, model, getattr(options, kind), options.threads)
             update(TOOL, RECORD, PAGE, make_tables, record)
-    if not options.measure:
-        update(TOOL, RECORD, PAGE, make_tables)
+    update(TOOL, RECORD, PAGE, make_tables, record)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from unittest import mock
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from page_tables import RECORDS, format_table, import_from, update
+from page_tables import RECORDS, format_table, import_benchmark, update
 
 from gffusion import GFFusionModel, create_model, list_models
 from gffusion.inference import large_images
@@ -143,10 +143,7 @@ def main(words: Sequence[str] | None = None) -> None:
     available = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     parser.add_argument("--devices", nargs="+", default=available)
     options = parser.parse_args(words)
-    path = RECORDS / RECORD
-    record: dict[str, Any] = {"models": {}, "repeatable": {}, "machines": {}}
-    if path.exists():
-        record |= json.loads(path.read_text(encoding="utf-8"))
+    record = json.loads((RECORDS / RECORD).read_text(encoding="utf-8"))
     if options.measure:
         scenes = [render_scene(seed, *SIZE) for seed in range(SCENES)]
         pairs = [(scene.visible, scene.infrared) for scene in scenes]
@@ -155,11 +152,10 @@ def main(words: Sequence[str] | None = None) -> None:
             record["models"].setdefault(name, {}).update(found)
             for device in options.devices:
                 record["repeatable"].setdefault(device, {})[name] = is_repeatable(name, device)
-                record["machines"][device] = import_from("benchmarks", "environment").describe_machine(device)
+                record["machines"][device] = import_benchmark("environment").describe_machine(device)
             print(name, json.dumps(found, indent=1), flush=True)
             update(TOOL, RECORD, PAGE, make_tables, record)
-    if not options.measure:
-        update(TOOL, RECORD, PAGE, make_tables)
+    update(TOOL, RECORD, PAGE, make_tables, record)
 
 
 if __name__ == "__main__":

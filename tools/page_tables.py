@@ -4,11 +4,12 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 ROOT = Path(__file__).parents[1]
-GUIDES = ROOT / "docs" / "guides"
 RECORDS = ROOT / "docs" / "benchmarks"
 
 
@@ -30,13 +31,10 @@ def replace_part(page: str, tool: str, text: str) -> str:
     return pattern.sub(lambda found: f"{found[1]}\n{text}\n\n{found[2]}", page, count=1)
 
 
-def import_from(folder: str, name: str) -> Any:
-    """Import a script of another folder of the repository, such as benchmarks."""
-    sys.path.insert(0, str(ROOT / folder))
-    try:
-        return __import__(name)
-    finally:
-        sys.path.remove(str(ROOT / folder))
+def import_benchmark(name: str) -> Any:
+    """Import a script of benchmarks/."""
+    with mock.patch.object(sys, "path", [str(ROOT / "benchmarks"), *sys.path]):
+        return import_module(name)
 
 
 def update(
