@@ -59,6 +59,11 @@ def match_folder(folder: str) -> list[ImagePair]:
     return list(match_pairs(DATA / folder / "visible", DATA / folder / "infrared").pairs)
 
 
+def spread(pairs: list[ImagePair], count: int) -> list[ImagePair]:
+    """Return at most so many pairs, spread over all of them."""
+    return pairs[:: max(1, len(pairs) // count)][:count]
+
+
 def read_arrays(pair: ImagePair, size: tuple[int, int] | None = None) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the images of a pair, the infrared image in gray, resized to a common size if one is given."""
     visible, infrared = read_image(pair.visible), read_image(pair.infrared)
@@ -196,7 +201,7 @@ def print_registration(count: int) -> None:
         folder = folder.replace("val", "train")
         pairs = [pair for pair in match_folder(folder) if is_wanted(pair.name)]
         size = read_arrays(pairs[0])[1].shape
-        arrays = [read_arrays(pair, size) for pair in pairs[:: max(1, len(pairs) // count)][:count]]
+        arrays = [read_arrays(pair, size) for pair in spread(pairs, count)]
         prepared = [prepare_pair(*pair, None) for pair in arrays]
         tiles = compare_tiles(prepared, np.eye(3), size, Level(640, 10, 80))
         sums = tiles.agreements.sum(axis=0)
@@ -254,8 +259,7 @@ def print_residuals(count: int) -> None:
     for case, (transform, _) in MISFITS.items():
         cells = []
         for name in names:
-            pairs = list_pairs(name)
-            residual, error, is_sure = run_misfit(pairs[:: max(1, len(pairs) // count)][:count], case)
+            residual, error, is_sure = run_misfit(spread(list_pairs(name), count), case)
             cells += [f"{residual:.1f}", f"{error:.1f}", "yes" if is_sure else "no"]
         print(f"| {case} | {transform} | {' | '.join(cells)} |", flush=True)
 
@@ -269,8 +273,7 @@ def print_cost(count: int, model_name: str) -> None:
 
     names = ("Qabf", "VIF", "SSIM", "Nabf")
     model, processor = create_model(model_name), load_image_processor(model_name)
-    pairs = list_pairs("M3SVD")[:: max(1, len(list_pairs("M3SVD")) // count)][:count]
-    images = [read_arrays(pair) for pair in pairs]
+    images = [read_arrays(pair) for pair in spread(list_pairs("M3SVD"), count)]
     print(f"| shift | {' | '.join(names)} | {' | '.join(f'{name}, auto' for name in names)} |")
     print(f"| ---: |{' ---: |' * 2 * len(names)}")
     for shift in (0, 1, 2, 4, 8):
@@ -285,7 +288,7 @@ def print_cost(count: int, model_name: str) -> None:
                 fused = predict(model, processor, [(visible, used)])[0].fused
                 # Measured against the registered images, without the borders that the shift loses.
                 lumas = [to_luma8(np.ascontiguousarray(image[inner, inner])) for image in (fused, visible, infrared)]
-                rows.append([compute_metrics(*lumas, metrics=names)[name].item() for name in names])
+                rows.append([value.item() for value in compute_metrics(*lumas, metrics=names).values()])
         means = np.array(rows).reshape(len(images), 2, len(names)).mean(axis=0).ravel()
         print(f"| {shift} | {' | '.join(f'{value:.3f}' for value in means)} |", flush=True)
 

@@ -44,18 +44,16 @@ class Diagram:
         self, x: float, y: float, text: str, anchor: str = "middle", bold: bool = False, small: bool = False
     ) -> None:
         """Add a line of text."""
-        style = f'text-anchor="{anchor}"{" font-weight=" + chr(34) + "bold" + chr(34) if bold else ""}'
-        size = ' font-size="11"' if small else ""
-        self.parts.append(f'<text x="{x:g}" y="{y:g}" {style}{size}>{html.escape(text, quote=False)}</text>')
+        style = f'text-anchor="{anchor}"' + ' font-weight="bold"' * bold + ' font-size="11"' * small
+        self.parts.append(f'<text x="{x:g}" y="{y:g}" {style}>{html.escape(text, quote=False)}</text>')
 
     def arrow(self, *points: tuple[float, float], dashed: bool = False) -> None:
         """Add an arrow through points."""
         path = "M" + " L".join(f"{x:g} {y:g}" for x, y in points)
         color = "#d84315" if dashed else LINE
         style = f'stroke="{color}" marker-end="url(#{"gradient" if dashed else "head"})"'
-        self.parts.append(
-            f'<path d="{path}" fill="none" {style}{" stroke-dasharray=" + chr(34) + "5 4" + chr(34) if dashed else ""}/>'
-        )
+        dashes = ' stroke-dasharray="5 4"' if dashed else ""
+        self.parts.append(f'<path d="{path}" fill="none" {style}{dashes}/>')
 
     def chain(self, x: float, y: float, height: float, *boxes: tuple[str, str, float], gap: float = 40) -> None:
         """Add boxes in a row, with arrows between them: text, kind and width of each."""

@@ -8,13 +8,14 @@ processor. Values that differ by less than `TOLERANCE` are therefore not rewritt
 import argparse
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from gffusion.evaluation.baselines import fuse_luma
+from gffusion.hub.rendering import format_table
 from gffusion.metrics import METRICS, PROTOCOLS, compute_metrics, list_metrics, to_luma8
 from gffusion.metrics.classes import CLASSES
 from gffusion.synthetic.rendering import render_scene
@@ -24,13 +25,6 @@ GENERATED = re.compile(r"(?<=<!-- generated -->\n).*?(?=<!-- end -->)", re.DOTAL
 VALUE = re.compile(r"(?<=\| )(\*{0,2})(\d[\d.]*)(?=\*{0,2} \|)")  # a table cell with a number, bold or not
 TOLERANCE = 5e-3
 NONE = "–"  # noqa: RUF001
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a Markdown table."""
-    head = list(head)
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def code(text: str) -> str:
@@ -95,7 +89,7 @@ def header(name: str) -> str:
         ("Protocols", conventions(name)),
         ("Defined by", linked(metric.reference)),
     ]
-    return table((name, ""), rows)
+    return format_table((name, ""), rows)
 
 
 def overview() -> str:
@@ -112,7 +106,7 @@ def overview() -> str:
         )
         for name, metric in METRICS.items()
     )
-    return table(("Metric", "Measures", "Better", "Range", "Minimum size", "Inputs", "Protocols"), rows)
+    return format_table(("Metric", "Measures", "Better", "Range", "Minimum size", "Inputs", "Protocols"), rows)
 
 
 def values_by_protocol() -> dict[str, dict[str, float]]:
@@ -137,7 +131,8 @@ def protocols() -> str:
 
     descriptions = ((code(name), protocol.description) for name, protocol in PROTOCOLS.items())
     rows = ((f"[{name}]({name}.md)", *(cell(key, name) for key in PROTOCOLS)) for name in list_metrics())
-    return f"{table(('Protocol', 'Definitions'), descriptions)}\n{table(('Metric', *map(code, PROTOCOLS)), rows)}"
+    first = format_table(("Protocol", "Definitions"), descriptions)
+    return f"{first}\n\n{format_table(('Metric', *map(code, PROTOCOLS)), rows)}"
 
 
 def is_up_to_date(old: str, new: str) -> bool:
@@ -155,7 +150,7 @@ def with_generated(page: Path, part: str) -> str:
     """
     if not page.is_file():
         raise SystemExit(f"{page} is missing: create it with the markers <!-- generated --> and <!-- end -->.")
-    text, count = GENERATED.subn(lambda _: part, page.read_text(encoding="utf-8"))
+    text, count = GENERATED.subn(lambda _: f"{part}\n", page.read_text(encoding="utf-8"))
     if count != 1:
         raise SystemExit(f"{page} needs the markers <!-- generated --> and <!-- end -->, once, each on its own line.")
     return text

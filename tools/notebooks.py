@@ -5,7 +5,7 @@
 """
 
 import argparse
-import os
+import contextlib
 import runpy
 import tempfile
 from pathlib import Path
@@ -61,13 +61,8 @@ def save_figures(script: Path) -> None:
 
     plt.switch_backend("agg")
     plt.show = save  # type: ignore[assignment]
-    before = Path.cwd()
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        try:
-            runpy.run_path(str(script))
-        finally:
-            os.chdir(before)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        runpy.run_path(str(script))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import typer
 
@@ -55,18 +56,18 @@ def show(value: Any) -> str:
     return str(value)
 
 
+def link_card(entry: ModelEntry) -> str:
+    """Return the name of a model with a link to its card."""
+    return f"[`{entry.name}`](../../model_cards/{entry.name}.md)"
+
+
 def list_bundled_models() -> str:
     """Return the table of models with weights, with their measured means."""
-
-    def row(entry: ModelEntry) -> list[str]:
-        return [
-            f"[`{entry.name}`](../../model_cards/{entry.name}.md)",
-            entry.description,
-            entry.training_data,
-            entry.license or "",
-        ]
-
-    return make_table(("name", "description", "trained on", "license"), map(row, find_entries(status="bundled")))
+    rows = (
+        (link_card(entry), entry.description, entry.training_data, entry.license)
+        for entry in find_entries(status="bundled")
+    )
+    return make_table(("name", "description", "trained on", "license"), rows)
 
 
 def list_models_of_readme() -> str:
@@ -110,12 +111,7 @@ def list_measurements() -> str:
 def list_recipes() -> str:
     """Return the table of models without weights."""
     rows = (
-        (
-            f"[`{entry.name}`](../../model_cards/{entry.name}.md)",
-            entry.description,
-            f"`{entry.recipe}`",
-            entry.training_data,
-        )
+        (link_card(entry), entry.description, f"`{entry.recipe}`", entry.training_data)
         for entry in find_entries(status="recipe-only")
     )
     return make_table(("name", "description", "recipe", "training data"), rows)
@@ -179,11 +175,9 @@ def describe_commands() -> str:
 def describe_training() -> str:
     """Return the help of `gffusion train`, whose options are the fields of its arguments."""
     output = io.StringIO()
-    before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = str(WIDTH + 2)
-    with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
+    columns = mock.patch.dict(os.environ, COLUMNS=str(WIDTH + 2))
+    with columns, contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
         Recipe.parse(["--help"], "gffusion train")
-    os.environ.pop("COLUMNS") if before is None else os.environ.update(COLUMNS=before)
     return output.getvalue()
 
 
