@@ -7,7 +7,6 @@ Run from the root of the repository: python benchmarks/export.py --threads 2 --j
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -16,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from environment import describe_machine, read_count
+from environment import describe_machine, read_count, write_json
 
 from gffusion import create_model, list_models
 from gffusion.export.exporting import export_model
@@ -47,8 +46,7 @@ def main() -> None:
                 difference = f"{row['largest']:.4f}, {row['mean']:.5f}"
                 ratios = f"{row['to_torch']:.2f} | {row['to_eager']:.2f}"
                 print(f"| {name} | {dtype} | {difference} | {row['megabytes']:.1f} | {ratios} |", flush=True)
-    if options.json:
-        options.json.write_text(json.dumps(result | describe_machine(), indent=1) + "\n", encoding="utf-8")
+    write_json(options.json, result | describe_machine())
 
 
 def compare(

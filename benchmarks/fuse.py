@@ -8,7 +8,6 @@ what the command prints, after the model was loaded, and the time of the command
 """
 
 import argparse
-import os
 import re
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ from pathlib import Path
 from environment import describe_machine, write_json
 
 from gffusion.synthetic.samples import write_scenes
+from gffusion.utils.cores import count_cores
 
 FEWEST = 20  # pairs of a rate: the first tenth of them is left out
 KINDS = ("visible", "infrared")
@@ -42,18 +42,10 @@ def measure(folder: Path, model: str, options: list[str], processes: int) -> dic
     """Fuse all pairs once, and return the pairs per second and the seconds of the command."""
     output = folder / f"fused-{model}"
     launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}"] if processes > 1 else []
-    command = [
-        sys.executable,
-        *launcher,
-        "-m",
-        "gffusion",
-        "fuse",
-        *(str(folder / kind) for kind in KINDS),
-        "-o",
-        str(output),
-    ]
+    sources = [str(folder / kind) for kind in KINDS]
+    words = ["-m", "gffusion", "fuse", *sources, "-o", str(output), "--model", model, *options]
     start = time.perf_counter()
-    run = subprocess.run([*command, "--model", model, *options], capture_output=True, text=True, check=False)
+    run = subprocess.run([sys.executable, *launcher, *words], capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
     written = sorted(path.stat().st_mtime for path in output.glob("*.png"))
     shutil.rmtree(output, ignore_errors=True)
@@ -87,7 +79,7 @@ def main() -> None:
     options = ["--device", arguments.device, *arguments.options.split()]
     result: dict[str, object] = {"size": list(arguments.size), "options": options, **describe_machine(arguments.device)}
     result["processes"] = arguments.processes
-    result["cores"] = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    result["cores"] = count_cores()
     with tempfile.TemporaryDirectory() as name:
         render(Path(name), arguments.pairs, min(arguments.scenes, arguments.pairs), tuple(arguments.size))
         for model in arguments.models:

@@ -10,7 +10,6 @@ treatment as the fast path: float16 and a CUDA graph. "gray levels" is the large
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,21 +28,11 @@ from gffusion.zoo import load_image_processor
 SIZES = ((480, 640), (1080, 1920))
 
 
-def find_median(run: Callable[[], object], repeats: int) -> float:
-    """Return the median milliseconds of a pass, after passes that are not timed."""
+def find_median(run: Callable[[], object], repeats: int, clock: str = "cuda") -> float:
+    """Return the median milliseconds of a pass by the clock of a device, after passes that are not timed."""
     for _ in range(5):
         run()
-    return statistics.median(measure(run, "cuda") for _ in range(repeats))
-
-
-def find_median_on_host(run: Callable[[], object], repeats: int) -> float:
-    """Return the median milliseconds until a result is in the memory of the host."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times)
+    return statistics.median(measure(run, clock) for _ in range(repeats))
 
 
 def measure_model(name: str, size: tuple[int, int], repeats: int) -> dict[str, Any]:
@@ -59,7 +48,7 @@ def measure_model(name: str, size: tuple[int, int], repeats: int) -> dict[str, A
     row["float16"] = find_median(lambda: model(**images), repeats)
     row["as fuse runs it"] = find_median(lambda: run_model(model, **images, graphs=True), repeats)
     row["GPU"] = find_median(_find_replay(model), repeats)
-    row["host to host"] = find_median_on_host(lambda: predict(model, processor, [pair]), repeats)
+    row["host to host"] = find_median(lambda: predict(model, processor, [pair]), repeats, "cpu")
     fused = run_model(model, **images, graphs=True).fused_values
     row["gray levels"] = 255 * (fused - expected).abs().max().item()
     return row
