@@ -10,7 +10,6 @@ from gffusion.data import ImagePair, read_labels
 from gffusion.data.aligned_boxes import read_aligned_boxes
 from gffusion.data.bounds import DEFAULT_MAX_PIXELS
 from gffusion.data.infrared_range import PairRanges
-from gffusion.data.label_values import IGNORED
 from gffusion.models.gffusion.image_sizes import check_same_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.infrared_values import to_infrared_values, to_visible_values
@@ -69,4 +68,4 @@ def _draw_pair(pair: ImagePair, class_names: Sequence[str] | None, ranges: PairR
     heading = f"{pair.name}: {format_count(len(boxes.classes), 'object')}"
     labels, size = read_labels(pair.labels, ranges.read_options.max_pixels), visible.shape[:2]
     check_same_size({str(pair.visible): size, str(pair.infrared): infrared.shape[:2], str(pair.labels): labels.shape})
-    return draw_labeled_pair(heading, visible, infrared, labels, boxes.coordinates, boxes.classes + 1, ignored=IGNORED)
+    return draw_labeled_pair(heading, visible, infrared, labels, boxes.coordinates, boxes.classes + 1)

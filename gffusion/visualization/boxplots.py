@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 _COLUMNS = 3
 _PANEL_WIDTH, _ROW_HEIGHT, _LINE_HEIGHT, _PANEL_MARGIN = 3.6, 0.3, 0.2, 0.9  # inches
 _NAME_SIZE, _MAX_NAME_LENGTH = 10, 210  # points
-_TICKS = 5
-_BAND = "whitesmoke"
 
 
 @default_style()
@@ -79,12 +77,12 @@ def draw_box_plots(
         panel.set_title(metric, loc="left")
         direction = "higher is better" if higher_is_better[index] else "lower is better"
         panel.set_title(direction, loc="right", fontsize="small", color="dimgray")
-        panel.locator_params(axis="x", nbins=_TICKS)
+        panel.locator_params(axis="x", nbins=5)
         panel.ticklabel_format(axis="x", scilimits=(-3, 4))
         panel.grid(axis="x", color="gainsboro")
         panel.set_axisbelow(True)
         for row in range(1, len(methods), 2):  # leads the eye from a name to its boxes
-            panel.axhspan(row - 0.5, row + 0.5, color=_BAND, zorder=0)
+            panel.axhspan(row - 0.5, row + 0.5, color="whitesmoke", zorder=0)
         panel.spines[["left", "top", "right"]].set_visible(False)
         panel.tick_params(axis="y", length=0)
     for panel in panels[len(metrics) :]:

@@ -43,10 +43,9 @@ def break_lines(text: str, width: float, measure: Callable[[str], float]) -> lis
 
 
 def write_text(
-    image: Image.Image, left: float, bottom: float, text: str | Sequence[str], size: int, color: Color = INK
+    image: Image.Image, left: float, bottom: float, lines: Sequence[str], size: int, color: Color = INK
 ) -> None:
     """Write lines of text of a size in pixels, the last one with its baseline at `bottom`."""
-    lines = [text] if isinstance(text, str) else text
     for index, line in enumerate(reversed(lines)):
         place = left, bottom - index * line_height(size)
         ImageDraw.Draw(image).text(place, line, fill=color, font=ImageFont.load_default(size), anchor="ls")

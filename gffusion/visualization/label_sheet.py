@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from gffusion.models.gffusion.image_ops import to_uint8
 
 from .drawing import FAINT, GAP, INK, PAPER, arrange_tiles, write_text
-from .overlay import overlay
+from .overlay import IGNORED, overlay
 from .palette import color_classes
 
 _TILE_WIDTH = 500
@@ -26,12 +26,11 @@ def draw_labeled_pair(
     labels: NDArray[np.uint8],
     boxes: NDArray[Any],
     classes: Iterable[int],
-    ignored: int = 255,
 ) -> Image.Image:
     """Draw the visible and the infrared image with boxes, and the label map over the element-wise maximum of both.
 
     The maximum shows warm objects at night. Objects have the color of their class, ignored pixels are pale. Images are in
-    [0, 1], (H, W, 3) and (H, W, 1), labels (H, W) class ids with 0 for the background; boxes (N, 4) are left, top, right and
+    [0, 1], (H, W, 3) and (H, W, 1), labels (H, W) class ids with 0 for the background and 255 for ignored pixels; boxes (N, 4) are left, top, right and
     bottom in pixels, each of one of the `classes`.
 
     Examples:
@@ -39,8 +38,7 @@ def draw_labeled_pair(
         >>> draw_labeled_pair("scene", visible, infrared, labels, np.array([[10, 10, 20, 20]]), [1]).size
         (1548, 318)
     """
-    is_ignored = labels == ignored
-    labeled = overlay(np.maximum(visible, infrared), np.where(is_ignored, 0, labels))
+    labeled, is_ignored = overlay(np.maximum(visible, infrared), labels), labels == IGNORED
     labeled[is_ignored] = labeled[is_ignored] // 2 + _VEIL // 2
     scale = _TILE_WIDTH / labels.shape[1]
     size = _TILE_WIDTH, max(1, round(labels.shape[0] * scale))
@@ -76,5 +74,5 @@ def draw_legend(
     draw = ImageDraw.Draw(legend)
     for (name, color, text_color), (left, top) in zip(entries, places, strict=True):
         draw.rectangle([left, top, left + 16, top + 16], fill=tuple(color.tolist()))
-        write_text(legend, left + 22, top + 14, name, 17, text_color)
+        write_text(legend, left + 22, top + 14, [name], 17, text_color)
     return legend

@@ -10,8 +10,7 @@ from .palette import color_classes
 if TYPE_CHECKING:
     from gffusion.models.gffusion.image_arrays import Image
 
-
-_IGNORED = 255  # in label maps of files
+IGNORED = 255  # in label maps of files
 
 
 def overlay(image: "Image", label_map: Any) -> NDArray[np.uint8]:
@@ -42,7 +41,7 @@ def mix_colors(image: NDArray[Any], label_map: NDArray[Any]) -> NDArray[np.uint8
     """Return what [`overlay`] does, of arrays that need no check. Does not import torch."""
     scale = np.iinfo(image.dtype).max if np.issubdtype(image.dtype, np.integer) else 1
     base = np.broadcast_to(image if image.ndim == 3 else image[..., None], (*image.shape[:2], 3)) / scale
-    share = 0.5 * ((label_map > 0) & (label_map != _IGNORED))[..., None]
+    share = 0.5 * ((label_map > 0) & (label_map != IGNORED))[..., None]
     # Mixed on 0 to 255: `to_uint8` of a mixture on 0 to 1 would round some halves to another level.
     return np.rint(255 * (1 - share) * base + share * color_classes(label_map)).astype(np.uint8)
 

@@ -63,7 +63,9 @@ def draw_side_by_side(
         >>> [axes.get_title() for axes in figure.axes]
         ['visible', 'infrared', 'fused', '', '', '']
     """
-    shown, names = to_bytes(images), _name_by_id(class_names)
+    shown = to_bytes(images)
+    items = class_names.items() if isinstance(class_names, Mapping) else enumerate(class_names)
+    names = {int(label): name for label, name in items}
     label_maps = _check_labels(labels or {}, shown)
     height, width = next(iter(shown.values())).shape[:2]
     box = None
@@ -118,12 +120,6 @@ def draw_side_by_side(
             borderpad=0,
         )
     return figure
-
-
-def _name_by_id(class_names: Sequence[str] | Mapping[int, str]) -> dict[int, str]:
-    """Return the names of classes by their ids."""
-    items = class_names.items() if isinstance(class_names, Mapping) else enumerate(class_names)
-    return {int(label): name for label, name in items}
 
 
 def _check_labels(labels: Mapping[str, Any], images: Mapping[str, NDArray[np.uint8]]) -> dict[str, NDArray[Any]]:
