@@ -25,9 +25,10 @@ from ._scene import (
     Material,
     Plane,
     Thing,
-    backdrop,
     glowing,
+    houses,
     paint,
+    pavement,
     street_furniture,
 )
 
@@ -42,7 +43,7 @@ CLOTHES = np.array([(0.020, 0.020, 0.024), (0.028, 0.022, 0.018), (0.018, 0.022,
 def build_street(rng: Generator) -> list[Thing]:
     """Return the things of a street at night in painting order: ground, houses and decals, then the others by distance."""
     standing = [*street_furniture(rng), *_traffic(rng), *_people(rng)]
-    return [*backdrop(rng), *sorted(standing, key=lambda thing: -thing.distance)]
+    return [*pavement(rng), *houses(rng), *sorted(standing, key=lambda thing: -thing.distance)]
 
 
 def _shadow(x: float, y: float, z: float, width: float, length: float, temperature: float = 9.0) -> Thing:

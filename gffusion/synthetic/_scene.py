@@ -153,13 +153,8 @@ STROKES = {
 }  # fmt: skip
 
 
-def backdrop(rng: Generator) -> Iterator[Thing]:
-    """Return sidewalks, road and houses, which are behind all other things."""
-    yield from _ground(rng)
-    yield from _houses(rng)
-
-
-def _ground(rng: Generator) -> Iterator[Thing]:
+def pavement(rng: Generator) -> Iterator[Thing]:
+    """Return sidewalks and road."""
     road, sidewalk = Plane((0, 0, 0), up=(0, 0, 1)), Plane((0, CURB, 0), up=(0, 0, 1))
     yield Thing(paint(SIDEWALK, road.rectangle(-400, NEAR, 400, 400)))
     faces = paint(ASPHALT, road.rectangle(-ROAD_EDGE, NEAR, ROAD_EDGE, FAR))
@@ -181,7 +176,8 @@ def _ground(rng: Generator) -> Iterator[Thing]:
     yield Thing(faces)
 
 
-def _houses(rng: Generator) -> Iterator[Thing]:
+def houses(rng: Generator) -> Iterator[Thing]:
+    """Return the houses and shops along the street, and the skyline."""
     for distance, spacing, lowest, highest in ((190, 18, 6, 26), (140, 18, 6, 26), (FAR, 12, 6.5, 10.5)):
         for x in np.arange(-120.0, 120.0, spacing):  # skyline, then the end of the street
             yield Thing(_facade(rng, Plane((x, 0, distance)), spacing, rng.uniform(lowest, highest), lit=0.2))

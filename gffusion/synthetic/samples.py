@@ -44,8 +44,12 @@ def write_scenes(
         raise ValueError(f"count must be at least 1, got {count}")
     check_scene(seed, height, width)
     folder = Path(folder)
-    classes, text = folder / CLASSES_FILE, "".join(f"{name}\n" for name in CLASS_NAMES[1:])
-    _check_classes(classes, text)
+    classes, class_names = folder / CLASSES_FILE, CLASS_NAMES[1:]
+    if classes.is_file() and (found := read_lines(classes)) != class_names:  # the ids would get another meaning
+        raise ValueError(
+            f"{classes} names the classes {', '.join(found)}, but rendered scenes have {', '.join(class_names)}: choose "
+            "another folder"
+        )
     for name in ("visible", "infrared", "labels", "boxes"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     names = []
@@ -57,19 +61,8 @@ def write_scenes(
         rows = "".join(_yolo_row(box, height, width) for box in scene.boxes)
         replace_file((folder / "boxes" / name).with_suffix(".txt"), rows.encode())
         names.append(name)
-    replace_file(classes, text.encode())
+    replace_file(classes, "".join(f"{name}\n" for name in class_names).encode())
     return names
-
-
-def _check_classes(classes: Path, text: str) -> None:
-    """Raise ValueError if a file has other classes than a text: the ids in its boxes would get another meaning."""
-    names = tuple(text.split())
-    found = read_lines(classes) if classes.is_file() else names
-    if found != names:
-        raise ValueError(
-            f"{classes} names the classes {', '.join(found)}, but rendered scenes have {', '.join(names)}: choose "
-            "another folder"
-        )
 
 
 def _yolo_row(box: Box, height: int, width: int) -> str:
