@@ -76,9 +76,7 @@ def find_weight_files(folder: Path) -> list[Path]:
     if (folder / SAFE_WEIGHTS_NAME).is_file():
         return [folder / SAFE_WEIGHTS_NAME]
     index = folder / SAFE_WEIGHTS_INDEX_NAME
-    if not index.is_file():
-        return []
-    return [folder / name for name in read_index(index)]
+    return [folder / name for name in read_index(index)] if index.is_file() else []
 
 
 def find_unavailable_encoders(config: GFFusionConfig) -> list[str]:

@@ -140,10 +140,8 @@ def find_published_files(
         validate_repo_id(repo_id)
     with temporary_folder() as staging:
         published = _collect_files(folder, staging, config, repo_id, full, with_code)
-        return {
-            name: path.stat().st_size
-            for name, path in sorted(published.items(), key=lambda item: (-item[1].stat().st_size, item[0]))
-        }
+        sizes = {name: path.stat().st_size for name, path in published.items()}
+        return dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _check(folder: Path, full: bool | None, force: bool) -> tuple[GFFusionConfig, bool]:

@@ -179,10 +179,9 @@ def _copy_files(
     for name in omit_outside(limits, source):
         limit = limits[name]
         try:
-            size, path = 0 if sizes is None else sizes.get(name), None
-            if size is not None and size <= limit:
-                path = find_file(source, name, **options)
-                size = os.path.getsize(path) if path else None
+            size = 0 if sizes is None else sizes.get(name)
+            path = find_file(source, name, **options) if size is not None and size <= limit else None
+            size = os.path.getsize(path) if path else size
             if size is not None and size > limit:
                 logger.warning("Not saved: %s of %s has more than %s bytes.", name, source, f"{limit:,}")
             elif path is not None:
