@@ -22,7 +22,7 @@ from gffusion.inference.folding import can_divide
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.image_sizes import MIN_SIZE
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
-from gffusion.utils.atomic import replace_file
+from gffusion.utils.atomic import replace_file, temporary_folder
 from gffusion.zoo.checks import check_model_object, check_processor_object
 
 from .graph import FusionGraph
@@ -186,8 +186,6 @@ def _name_precise_layers(model: GFFusionModel) -> str:
 
 def _quantize(proto: Any, precise: str) -> Any:
     """Quantize the weights of the encoders' linear layers to 8 bits per channel; activations as they come."""
-    import tempfile
-
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.quant_utils import add_pre_process_metadata
@@ -198,8 +196,8 @@ def _quantize(proto: Any, precise: str) -> Any:
         if any(re.search(precise, entry.value) for entry in node.metadata_props if entry.key.endswith("name_scopes"))
     ]
     add_pre_process_metadata(proto)  # torch inferred the shapes; otherwise, a warning in the root logger asks for it
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder, "model.onnx")
+    with temporary_folder() as folder:
+        target = folder / "model.onnx"
         quantize_dynamic(
             proto,
             target,
@@ -214,10 +212,9 @@ def _quantize(proto: Any, precise: str) -> Any:
 def _call(program: torch.export.ExportedProgram) -> Function:
     module = program.module()
 
-    def run(visible: NDArray[Any], infrared: NDArray[Any]) -> list[NDArray[Any]]:
-        return [
-            output.numpy() for output in module(*map(torch.from_numpy, map(np.ascontiguousarray, (visible, infrared))))
-        ]
+    def run(*images: NDArray[Any]) -> list[NDArray[Any]]:
+        tensors = [torch.from_numpy(np.ascontiguousarray(image)) for image in images]
+        return [output.numpy() for output in module(*tensors)]
 
     return run
 

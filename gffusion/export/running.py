@@ -135,8 +135,7 @@ class OnnxModel(nn.Module):
     def _check_outputs(self, shape: torch.Size, fused: NDArray[Any], labels: NDArray[Any] | None = None) -> None:
         """Raise ValueError unless outputs fit visible values of a shape, as those of changed files do not."""
         batch, _, height, width = shape
-        fits = fused.shape == shape and (labels is None or labels.shape == (batch, height, width))
-        if not fits:
+        if fused.shape != shape or (labels is not None and labels.shape != (batch, height, width)):
             found = [list(output.shape) for output in (fused, labels) if output is not None]
             raise ValueError(
                 f"{self.path} returns outputs of the shapes {found} for images of {list(shape)}: export the model again"
