@@ -19,12 +19,11 @@ def examine_machine(problems: list[Problem]) -> dict[str, Any]:
     cores = {"cores": os.cpu_count(), "usable_cores": usable}
     try:
         import torch
+
+        what = "" if hasattr(torch, "accelerator") else "torch is too old or not complete"
     except Exception as error:  # a broken installation can raise anything, such as OSError about a library
         what = f"torch cannot be imported: {describe_error(error)}"
-        problems.append(Problem(what, f"install it again: {_GET_STARTED}", prevents=True))
-        return cores
-    if not hasattr(torch, "accelerator"):
-        what = "torch is too old or not complete"
+    if what:
         problems.append(Problem(what, f"install it again: {_GET_STARTED}", prevents=True))
         return cores
     threads = torch.get_num_threads()
@@ -33,9 +32,8 @@ def examine_machine(problems: list[Problem]) -> dict[str, Any]:
         what = f"torch uses {threads} threads on {usable} cores, which is slow"
         problems.append(Problem(what, f"set OMP_NUM_THREADS={usable}"))
     if capability in ("DEFAULT", "NO AVX"):
-        advice = (
-            "unset ATEN_CPU_CAPABILITY" if "ATEN_CPU_CAPABILITY" in os.environ else "use a newer processor, or a GPU"
-        )
+        is_chosen = "ATEN_CPU_CAPABILITY" in os.environ
+        advice = "unset ATEN_CPU_CAPABILITY" if is_chosen else "use a newer processor, or a GPU"
         problems.append(Problem("torch uses no vector instructions of this processor, which is slow", advice))
     return {
         **cores,
