@@ -116,10 +116,9 @@ def replace_file(path: Path, content: bytes, replace_special: bool = False) -> N
         OSError: If the file cannot be written.
 
     Examples:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     replace_file(Path(folder, "notes.txt"), b"complete")
-        ...     Path(folder, "notes.txt").read_bytes()
+        >>> with temporary_folder() as folder:
+        ...     replace_file(folder / "notes.txt", b"complete")
+        ...     (folder / "notes.txt").read_bytes()
         b'complete'
     """
     with replacing(path, replace_special) as temporary, temporary.open("wb") as file:
@@ -131,10 +130,10 @@ def replacing(path: Path, replace_special: bool = False) -> Iterator[Path]:
     """Give a temporary path to write to, and replace a file by it at the end of the `with` block; see [`replace_file`].
 
     Examples:
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     with replacing(Path(folder, "notes.txt")) as temporary:
+        >>> with temporary_folder() as folder:
+        ...     with replacing(folder / "notes.txt") as temporary:
         ...         _ = temporary.write_text("complete")
-        ...     [path.name for path in Path(folder).iterdir()]
+        ...     [path.name for path in folder.iterdir()]
         ['notes.txt']
     """
     if not replace_special:
@@ -282,11 +281,10 @@ def remove_leftovers(folder: Path) -> None:
     """Remove temporary files and folders of processes of this machine or container that ended, and old ones of others.
 
     Examples:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     used = name_temporary(Path(folder))
+        >>> with temporary_folder() as folder:
+        ...     used = name_temporary(folder)
         ...     used.touch()
-        ...     remove_leftovers(Path(folder))
+        ...     remove_leftovers(folder)
         ...     used.exists()
         True
     """
@@ -306,7 +304,6 @@ def remove_leftovers(folder: Path) -> None:
 @lru_cache(maxsize=64)
 def _remove_leftovers_once(folder: Path, process: int) -> None:
     """Remove leftovers at the first call; `process` separates a forked process, which inherits the cache."""
-    del process
     remove_leftovers(folder)
 
 

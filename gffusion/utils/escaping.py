@@ -86,11 +86,7 @@ def escape_markdown(text: str) -> str:
         >>> print(escape_markdown("my_model _ours_ x*y"))
         my_model \_ours\_ x\*y
     """
-    return _MARKDOWN.sub(lambda match: _escape_sign(match[0]), to_line(text))
-
-
-def _escape_sign(text: str) -> str:
-    return _ENTITIES.get(text) or "".join(f"\\{sign}" for sign in text) or "\\"
+    return _MARKDOWN.sub(lambda match: _ENTITIES.get(match[0]) or "\\" + "\\".join(match[0]), to_line(text))
 
 
 def escape_latex(text: str) -> str:

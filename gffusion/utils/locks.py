@@ -33,12 +33,11 @@ class FolderLock:
             descriptor = os.open(folder, os.O_RDONLY)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            except OSError as error:
                 os.close(descriptor)
-                raise
-            except OSError:  # the disk has no locks
-                os.close(descriptor)
-                return
+                if isinstance(error, BlockingIOError):
+                    raise
+                return  # the disk has no locks
             _held.add(descriptor)
             self._descriptor = descriptor
 

@@ -65,7 +65,7 @@ def show_progress(
     kind: Any = tqdm if sys.stderr.isatty() else _Lines
     if _is_notebook():
         from tqdm.auto import tqdm as kind  # looks for widgets
-    return kind(items, **options)  # type: ignore[no-any-return]
+    return kind(items, **options)
 
 
 def get_download_bar() -> "type[tqdm[Any]] | None":
