@@ -28,17 +28,17 @@ _DEVELOPER_EXTRAS = ("dev", "docs")
 def examine_packages(problems: list[Problem]) -> tuple[dict[str, str | None], dict[str, tuple[str, ...]]]:
     """Return versions of packages, and the missing packages of every extra; add what is wrong to `problems`."""
     if sys.version_info < _MIN_PYTHON:
-        wanted = ".".join(map(str, _MIN_PYTHON))
-        problems.append(Problem(f"Python is older than {wanted}", f"install Python {wanted} or newer", prevents=True))
+        python = ".".join(map(str, _MIN_PYTHON))
+        problems.append(Problem(f"Python is older than {python}", f"install Python {python} or newer", prevents=True))
     extras: dict[str, tuple[str, ...]] = {}
     for extra, requirement in _read_requirements(problems):
-        found = find_version(requirement.name)
-        if extra is None:
-            _check(requirement, found, problems)
-        elif extra not in _DEVELOPER_EXTRAS:
-            extras.setdefault(extra, ())
-            if found is None or not requirement.specifier.contains(found, prereleases=True):
-                extras[extra] += (requirement.name,)
+        name, wanted, found = requirement.name, requirement.specifier, find_version(requirement.name)
+        is_met = found is not None and wanted.contains(found, prereleases=True)
+        if extra is None and not is_met:
+            what = f"{name} {found} is installed, but gffusion needs {wanted}" if found else f"{name} is not installed"
+            problems.append(Problem(what, f'pip install "{name}{wanted}"', prevents=True))
+        elif extra is not None and extra not in _DEVELOPER_EXTRAS:
+            extras[extra] = extras.get(extra, ()) + (() if is_met else (name,))
     _check_torchvision(problems)
     return {name: find_version(name) for name in _SHOWN}, extras
 
@@ -74,26 +74,14 @@ def _read_requirements(problems: list[Problem]) -> Iterator[tuple[str | None, Re
     try:
         lines = requires("gffusion") or []
     except PackageNotFoundError:
-        problems.append(
-            Problem(
-                "gffusion is not installed, only on the path", "run `pip install .` in its folder, to get what it needs"
-            )
-        )
+        what = "gffusion is not installed, only on the path"
+        problems.append(Problem(what, "run `pip install .` in its folder, to get what it needs"))
         return
     for line in lines:
-        requirement = Requirement(line)
-        extra = re.search(r"extra\s*==\s*['\"]([\w-]+)", line)
-        if requirement.marker is None or requirement.marker.evaluate({"extra": extra[1] if extra else ""}):
-            yield (extra[1] if extra else None), requirement
-
-
-def _check(requirement: Requirement, found: str | None, problems: list[Problem]) -> None:
-    command = f'pip install "{requirement.name}{requirement.specifier}"'
-    if found is None:
-        problems.append(Problem(f"{requirement.name} is not installed", command, prevents=True))
-    elif not requirement.specifier.contains(found, prereleases=True):
-        what = f"{requirement.name} {found} is installed, but gffusion needs {requirement.specifier}"
-        problems.append(Problem(what, command, prevents=True))
+        requirement, found = Requirement(line), re.search(r"extra\s*==\s*['\"]([\w-]+)", line)
+        extra = found[1] if found else None
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra or ""}):
+            yield extra, requirement
 
 
 def _check_torchvision(problems: list[Problem]) -> None:
