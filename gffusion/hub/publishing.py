@@ -191,13 +191,17 @@ def push_model(
         raise ValueError(
             f"`image_processor` must be a GFFusionImageProcessor, got {processor!r:.200}: pass `load_image_processor(...)`."
         )
-    with temporary_folder() as folder, _name_arguments(folder):
-        model.save_pretrained(folder, include_backbones=full)
-        if full is not False and (name := find_bundled(model)):
-            for file in (CARD, SAFE_WEIGHTS_NAME):
-                shutil.copyfile(Path(locate(name)) / file, Path(folder) / file)
-        processor.save_pretrained(folder)
-        return push(folder, repo_id, **options)
+    with temporary_folder() as folder:
+        try:
+            model.save_pretrained(folder, include_backbones=full)
+            if full is not False and (name := find_bundled(model)):
+                for file in (CARD, SAFE_WEIGHTS_NAME):
+                    shutil.copyfile(Path(locate(name), file), folder / file)
+            processor.save_pretrained(folder)
+            return push(folder, repo_id, **options)
+        except ValueError as error:  # which names files of the temporary folder
+            text = str(error).replace(str(folder / CONFIG_NAME), "`model.config`")
+            raise ValueError(text.replace(str(folder / IMAGE_PROCESSOR_NAME), "`image_processor`")) from error
 
 
 def prepare_repository(repo_id: str) -> None:
@@ -306,19 +310,6 @@ def _save_settings(folder: Path, staging: Path, config: GFFusionConfig, with_cod
             del part._auto_class
     for part in parts.values():
         part.save_pretrained(staging)
-
-
-@contextlib.contextmanager
-def _name_arguments(folder: Path) -> Iterator[None]:
-    """Raise errors that name the arguments of `push_model` instead of the files of a temporary folder."""
-    arguments = {folder / CONFIG_NAME: "`model.config`", folder / IMAGE_PROCESSOR_NAME: "`image_processor`"}
-    try:
-        yield
-    except ValueError as error:
-        text = str(error)
-        for path, argument in arguments.items():
-            text = text.replace(str(path), argument)
-        raise ValueError(text) from error
 
 
 @contextlib.contextmanager

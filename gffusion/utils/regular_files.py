@@ -40,11 +40,8 @@ def describe_special(mode: int) -> str:
         >>> describe_special(stat.S_IFIFO)
         'a pipe'
     """
-    if stat.S_ISLNK(mode):
-        return "a symbolic link"
-    if stat.S_ISFIFO(mode):
-        return "a pipe"
-    return "a socket" if stat.S_ISSOCK(mode) else "a device"
+    kinds = {stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def read_regular(path: str | os.PathLike[str], max_bytes: int) -> bytes:
