@@ -27,16 +27,16 @@ UNTIMED = 8  # frames that prepare operations, and are left out of all numbers
 Frame = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
-def make_frames(count: int, size: tuple[int, int], step: int = 1) -> list[Frame]:
-    """Return frames of a camera that pans by `step` pixels per frame, with noise of 2 %."""
+def make_frames(count: int, size: tuple[int, int]) -> list[Frame]:
+    """Return frames of a camera that pans by one pixel per frame, with noise of 2 %."""
     rng, (height, width) = np.random.default_rng(0), size
-    scene = render_scene(0, height, width + step * count)
+    scene = render_scene(0, height, width + count)
     return [
         (
             _add_noise(scene.visible[:, left : left + width], rng),
             _add_noise(scene.infrared[:, left : left + width], rng),
         )
-        for left in range(0, step * count, step)
+        for left in range(count)
     ]
 
 

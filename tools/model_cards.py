@@ -42,11 +42,12 @@ def training_command(entry: ModelEntry) -> str:
         f"    --train_data {data} --train_split train --eval_data {data} --eval_split val",
     ]
     if layout == "m3fd":  # it has boxes instead of masks
-        lines.insert(
-            0,
-            f"# M3FD has no splits: first write the file names into {data}/train.txt and {data}/val.txt, one per line",
-        )
-        lines.insert(1, f"gffusion masks {data} --layout {layout} -o {data}/masks")
+        splits = f"{data}/train.txt and {data}/val.txt"
+        lines = [
+            f"# M3FD has no splits: first write the file names into {splits}, one per line",
+            f"gffusion masks {data} --layout {layout} -o {data}/masks",
+            *lines,
+        ]
     return "\n".join(lines)
 
 
