@@ -249,15 +249,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit with code 1 if a diagram is outdated")
     check = parser.parse_args(arguments).check
-    outdated = False
-    for name, draw in DIAGRAMS.items():
-        path, content = FOLDER / f"{name}.svg", draw().render()
-        if path.exists() and path.read_text(encoding="utf-8") == content:
-            continue
-        outdated = True
-        if not check:
-            path.write_text(content, encoding="utf-8")
-    return int(check and outdated)
+    drawn = {FOLDER / f"{name}.svg": draw().render() for name, draw in DIAGRAMS.items()}
+    if check:
+        return int(any(not path.exists() or path.read_text(encoding="utf-8") != drawn[path] for path in drawn))
+    for path, content in drawn.items():
+        path.write_text(content, encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":

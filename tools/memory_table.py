@@ -107,7 +107,7 @@ def make_tables(record: dict[str, Any]) -> str:
     """Return the tables in Markdown."""
     sizes = list(next(iter(record["peaks"].values()), {}))
     rows = [[f"`{model}`", *(f"{row[size]:,.0f}" for size in sizes)] for model, row in record["peaks"].items()]
-    parts = [format_table(["peak in MiB, megapixels", *sizes], rows)]
+    peaks = format_table(["peak in MiB, megapixels", *sizes], rows)
     header = ["one run of", "in the middle", "at the end", "growth of the second half"]
     rows = [
         [f"{row['count']:,} {kind}, `{model}`", *(f"{row[name]:,.0f} MiB" for name in ("middle", "end"))]
@@ -115,7 +115,7 @@ def make_tables(record: dict[str, Any]) -> str:
         for kind in ("pairs", "frames")
         for model, row in record[kind].items()
     ]
-    return "\n\n".join([*parts, format_table(header, rows)])
+    return f"{peaks}\n\n{format_table(header, rows)}"
 
 
 def main(words: Sequence[str] | None = None) -> None:

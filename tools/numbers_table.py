@@ -130,9 +130,8 @@ def make_tables(record: dict[str, Any]) -> str:
         found = record["repeatable"][device]
         answers = ("-" if model not in found else "yes" if found[model] else "no" for model in models)
         rows.append([f"{device}: the same command twice gives the same bytes", *answers])
-    return format_table(
-        ["largest difference in gray levels; 8-bit values that differ", *map("`{}`".format, models)], rows
-    )
+    header = ["largest difference in gray levels; 8-bit values that differ", *(f"`{model}`" for model in models)]
+    return format_table(header, rows)
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -77,20 +77,13 @@ def list_models_of_readme() -> str:
         counts = count_bundled_parameters(entry) or {}
         frozen = f" and {counts['frozen'] / 1e6:.1f} million in frozen encoders" if counts["frozen"] else ""
         parameters = f"{round(counts['trained'] / 1000)} thousand{frozen}"
-        rows.append(
-            (f"[`{entry.name}`]({SITE}models/{entry.name}.html)", entry.description, parameters, "in the package")
-        )
+        link = f"[`{entry.name}`]({SITE}models/{entry.name}.html)"
+        rows.append((link, entry.description, parameters, "in the package"))
     of_the_paper = ("paper_", "ablations/")
     recipes = [entry.name for entry in find_entries(status="recipe-only") if entry.recipe.startswith(of_the_paper)]
     text = f"the models of the paper and its comparisons: {len(recipes)} recipes with DINOv2, six of them with CLIP"
-    rows.append(
-        (
-            f"[`{recipes[0]}`, ...]({SITE}models/index.html#models-without-weights)",
-            text,
-            "86 million with CLIP",
-            "none published",
-        )
-    )
+    link = f"[`{recipes[0]}`, ...]({SITE}models/index.html#models-without-weights)"
+    rows.append((link, text, "86 million with CLIP", "none published"))
     return make_table(("name", "description", "parameters", "weights"), rows)
 
 
@@ -151,14 +144,11 @@ def compare_with_paper() -> str:
         ("fusion loss", ", ".join(f"{name}_weight" for name in OUR_TERMS), loss),
         ("weight of gradients, beta", "gradient_weight", lambda config: f"{config.gradient_weight:g}"),
     ]  # fmt: skip
-    head = ("", "paper", "gffusion-tiny", "option")
-    return make_table(
-        head,
-        [
-            (name, read(paper), read(tiny), ", ".join(f"`{option}`" for option in options.split(", ")))
-            for name, options, read in rows
-        ],
+    cells = (
+        (name, read(paper), read(tiny), ", ".join(f"`{option}`" for option in options.split(", ")))
+        for name, options, read in rows
     )
+    return make_table(("", "paper", "gffusion-tiny", "option"), cells)
 
 
 def describe_commands() -> str:
@@ -194,8 +184,7 @@ def describe_benchmark(path: Path) -> str:
         f"## {record.get('title', path.stem.capitalize())}\n",
         f"[`{name}`](../../{name}): {describe_machine(record)}.\n",
     ]
-    if note := record.get("note"):
-        lines.append(f"{note}\n")
+    lines += [f"{record['note']}\n"] if "note" in record else []
     for key, value in record.items():
         if key in {"machine", "machines", "versions", "parameters"}:
             continue
@@ -203,9 +192,8 @@ def describe_benchmark(path: Path) -> str:
             lines += describe_values(key, value)
         elif isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
             head = list(dict.fromkeys(column for row in value for column in row))
-            lines.append(
-                f"**{key}**\n\n{make_table(head, ([row.get(column, '') for column in head] for row in value))}"
-            )
+            rows = ([row.get(column, "") for column in head] for row in value)
+            lines.append(f"**{key}**\n\n{make_table(head, rows)}")
     return "\n".join(lines)
 
 
