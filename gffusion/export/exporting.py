@@ -7,7 +7,7 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -126,8 +126,7 @@ def check_model(model: GFFusionModel, name: str, segment: bool, dtype: str) -> N
         raise ValueError(f"the model {name} has no segmenter: omit --segment or choose a model with a segmenter")
     if segment and model.config.num_labels > 256:
         raise ValueError(f"label maps of exported files are uint8, but {name} has {model.config.num_labels} classes")
-    has_encoder = model.config.paradigm != "cascading" or segment
-    if dtype == "int8" and not has_encoder:
+    if dtype == "int8" and model.config.paradigm == "cascading" and not segment:
         raise ValueError(
             f"--dtype int8 quantizes encoders only, and {name} uses none here: FuNet stays in floating point; choose "
             "fp32 or fp16"
@@ -258,7 +257,7 @@ def _save_program(program: torch.export.ExportedProgram, facts: dict[str, str]) 
 
 
 @contextmanager
-def _named_errors() -> Any:
+def _named_errors() -> Iterator[None]:
     """Turn errors of torch's exporters, which share no class of their own, into one line."""
     try:
         yield
@@ -271,7 +270,7 @@ def _named_errors() -> Any:
 
 
 @contextmanager
-def _quiet() -> Any:
+def _quiet() -> Iterator[None]:
     """Silence warnings about optional packages in the log of torch's exporter, and leave the loggers of the process as they are."""
     exporter, handlers = logging.getLogger("torch.onnx"), logging.root.handlers[:]
     level = exporter.level

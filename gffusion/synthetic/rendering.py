@@ -118,7 +118,7 @@ class _Camera:
         """Return the slopes x/z (1, W) and y/z (H, 1) of the rays through all samples."""
         across = (np.arange(self.width, dtype=np.float32) + 0.5 - self.center[0]) / self.focal
         up = (self.center[1] - np.arange(self.height, dtype=np.float32) - 0.5) / self.focal
-        return across[None, :].astype(np.float32), up[:, None].astype(np.float32)
+        return across[None, :], up[:, None]
 
 
 class _Surfaces:
