@@ -26,11 +26,6 @@ def draw_blocks(image: NDArray[Any], columns: int, rows: int) -> str:
     scale = min(max(columns, 1) / converted.width, 2 * max(rows, 1) / converted.height)
     width, cells = max(1, round(converted.width * scale)), max(1, round(converted.height * scale / 2))
     pixels = np.asarray(converted.resize((width, 2 * cells), Image.Resampling.BOX))
-    lines = []
-    for upper, lower in zip(pixels[::2].tolist(), pixels[1::2].tolist(), strict=True):
-        blocks = (
-            f"\x1b[38;2;{top[0]};{top[1]};{top[2]};48;2;{low[0]};{low[1]};{low[2]}m▀"
-            for top, low in zip(upper, lower, strict=True)
-        )
-        lines.append("".join(blocks) + "\x1b[0m")
-    return "\n".join(lines)
+    colors = np.concatenate([pixels[::2], pixels[1::2]], axis=-1).tolist()  # of both halves: (cells, width, 6)
+    lines = ("".join("\x1b[38;2;{};{};{};48;2;{};{};{}m▀".format(*block) for block in row) for row in colors)
+    return "\n".join(f"{line}\x1b[0m" for line in lines)
