@@ -16,7 +16,7 @@ from .contents import Source, name_source, read_source
 from .decoded_image import UPRIGHT, DecodedImage, DecodeOptions, ImageReadError, to_supported
 from .decoding import decode_image
 from .headers import JPEG_SIGNATURE, header_shows_one
-from .infrared_frames import find_scale, note_transparent, to_frame
+from .infrared_frames import find_scale, find_transparent, note_transparent, to_frame
 from .io import read_bytes
 from .visible_range import VisibleFrame
 
@@ -71,7 +71,7 @@ def split_modalities(content: bytes, path: str, options: DecodeOptions) -> Modal
     return Modalities(
         "an image whose last channel is an infrared image, not opacity",
         frame,
-        VisibleFrame(to_supported(decoded.image), decoded.no_data),
+        to_visible_frame(decoded),
     )
 
 
@@ -182,8 +182,19 @@ def _split_pages(first: DecodedImage, second: DecodedImage, path: str) -> Modali
     frame = to_frame(infrared)
     note = f"page {pages.index(infrared) + 1} of the file is the infrared image"
     frame = replace(frame, notes=(*first.notes, *second.notes, *frame.notes, note))
-    found = VisibleFrame(to_supported(visible.image), visible.no_data)
-    return Modalities("a TIFF of a visible and an infrared page", frame, found)
+    return Modalities("a TIFF of a visible and an infrared page", frame, to_visible_frame(visible))
+
+
+def to_visible_frame(decoded: DecodedImage) -> VisibleFrame:
+    """Return an image of a file as a visible image."""
+    values, transparent, no_data = to_supported(decoded.image), find_transparent(decoded), decoded.no_data
+    if decoded.indices is not None:
+        no_data = None
+    elif decoded.extra_channel is None and transparent is not None and not values[transparent].any():
+        transparent = None  # the transparent value is 0, which is also that of shadows
+    if transparent is not None and transparent.all():  # of a mask
+        transparent = None
+    return VisibleFrame(values, no_data, decoded.notes, transparent)
 
 
 def _turn_rig(rig: Rig, orientation: int) -> Rig:

@@ -27,9 +27,9 @@ from .decoded_image import DecodedImage, DecodeOptions, ImageReadError, Truncate
 from .decoding import check_end
 from .georeference import add_georeference
 from .headers import header_shows_one, may_lack_values
-from .infrared_frames import find_transparent, to_frame
+from .infrared_frames import to_frame
 from .io import read_bytes, read_size
-from .modalities import Modalities, split_both, split_modalities
+from .modalities import Modalities, split_both, split_modalities, to_visible_frame
 from .raw_frames import RAW_SUFFIXES, RawFrame, explained_sides
 from .visible_range import VisibleFrame, VisibleRange, check_visible_range, map_visible
 
@@ -246,7 +246,7 @@ def decode_both(content: bytes, name: str, options: ReadOptions) -> tuple[NDArra
         ValueError: If it holds one image.
     """
     visible, infrared = split_both(content, name, options.decoding)
-    image, notes = map_visible(visible.values, name, options.visible_range, visible.no_data)
+    image, notes = map_visible(visible.values, name, options.visible_range, visible.no_data, visible.transparent)
     return image, clean(infrared, name, options), notes
 
 
@@ -281,16 +281,6 @@ def decode_visible(content: bytes, name: str, options: ReadOptions) -> VisibleFr
     if not decoded.is_radiometric:
         raise ValueError(_refuse_both(decoded, name))
     return decoded.visible._replace(notes=("visible image embedded in the radiometric JPEG",))
-
-
-def to_visible_frame(decoded: DecodedImage) -> VisibleFrame:
-    """Return the single image of a file as a visible image."""
-    values, transparent, no_data = to_supported(decoded.image), find_transparent(decoded), decoded.no_data
-    if decoded.indices is not None:
-        no_data = None
-    elif decoded.extra_channel is None and transparent is not None and not values[transparent].any():
-        transparent = None  # the transparent value is 0, which is also that of shadows
-    return VisibleFrame(values, no_data, decoded.notes, transparent)
 
 
 def decode_infrared(

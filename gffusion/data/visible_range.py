@@ -105,8 +105,9 @@ def map_visible(
     mapped, notes = _map_range(fill_missing(image, missing), name, visible_range)
     outside = find_outside(missing)
     mapped[outside] = 0
-    parts = {"border without a value ({}) black": outside, "pixels without a value ({}) filled": missing & ~outside}
-    found = tuple(f"visible {text.format(format_share(part))}" for text, part in parts.items() if part.any())
+    kind = "visible {} without a value" if unset.any() else "transparent visible {}"
+    parts = ("border", outside, "black"), ("pixels", missing & ~outside, "filled")
+    found = tuple(f"{kind.format(name)} ({format_share(part)}) {change}" for name, part, change in parts if part.any())
     return mapped, found + notes
 
 

@@ -23,7 +23,7 @@ from gffusion.data.decoded_image import DecodeOptions
 from gffusion.data.given_images import decode_given
 from gffusion.data.infrared_frames import to_frame
 from gffusion.data.infrared_notes import measure_range
-from gffusion.data.modalities import holds_both
+from gffusion.data.modalities import holds_both, to_visible_frame
 from gffusion.data.reading import (
     clean,
     decode_both,
@@ -31,7 +31,6 @@ from gffusion.data.reading import (
     decode_unaligned,
     decode_visible,
     finish_pair,
-    to_visible_frame,
 )
 from gffusion.data.rigs import find_rig, parse_align
 from gffusion.data.urls import is_url, read_url

@@ -222,6 +222,23 @@ class TestPages:
             else:
                 assert missing is None
 
+    @pytest.mark.parametrize("kind", ["opacity", "mask", "channel"])
+    def test_visible_pixels_of_files_with_both_images(self, tmp_path: Path, kind: str) -> None:
+        valid = np.full(THERMAL.shape, True)
+        valid[:, :30] = False
+        infrared = np.maximum(THERMAL, 1)
+        opacity = {"opacity": [255 * valid.astype(np.uint8)], "mask": [], "channel": [infrared]}[kind]
+        with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+            writer.write(np.dstack([VISIBLE, *opacity]), photometric="rgb", extrasamples=["unassalpha"] * len(opacity))
+            if kind != "opacity":
+                writer.write(valid, photometric=4, subfiletype=4)
+            if kind != "channel":
+                writer.write(infrared)
+        pair = read_alone(tmp_path / "a.tif")
+        np.testing.assert_array_equal(pair.visible, np.where(valid[..., None], VISIBLE, 0))
+        np.testing.assert_array_equal(pair.infrared[valid], infrared[valid])
+        assert "transparent visible border (23 %) black" in pair.notes
+
     def test_no_pixel_is_valid(self, tmp_path: Path) -> None:
         write_image(tmp_path / "v.png", VISIBLE)
         with tifffile.TiffWriter(tmp_path / "t.tif") as writer:
@@ -575,7 +592,7 @@ def test_transparent_infrared_pixels_are_missing(tmp_path: Path, kind: str) -> N
     assert "transparent infrared pixels (39 %) filled" in pair.notes
     visible = write(tmp_path / "cut.png", encode(np.dstack([VISIBLE, opacity]), "PNG"))
     pair = read_pair(visible, write(tmp_path / "t.png", encode(THERMAL, "PNG")))
-    assert pair.missing is None and pair.notes == ("visible border without a value (39 %) black",)
+    assert pair.missing is None and pair.notes == ("transparent visible border (39 %) black",)
     np.testing.assert_array_equal(pair.visible, np.where(opacity[..., None] > 0, VISIBLE, 0))
 
 

@@ -161,7 +161,7 @@ def test_opacity_of_visible_images_and_of_the_processor(new_pipeline: Any, caplo
     expected = new_pipeline(fill_missing(VISIBLE, MISSING), THERMAL)
     for given in (transparent, np.asarray(transparent)):
         np.testing.assert_array_equal(new_pipeline(given, THERMAL), expected)
-    assert any("visible pixels without a value" in message for message in caplog.messages)
+    assert any("transparent visible pixels (" in message for message in caplog.messages)
     caplog.clear()
     warning_once.cache_clear()
     new_pipeline(np.dstack([VISIBLE, THERMAL - THERMAL.min()]), THERMAL)

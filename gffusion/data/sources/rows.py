@@ -17,7 +17,7 @@ from gffusion.data.boxes.checks import check_pixels, check_sizes
 from gffusion.data.class_names import check_class_names, check_typed_names
 from gffusion.data.decoded_image import ImageReadError
 from gffusion.data.io import read_decoded, read_image, read_labels, read_size
-from gffusion.data.reading import to_visible_frame
+from gffusion.data.modalities import to_visible_frame
 from gffusion.data.visible_range import VisibleFrame, VisibleRange, check_visible_range, map_visible
 from gffusion.data.wrong_pairs import MAX_PAIRS
 from gffusion.models.gffusion.argument_checks import check_flag
