@@ -1,5 +1,6 @@
 """Position of the infrared in the visible image by the georeferences of two GeoTIFF files, such as orthomosaics."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -72,25 +73,33 @@ def add_georeference(
     return frame, (_APART,) if _are_apart(rig.matrix, edges[0]) else ()
 
 
-def check_same_place(file: Path, frame: Path, size: tuple[int, ...]) -> None:
-    """Raise ValueError if the georeferences of two files of one size place them more than a pixel apart, as maps of another tile.
+def check_same_place(file: Path, frames: Sequence[Path], size: tuple[int, ...]) -> None:
+    """Raise ValueError if the georeferences of files of one size place them more than a pixel apart, as maps of another tile.
 
     Args:
         file: A label map or fused image.
-        frame: The visible or infrared image in whose frame it should be.
-        size: Height and width of both.
+        frames: The visible or infrared image in whose frame it should be; then, if both are taken as aligned, the other one,
+            whose georeference it may have, too.
+        size: Height and width of all.
     """
+    apart = [_lie_apart(file, frame, size) for frame in frames]
+    if apart[0] and False not in apart[1:]:
+        raise ValueError(
+            f"the georeferences of {file} and {frames[0]} place them more than a pixel apart, but their pixels are compared one by one: "
+            f"warp {file} onto the grid of {frames[0]}, such as with gdalwarp -te and -ts, or give the file of this place; if its "
+            "georeference is wrong, remove it, such as with gdal_edit.py -unsetgt"
+        )
+
+
+def _lie_apart(file: Path, frame: Path, size: tuple[int, ...]) -> bool | None:
+    """Return whether georeferences place two files of one size more than a pixel apart; `None` if they are unknown or of two systems."""
     grids = _read_common_grids(file, frame)
-    edges = np.diag([size[1], size[0], 1.0])
     if grids is None or np.linalg.det(grids[0].matrix) == 0:
-        return
+        return None
+    edges = np.diag([size[1], size[0], 1.0])
     with np.errstate(all="ignore"):  # of damaged files
         moved = np.linalg.inv(grids[0].matrix @ edges) @ grids[1].matrix @ edges
-    if _are_apart(moved, edges):
-        raise ValueError(
-            f"the georeferences of {file} and {frame} place them more than a pixel apart, but their pixels are compared one by one: "
-            f"warp {file} onto the grid of {frame}, such as with gdalwarp -te and -ts, or give the file of this place"
-        )
+    return _are_apart(moved, edges)
 
 
 def are_georeferenced(visible: Path, infrared: Path) -> bool:
@@ -151,7 +160,8 @@ def _read_matrix(tags: Directory) -> NDArray[np.float64] | None:
         found = np.array([*matrix.reshape(2, 4)[:, [0, 1, 3]], [0, 0, 1]])
     else:
         return None
-    return found if np.isfinite(found).all() else None
+    # Programs write an identity matrix for images without a georeference.
+    return found if np.isfinite(found).all() and not np.array_equal(found, np.eye(3)) else None
 
 
 def _read_numbers(tags: Directory, number: int, count: int) -> NDArray[np.float64] | None:

@@ -72,8 +72,10 @@ class Sources:
     def check_place(self, file: Path, size: tuple[int, ...]) -> None:
         """Raise ValueError if a file of this size, that of the images, is georeferenced elsewhere, see [`check_same_place`]."""
         if not self.read_options.crop:
-            is_visible = self.read_options.reference == "visible"
-            check_same_place(file, self.pair.visible if is_visible else self.pair.infrared, size)
+            frames = [self.pair.visible, self.pair.infrared]
+            if self.read_options.reference == "infrared":
+                frames.reverse()
+            check_same_place(file, frames if self.read_options.align == "none" else frames[:1], size)
 
 
 class Method(ABC):

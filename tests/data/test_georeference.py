@@ -213,6 +213,29 @@ def test_label_maps_and_fused_images_of_another_place_are_refused(
     assert bool(stop.value.code) == is_refused
 
 
+def test_label_maps_of_aligned_images_have_one_of_their_georeferences(files: tuple[Path, Path]) -> None:
+    """A note says that the georeferences of the images differ; a map has either of them, or none."""
+    shift = 0.2 * np.eye(3)[:, :1] * [0, 0, 1]
+    root = files[0].parent
+    for folder in ("visible", "infrared", "labels"):
+        (root / folder).mkdir()
+    files[0].rename(root / "visible" / "1.tif")
+    labels = np.broadcast_to(np.arange(SIZE[1]) % 3, SIZE)
+    dataset = None
+    for columns, is_refused in ((0, False), (3, False), (6, True)):
+        write(root / "infrared" / "1.tif", sample(VISIBLE, SIZE), VISIBLE + 3 * shift)
+        write(root / "labels" / "1.tif", labels, VISIBLE + columns * shift)
+        dataset = FusionDataset(root)
+        with pytest.raises(ValueError, match="gdal_edit") if is_refused else contextlib.nullcontext():
+            dataset.read_sizes()
+    assert dataset is not None
+    tifffile.imwrite(root / "infrared" / "1.tif", sample(VISIBLE, SIZE).astype(np.uint8))
+    with pytest.raises(ValueError, match="more than a pixel apart"):
+        dataset.read_sizes()
+    write(root / "labels" / "1.tif", labels, np.eye(3), form="matrix")  # as programs write it without a georeference
+    dataset.read_sizes()
+
+
 def test_grids_of_very_different_extent_are_aligned(files: tuple[Path, Path]) -> None:
     """An estimate of more than 50-fold is not plausible, but georeferences are exact."""
     site = np.array([[2.0, 0, ORIGIN[0] - 800], [0, -2.0, ORIGIN[1] + 800], [0, 0, 1]])

@@ -247,6 +247,11 @@ class TestPages:
         for read in (read_pair, read_pair_size):
             with pytest.raises(ValueError, match="no measured pixel"):
                 read(tmp_path / "v.png", tmp_path / "t.tif", ReadOptions())
+        with tifffile.TiffWriter(tmp_path / "v.tif") as writer:
+            writer.write(VISIBLE, photometric="rgb")
+            writer.write(np.zeros(THERMAL.shape, bool), photometric=4, subfiletype=4)
+        write_image(tmp_path / "t.png", THERMAL)
+        np.testing.assert_array_equal(read_pair(tmp_path / "v.tif", tmp_path / "t.png").visible, VISIBLE)
 
     @pytest.mark.parametrize(
         ("image", "no_data", "options"),

@@ -175,7 +175,8 @@ def _check_labels_size(
         )
     check_same_size({str(pair.visible): size, str(pair.infrared): size, str(pair.labels): labels_size})
     if pair.labels is not None:
-        check_same_place(pair.labels, pair.visible, size)
+        frames = [pair.visible, pair.infrared] if options.align == "none" else [pair.visible]
+        check_same_place(pair.labels, frames, size)
 
 
 def _read_stored_size(infrared: Path, options: ReadOptions) -> tuple[int, int] | None:
