@@ -89,8 +89,12 @@ def find_outside(missing: Mask) -> Mask:
                [1, 0, 0, 0],
                [0, 0, 0, 0]])
     """
-    regions = scipy.ndimage.label(missing)[0]
-    return missing & np.isin(regions, get_edge(regions))
+    regions, count = scipy.ndimage.label(missing)
+    is_outside = np.zeros(count + 1, np.bool_)  # a table: np.isin takes much memory
+    is_outside[get_edge(regions)] = True
+    is_outside[0] = False
+    outside: Mask = is_outside[regions]
+    return outside
 
 
 def get_edge(image: NDArray[Any]) -> NDArray[Any]:

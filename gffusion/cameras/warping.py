@@ -17,6 +17,7 @@ _ROWS = 256  # rows warped at once, to limit memory
 _SNAP = 1e-6  # coordinates closer to the center of a pixel, in pixels, are not interpolated
 _CANDIDATES = 512  # rows tried as borders of a window
 _IGNORED = 255  # label of pixels that are not learned
+_MAX_BLUR = 25.0  # standard deviation for the largest scale of estimated rigs
 _TOLERANCE = 1.0  # pixels that the visible image may fall short of the infrared image
 
 
@@ -193,6 +194,11 @@ def warp_image(
     if weights is not None:
         planes[:, missing] = 0
     sigma = find_blur(matrix, size)
+    if max(sigma) > _MAX_BLUR:  # of georeferences, which have no limit
+        if _is_all_outside(matrix, size, values.shape[:2], tolerance):
+            everywhere = np.ones(size, np.bool_)
+            return np.zeros((*size, *values.shape[2:]), values.dtype), everywhere, everywhere.copy()
+        sigma = min(sigma[0], max(_MAX_BLUR, values.shape[0] / 2)), min(sigma[1], max(_MAX_BLUR, values.shape[1] / 2))
     if max(sigma) > 0:
         planes = np.stack([ndimage.gaussian_filter(plane, sigma, mode="nearest") for plane in planes])
         weights = None if weights is None else ndimage.gaussian_filter(weights, sigma, mode="nearest")
@@ -271,6 +277,14 @@ def _map_points(matrix: NDArray[np.float64], rows: slice, width: int) -> NDArray
         points[:, depth <= 0] = np.inf  # behind the camera
         nearest = np.rint(points)
         return np.where(np.abs(points - nearest) < _SNAP, nearest, points)
+
+
+def _is_all_outside(
+    matrix: NDArray[np.float64], size: tuple[int, int], shape: tuple[int, ...], tolerance: float
+) -> bool:
+    """Return whether no pixel of the result (H, W) lies in an image (h, w)."""
+    bands = (slice(top, min(top + _ROWS, size[0])) for top in range(0, size[0], _ROWS))
+    return all(_is_outside(_map_points(matrix, rows, size[1]), (shape[0], shape[1]), tolerance).all() for rows in bands)
 
 
 def _is_outside(points: NDArray[np.float64], size: tuple[int, int], tolerance: float) -> NDArray[np.bool_]:

@@ -236,6 +236,24 @@ def test_label_maps_of_aligned_images_have_one_of_their_georeferences(files: tup
     dataset.read_sizes()
 
 
+@pytest.mark.parametrize("scale", [1e4, 1e9])
+@pytest.mark.parametrize("is_center", [False, True])
+def test_images_smaller_than_a_pixel_take_no_memory(files: tuple[Path, Path], scale: float, is_center: bool) -> None:
+    """A wrong scale is such a georeference: filters in proportion to it would take all memory or hours."""
+    write(files[1], sample(NORTH_UP, (32, 40)), NORTH_UP)
+    center = VISIBLE @ (75.5, 60.5, 1) - (0, 0, 1)  # of a pixel, at which the infrared image lies
+    size = 0.2 / scale
+    matrix = np.array([[size, 0, 0], [0, -size, 0], [0, 0, 1]])
+    matrix[:2, 2] = center[:2] + (-20 * size, 16 * size) if is_center else center[:2] + 0.06
+    write(files[1], sample(NORTH_UP, (32, 40)), matrix, form="matrix")
+    if is_center:
+        pair = read_pair(*files, ReadOptions(align="auto"))
+        assert pair.outside is not None and (~pair.outside).sum() == 1
+    else:
+        with pytest.raises(ValueError, match="lies outside the visible image"):
+            read_pair(*files, ReadOptions(align="auto"))
+
+
 def test_grids_of_very_different_extent_are_aligned(files: tuple[Path, Path]) -> None:
     """An estimate of more than 50-fold is not plausible, but georeferences are exact."""
     site = np.array([[2.0, 0, ORIGIN[0] - 800], [0, -2.0, ORIGIN[1] + 800], [0, 0, 1]])
