@@ -149,7 +149,8 @@ def check_unit(limits: Limits, counts: NDArray[Any], scale: TemperatureScale) ->
     )
     if outside <= 0.5 or outside_celsius > 0.5:
         return
-    first, last = (f"{count:.0f}" for count in np.rint(scale.find_counts(limits)) + 0.0)  # no -0
+    form = ".0f" if counts.dtype.kind in "iu" else ".7g"
+    first, last = (f"{count:z{form}}" for count in scale.find_counts(limits))  # z: no -0
     sign = "=" if first.startswith("-") else " "
     raise ValueError(
         f"the infrared values of this file are counts, {counts.min():.7g} to {counts.max():.7g}, not {scale.unit}: for {limits[0]:g} to "

@@ -318,6 +318,13 @@ def gdal_scale(factor: str, offset: str, channel: int = 0) -> tuple[Any, ...]:
 class TestScales:
     CELSIUS = (10 + 20 * INFRARED).astype(np.float32)
 
+    def test_advice_for_floating_point_values(self, tmp_path: Path) -> None:
+        tifffile.imwrite(tmp_path / "t.tif", self.CELSIUS / 100, extratags=[gdal_scale("100", "0")])
+        write_image(tmp_path / "v.png", VISIBLE)
+        pair = read_pair(tmp_path / "v.png", tmp_path / "t.tif")
+        with pytest.raises(ValueError, match=r"--infrared-range 0\.11,0\.3\)"):
+            pair.adapt(InfraredOptions((11, 30)))
+
     @pytest.mark.parametrize(
         ("dtype", "factor", "offset", "advice"),
         [
