@@ -39,6 +39,10 @@ class Modalities(NamedTuple):
     is_radiometric: bool = False
 
 
+# Share of a fourth channel that is 0 or its largest value, from which 0 hides a visible image.
+_OPACITY_SHARE = 0.9
+
+
 def split_modalities(content: bytes, path: str, options: DecodeOptions) -> Modalities | DecodedImage:
     """Decode a file, and split it if it holds both modalities or a radiometric image. Messages name its path.
 
@@ -192,6 +196,9 @@ def to_visible_frame(decoded: DecodedImage) -> VisibleFrame:
         no_data = None
     elif decoded.extra_channel is None and transparent is not None and not values[transparent].any():
         transparent = None  # the transparent value is 0, which is also that of shadows
+    extra = decoded.extra_channel
+    if extra is not None and np.mean((extra == 0) | (extra == extra.max())) < _OPACITY_SHARE:
+        transparent = decoded.transparent  # the channel may hold data, such as depth, and must not hide the image
     if transparent is not None and transparent.all():  # of a mask
         transparent = None
     return VisibleFrame(values, no_data, decoded.notes, transparent)

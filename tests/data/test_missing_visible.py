@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 
 from gffusion.data import FusionDataset, ReadOptions, read_pair, write_image
 from gffusion.data.reading import read_pair_size
@@ -133,3 +134,13 @@ def test_no_value_at_all(tmp_path: Path, dtype: Any, value: float, no_data: floa
     for read in (read_pair, lambda *files: read_pair_size(*files, ReadOptions())):
         with pytest.raises(ValueError, match=r"visible.tif has no pixel with a value"):
             read(*files)
+
+
+def test_a_fourth_channel_of_data_hides_nothing(tmp_path: Path) -> None:
+    """Half of it is 0, as in a thresholded infrared image; opacity is nearly everywhere 0 or its largest value."""
+    visible = np.random.default_rng(0).integers(40, 200, (48, 64, 3), np.uint8)
+    data = np.random.default_rng(1).integers(1, 250, (48, 64), np.uint8)
+    data[:, :36] = 0
+    Image.fromarray(np.dstack([visible, data])).save(tmp_path / "visible.png")
+    Image.fromarray(visible[..., 0]).save(tmp_path / "infrared.png")
+    np.testing.assert_array_equal(read_pair(tmp_path / "visible.png", tmp_path / "infrared.png").visible, visible)

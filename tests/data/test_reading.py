@@ -87,7 +87,7 @@ class TestFourChannels:
     def test_opacity(self, tmp_path: Path, alpha: str) -> None:
         """An ordinary visible image is no pair, and black where it is fully transparent."""
         y, x = np.mgrid[:96, :128]
-        soft = np.clip((40 - np.hypot(x - 64, y - 48)) * 12 + 128, 0, 255)
+        soft = np.clip((40 - np.hypot(x - 64, y - 48)) * 100 + 128, 0, 255)
         channels = {"opaque": 255 + 0 * x, "half": 128 + 0 * x, "mask": 255 * (soft > 128), "soft mask": soft}
         opacity = channels[alpha].astype(np.uint8)
         path = write(tmp_path / "a.png", encode(np.dstack([VISIBLE, opacity]), "PNG"))
