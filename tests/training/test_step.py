@@ -192,6 +192,22 @@ class TestGradients:
         names = {name for name in before if "running_mean" in name and not torch.equal(before[name], after[name])}
         assert names and not any(name.startswith(part) for name in names)
 
+    @pytest.mark.parametrize("mode", ["auto", "local", "calibrated"])
+    def test_statistics_that_the_model_keeps(
+        self, tiny_model: Callable, inputs: Batch, tmp_path: Path, mode: Any
+    ) -> None:
+        """By `freeze_batch_norm`, which leaves scale and shift to the training."""
+        model = tiny_model(merging="group_conv")
+        model.freeze_batch_norm()
+        before = copy_tensors(model)
+        step = make_step(model, tmp_path, batch_normalization=mode)
+        step.calibrate([inputs])
+        step.train()
+        step([inputs], 0.7, True)
+        after = copy_tensors(model)
+        changed = {name for name in before if not torch.equal(before[name], after[name])}
+        assert "funet.decoder.1.weight" in changed and not any("running" in name for name in changed)
+
     def test_calibration_measures_the_batches_and_then_stays(
         self, tiny_model: Callable, inputs: Batch, make_inputs: Callable[..., Batch], tmp_path: Path
     ) -> None:
