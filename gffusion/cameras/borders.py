@@ -21,6 +21,7 @@ _MIN_LINES, _MAX_FRAME_SHARE, _MIN_FRAME_STEP, _MIN_VALUES = 2, 0.25, 8.0, 8
 # Regions along a straight cut lie outside the convex hull of the rest, up to few pixels along the cut.
 _MAX_DEPTH, _MAX_SHARE_IN_HULL = 2, 0.1
 _DILATION = 2  # pixels along the step, which are mixtures
+_SMALLEST_RANGE = 1e-30  # of floating-point values
 _MIN_LENGTH = 16  # of the edge of the image, in pixels
 
 
@@ -60,7 +61,7 @@ def find_borders(values: NDArray[Any], missing: Mask | None = None) -> Mask | No
     if not np.isfinite(gray).all():
         return None
     low, high = (float(limit) for limit in (gray.min(), gray.max()))
-    if low == high:
+    if high - low < _SMALLEST_RANGE:
         return None
     levels = (gray - low) * (255 / (high - low)) if values.dtype != np.uint8 else gray
     candidates = _choose_border_values(levels)

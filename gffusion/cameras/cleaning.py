@@ -7,14 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .borders import find_borders
-from .byte_order import is_byte_swapped
+from .byte_order import note_swapped_bytes
 from .frames import InfraredFrame
 from .missing import fill_missing, find_missing, format_share, join_masks
 from .palettes import GRAY, recognize_palette, recover_indices
 
 # Levels by which an even scale of gray may differ from a straight line: 64 grays have steps of 4.
 _MAX_UNEVENNESS = 8
-_TESTED_SIDE = 256  # pixels
 _MIN_SHARE, _STEP = 1e-3, 16  # of the pixels; distance of tested pixels
 _FEW_LEVELS = 8  # by which a scene without contrast can differ
 _GRAY_ENDS = (
@@ -58,11 +57,8 @@ def clean_frame(
         filled = values if missing is None else fill_missing(values, missing)
         values, color_notes = remove_colors(filled, name)
         notes += color_notes
-    if not frame.is_raw and _looks_swapped(frame.values):
-        notes.append(
-            "the bytes of the 16-bit infrared values look swapped, so that they show noise: store them in the other byte order "
-            "(in Python array.byteswap()), or give that of raw frames, such as 512x640,>u2 (--raw-frame)"
-        )
+    if not frame.is_raw:
+        notes += note_swapped_bytes(frame.values, "infrared")
     if found is not None:
         notes.append(
             f"infrared pixels without a measurement ({format_share(found)}) filled{_describe_saturated(values, found, frame.no_data)}"
@@ -97,14 +93,6 @@ def note_cut_border(notes: tuple[str, ...], crop: bool, is_filled: bool = True) 
         return notes
     notes = tuple(note.replace(BORDER_FILLED, BORDER_CUT) for note in notes)
     return notes if is_filled else tuple(note.replace(") filled", ") cut off") for note in notes)
-
-
-def _looks_swapped(values: NDArray[Any]) -> bool:
-    """Return whether the middle of an image of 16-bit counts has its bytes swapped; all of it would take long."""
-    if values.dtype != np.uint16 or values.ndim != 2:
-        return False
-    top, left = (max(0, side - _TESTED_SIDE) // 2 for side in values.shape)
-    return is_byte_swapped(values[top : top + _TESTED_SIDE, left : left + _TESTED_SIDE])
 
 
 def _describe_saturated(values: NDArray[Any], filled: NDArray[np.bool_], no_data: float | None) -> str:

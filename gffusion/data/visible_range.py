@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gffusion.cameras.byte_order import note_swapped_bytes
+
 VisibleRange = tuple[float, float]
 
 _LARGEST_OF_NOISE = 127  # of black images of 16 bits
@@ -90,6 +92,17 @@ def map_visible(
         >>> map_visible(np.array([[np.nan, 0.5, 1]], np.float32), "a.tif", None)[0].tolist()
         [[0.0, 0.5, 1.0]]
     """
+    mapped, notes = _map_and_fill(image, name, visible_range, no_data, transparent)
+    return mapped, note_swapped_bytes(image, "visible") + notes
+
+
+def _map_and_fill(
+    image: NDArray[Any],
+    name: str,
+    visible_range: VisibleRange | None,
+    no_data: float | None,
+    transparent: NDArray[np.bool_] | None,
+) -> tuple[NDArray[Any], tuple[str, ...]]:
     if image.dtype.kind != "f" and no_data in (None, 0) and transparent is None:  # no pixel is missing in most images
         return _map_range(image, name, visible_range)
     from gffusion.cameras.missing import fill_missing, find_outside, find_unset, format_share  # saves start-up time

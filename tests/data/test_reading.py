@@ -485,16 +485,37 @@ class TestValues:
         assert pair.notes == ("bytes of 16-bit values swapped, as FLIR stores them in PNG",)
         assert read_pair(visible, write(tmp_path / "raw.png", encode(COUNTS, "PNG"))).notes == ()
 
-    def test_swapped_bytes_of_other_files_are_noted(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("values", "dtype"),
+        [
+            (COUNTS, "u2"),
+            ((COUNTS - 13000.0) / 5, "i2"),
+            (COUNTS - float(COUNTS.mean()), "i2"),
+            ((COUNTS - 13000.0) / 41, "f4"),
+            (VISIBLE[..., 1] * 16.0, "f4"),
+        ],
+    )
+    def test_swapped_bytes_of_other_files_are_noted(self, tmp_path: Path, values: np.ndarray, dtype: str) -> None:
         visible = write(tmp_path / "visible.png", encode(VISIBLE, "PNG"))
-        tifffile.imwrite(tmp_path / "counts.tif", COUNTS.byteswap())
-        write(tmp_path / "counts.raw", COUNTS.astype(">u2").tobytes())
+        stored = values.astype(dtype)
+        tifffile.imwrite(tmp_path / "counts.tif", stored.byteswap())
+        write(tmp_path / "counts.raw", stored.astype(f">{dtype}").tobytes())
         for name, order, is_noted in (("tif", "<", True), ("raw", "<", True), ("raw", ">", False)):
-            options = ReadOptions(raw_frame=RawFrame.parse(f"96x128,{order}u2"))
+            options = ReadOptions(raw_frame=RawFrame.parse(f"96x128,{order}{dtype}"))
             pair = read_pair(visible, tmp_path / f"counts.{name}", options)
-            noted = [note for note in pair.notes if "bytes of the 16-bit infrared values look swapped" in note]
-            assert len(noted) == len(pair.notes) == is_noted
-            np.testing.assert_array_equal(pair.infrared, COUNTS if order == ">" else COUNTS.byteswap())
+            assert any("bytes of the infrared values look swapped" in note for note in pair.notes) == is_noted
+            if order == ">" or stored.dtype.kind != "f":  # of floating-point values, magnitudes from 1e30 are filled
+                np.testing.assert_array_equal(pair.infrared, stored if order == ">" else stored.byteswap())
+
+    @pytest.mark.parametrize(
+        "image", [VISIBLE.astype(np.uint16) * 200, VISIBLE[..., 0] * np.uint16(16), VISIBLE / np.float32(255)]
+    )
+    def test_swapped_bytes_of_visible_images_are_noted(self, tmp_path: Path, image: np.ndarray) -> None:
+        infrared = write(tmp_path / "infrared.png", encode(COUNTS, "PNG"))
+        for values, is_noted in ((image, False), (image.byteswap(), True)):
+            tifffile.imwrite(tmp_path / "visible.tif", values)
+            notes = read_pair(tmp_path / "visible.tif", infrared).notes
+            assert any("bytes of the visible values look swapped" in note for note in notes) == is_noted
 
     @pytest.mark.parametrize(
         ("text", "dtype", "header"),
