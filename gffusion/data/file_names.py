@@ -37,6 +37,7 @@ FUSED_WORDS = ("fused", "fusion", "result", "output", "融合")
 # Letters that end the names of cameras: DJI's wide, visible, zoom and thermal image, FLIR's radiometric image and
 # photo.
 _VISIBLE_LETTERS, _INFRARED_LETTERS = ("w", "v", "z", "dc"), ("t", "r")
+_BANDS = ("g", "b", "re", "nir", "l")  # beside which _R is the red band of a multispectral camera, or the right camera
 _FILLERS = (
     *("images", "image", "imgs", "img", "pictures", "bilder", "bild"),
     *("图像", "图片", "圖像", "画像", "영상"),
@@ -175,15 +176,31 @@ def _compile(kind: Words) -> re.Pattern[str]:
 
 
 def choose_widest(stems: Sequence[str]) -> str | None:
-    """Return the image of DJI's wide camera among those of one shot (`_W`, `_V`, `_Z`), or None if they are not such images."""
-    letters = {stem.rpartition("_")[2]: stem for stem in stems}
+    """Return the image of DJI's wide camera among those of one shot (`_W`, `_V`, `_Z`), or None if they are not such images.
+
+    Examples:
+        >>> choose_widest(["dji_0001_z", "dji_0001_w"]), choose_widest(["dji_0001_z_tower", "dji_0001_v_tower"])
+        ('dji_0001_w', 'dji_0001_v_tower')
+    """
+    letters = {shot[2] if (shot := _NAMED_SHOT.match(stem)) else stem.rpartition("_")[2]: stem for stem in stems}
     if len(letters) < len(stems) or not letters.keys() <= {"w", "v", "z"}:
         return None
     return next(letters[letter] for letter in "wvz" if letter in letters)
 
 
+def find_bands(stems: Set[str]) -> set[str]:
+    """Return the normalized stems in which `_r` means no infrared image, because another band of the shot is beside it.
+
+    Examples:
+        >>> sorted(find_bands({"img_1_rgb", "img_1_r", "img_1_nir", "flir_1", "flir_1_r"}))
+        ['img_1_r']
+    """
+    reds = {stem for stem in stems if re.search(r"[\W_]r$", stem)}
+    return {stem for stem in reds if any(stem[:-1] + band in stems for band in _BANDS)}
+
+
 class _Shot(NamedTuple):
-    """Name of a DJI file without its letter: `DJI_20230601120000_0001`."""
+    """Name of a DJI file without its letter: `DJI_20230601120000_0001`, with the name of a waypoint."""
 
     name: str
     time: datetime
@@ -249,11 +266,12 @@ def match_known_names(visible: Iterable[str], others: Set[str], are_results: boo
 
 
 def _parse_shot(stem: str, kind: Words) -> _Shot | None:
-    found = re.fullmatch(r"(.*?)(\d{14})_(\d{3,5})", find_core(stem, kind))
+    waypoint = stem[shot.end() :] if (shot := _NAMED_SHOT.match(stem)) else ""
+    found = re.fullmatch(rf"(.*?)(\d{{14}})_(\d{{3,5}}){re.escape(waypoint)}", find_core(stem, kind))
     if found is None:
         return None
     try:
-        return _Shot(found[1], datetime.strptime(found[2], "%Y%m%d%H%M%S"), int(found[3]))
+        return _Shot(found[1] + waypoint, datetime.strptime(found[2], "%Y%m%d%H%M%S"), int(found[3]))
     except ValueError:
         return None
 

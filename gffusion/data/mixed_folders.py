@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
-from .file_names import INFRARED_OR_NEAR, VISIBLE, choose_widest, find_core, match_shots, normalize_name
+from .file_names import INFRARED_OR_NEAR, VISIBLE, choose_widest, find_bands, find_core, match_shots, normalize_name
 
 
 def leave_out_other_kind(
@@ -67,7 +67,7 @@ def separate_kinds(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 def find_marked(stems: Set[str]) -> tuple[set[str], set[str]]:
     """Return the stems with words of visible images and none of infrared ones, and the reverse."""
     marked = [{stem for stem in stems if find_core(stem, kind) != stem} for kind in (VISIBLE, INFRARED_OR_NEAR)]
-    return marked[0] - marked[1], marked[1] - marked[0]
+    return marked[0] - marked[1], marked[1] - marked[0] - find_bands(stems)
 
 
 def _match(visible: Set[str], infrared: Set[str]) -> dict[str, str]:

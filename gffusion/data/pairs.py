@@ -19,6 +19,7 @@ from .file_names import (
     VISIBLE,
     Words,
     choose_widest,
+    find_bands,
     find_core,
     find_named,
     is_listed,
@@ -323,12 +324,13 @@ def _find_partners(
     Stems match if they are equal, or else if they are equal without words, those of the first kind before the others.
     """
     matched = {stem: stem for stem in visible if stem in others}
+    bands = find_bands(others.keys())
     notes = []
     for kind in kinds:
         visible_cores = _group_by_core(visible.keys() - matched.keys(), VISIBLE)
-        other_cores = _group_by_core(others.keys() - set(matched.values()), kind)
+        other_cores = _group_by_core(others.keys() - set(matched.values()) - bands, kind)
         for core in visible_cores.keys() & other_cores.keys():
-            firsts, seconds = visible_cores[core], other_cores[core]
+            firsts, seconds = visible_cores[core], _drop_8_bits(other_cores[core])
             first = firsts[0] if len(firsts) == 1 else choose_widest(firsts)
             if first is None or len(seconds) > 1:
                 names = (
@@ -344,7 +346,7 @@ def _find_partners(
                 notes.append(
                     "of several visible images of a shot, that of the wide camera is used (_W before _V and _Z)"
                 )
-    left = visible.keys() - matched.keys(), others.keys() - set(matched.values())
+    left = visible.keys() - matched.keys(), others.keys() - set(matched.values()) - bands
     matched |= match_known_names(*left, are_results=kinds[-1] in (ANY, FUSED))
     if ANY not in kinds and (shots := match_shots(*left)):
         matched |= shots
@@ -377,6 +379,11 @@ def _group_by_core(stems: Iterable[str], kind: Words) -> dict[str, list[str]]:
     for stem in stems:
         cores[find_core(stem, kind)].append(stem)
     return cores
+
+
+def _drop_8_bits(stems: list[str]) -> list[str]:
+    """Return the files of a shot without the 8-bit form (`_8b`) of a radiometric image that is among them."""
+    return [stem for stem in stems if not stem.endswith("_8b")] or stems
 
 
 def _drop(entries: Mapping[str, Entry], stems: Iterable[str]) -> tuple[Entry, ...]:

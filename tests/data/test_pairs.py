@@ -121,6 +121,7 @@ class TestWords:
             ("DJI_0001_V.jpg", "DJI_0001_T.tiff"),
             ("DJI_20230601120000_0001_Z.JPG", "DJI_20230601120000_0001_T.JPG"),
             ("DJI_20230601120001_0001_W.JPG", "DJI_20230601120000_0001_T.JPG"),  # the second passes between the files
+            ("DJI_20230601120001_0001_W_tower.JPG", "DJI_20230601120000_0001_T_tower.JPG"),
             ("DJI_20230601115959_0002_V.JPG", "DJI_20230601120000_0001_T.JPG"),
             ("DC_0002.jpg", "IR_0001.jpg"),  # FLIR numbers them consecutively
             ("20180101_120000.JPG", "20180101_120000_8b.JPG"),  # FLIR Duo Pro R
@@ -225,6 +226,28 @@ class TestWords:
         assert files_of(match(visible=names, infrared=names)) == [(name, name) for name in sorted(names)]
 
     @pytest.mark.parametrize(
+        ("visible", "bands", "partner"),
+        [
+            ("1_RGB.jpg", "R G B NIR", "1_NIR.tif"),
+            ("1.jpg", "R RE NIR", "1_NIR.tif"),
+            ("1.jpg", "R G T", "1_T.tif"),
+            ("DJI_20230601120000_0001.jpg", "R NIR", "DJI_20230601120000_0001_NIR.tif"),
+            ("20180101_120000.jpg", "8b R", "20180101_120000_R.tif"),  # FLIR Duo Pro R
+        ],
+    )
+    def test_red_bands_and_radiometric_images(
+        self, match: Match, tmp_path: Path, visible: str, bands: str, partner: str
+    ) -> None:
+        names = [f"{visible.removesuffix('.jpg').removesuffix('_RGB')}_{band}.tif" for band in bands.split()]
+        assert files_of(match(visible=[visible], infrared=names)) == [(visible, partner)]
+        touch(tmp_path / "card", visible, *names)
+        assert (visible, partner) in files_of(match_pairs(tmp_path / "card", tmp_path / "card"))
+
+    def test_right_camera(self, match: Match) -> None:
+        with pytest.raises(ValueError, match="no image"):
+            match(visible=["1.png"], infrared=["1_L.png", "1_R.png"])
+
+    @pytest.mark.parametrize(
         ("visible", "infrared"), [(["1.png", "1_vis.png"], ["1_ir.png"]), (["1_vis.png"], ["1_ir.png", "IR_1.png"])]
     )
     def test_ambiguous_match(self, match: Match, visible: list[str], infrared: list[str]) -> None:
@@ -260,19 +283,20 @@ class TestUnicode:
 class TestShots:
     """Names of DJI's cameras, in two folders or in one."""
 
+    @pytest.mark.parametrize("waypoint", ["", "_Waypoint1", "_航点1"])
     @pytest.mark.parametrize("one_folder", [False, True])
-    def test_the_wide_camera_comes_first(self, tmp_path: Path, one_folder: bool) -> None:
-        names = [f"DJI_2023060112000{second}_000{number}_{letter}.JPG"
-                 for number, second in ((1, 0), (2, 2)) for letter in "WZT"] + ["DJI_20230601120009_0003_V.JPG"]  # fmt: skip
-        for name in names:
-            touch(tmp_path / ("DCIM" if one_folder else "T" if name.endswith("_T.JPG") else "W"), name)
+    def test_the_wide_camera_comes_first(self, tmp_path: Path, one_folder: bool, waypoint: str) -> None:
+        names = [f"DJI_2023060112000{second}_000{number}_{letter}{waypoint}.JPG"
+                 for number, second in ((1, 0), (2, 2)) for letter in "WZT"]  # fmt: skip
+        for name in [*names, f"DJI_20230601120009_0003_V{waypoint}.JPG"]:
+            touch(tmp_path / ("DCIM" if one_folder else "T" if "_T" in name else "W"), name)
         folders = ("DCIM", "DCIM") if one_folder else ("W", "T")
         found = match_pairs(*(tmp_path / folder for folder in folders))
-        assert [(name[-10:-4], other[-10:-4]) for name, other in files_of(found)] == [
+        assert [(name[19:25], other[19:25]) for name, other in files_of(found)] == [
             ("0001_W", "0001_T"),
             ("0002_W", "0002_T"),
         ]
-        assert [file.name[-10:-4] for file in found.visible_only] == ["0001_Z", "0002_Z", "0003_V"]
+        assert [file.name[19:25] for file in found.visible_only] == ["0001_Z", "0002_Z", "0003_V"]
         assert not found.infrared_only
         assert found.notes == (
             "of several visible images of a shot, that of the wide camera is used (_W before _V and _Z)",
