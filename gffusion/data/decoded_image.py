@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from gffusion.cameras.orientation import Orientation
 from gffusion.models.gffusion.argument_checks import to_plain
+from gffusion.models.gffusion.array_checks import is_opacity
 
 from .bounds import DEFAULT_MAX_PIXELS
 
@@ -85,6 +87,12 @@ class DecodedImage:
     def extra_channel(self) -> NDArray[Any] | None:
         """The channel after gray or red, green and blue, (H, W)."""
         return self.pixels[..., -1] if self.pixels.ndim == 3 and self.pixels.shape[-1] in (2, 4) else None
+
+    @cached_property
+    def opacity(self) -> NDArray[Any] | None:
+        """The extra channel, (H, W), if it looks like opacity, and not like an infrared image."""
+        extra = self.extra_channel
+        return extra if extra is not None and is_opacity(extra) else None
 
     @property
     def image(self) -> NDArray[Any]:

@@ -264,7 +264,7 @@ def decode_palette(image: Image.Image) -> DecodedImage:
     """Return an upright palette image of Pillow: its colors, its indices, and where its colors are transparent."""
     palette = np.asarray(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
     colors, opacity = np.split(np.array(image.convert("RGBA")), [3], axis=-1)
-    transparent = _keep_partial(opacity[..., 0] == 0)
+    transparent = keep_partial(opacity[..., 0] == 0)
     return DecodedImage(colors, indices=np.array(image), palette=palette, transparent=transparent)
 
 
@@ -278,10 +278,11 @@ def find_transparent_value(pixels: NDArray[Any], image: Image.Image, step: int =
     if image.mode not in ("1", "L", "RGB", "I;16", "I") or not isinstance(value, kind):
         return None
     is_equal = pixels == np.asarray(value) * step
-    return _keep_partial(is_equal.all(axis=-1) if pixels.ndim == 3 else is_equal)
+    return keep_partial(is_equal.all(axis=-1) if pixels.ndim == 3 else is_equal)
 
 
-def _keep_partial(mask: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+def keep_partial(mask: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """Return a mask, or None if it marks no pixel or all."""
     return mask if mask.any() and not mask.all() else None
 
 

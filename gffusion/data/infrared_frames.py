@@ -7,9 +7,9 @@ from gffusion.cameras import InfraredFrame
 from gffusion.cameras.byte_order import is_byte_swapped
 from gffusion.cameras.missing import find_missing, format_share, join_masks
 from gffusion.cameras.temperatures import LinearScale
-from gffusion.models.gffusion.array_checks import is_opacity
 
 from .decoded_image import DecodedImage, to_supported
+from .decoding import keep_partial
 
 
 def to_frame(decoded: DecodedImage, use_indices: bool = True) -> InfraredFrame:
@@ -63,8 +63,5 @@ def _drop_indices(indices: NDArray[np.uint8], missing: NDArray[np.bool_] | None)
 
 def find_transparent(decoded: DecodedImage) -> NDArray[np.bool_] | None:
     """Return where a palette, a value, a mask or an opacity channel is fully transparent, (H, W); None if it is nowhere."""
-    if decoded.extra_channel is None:
-        return decoded.transparent
-    transparent = decoded.extra_channel == 0
-    is_partial = transparent.any() and not transparent.all() and is_opacity(decoded.extra_channel)
-    return join_masks(decoded.transparent, transparent if is_partial else None)
+    opacity = decoded.opacity
+    return join_masks(decoded.transparent, None if opacity is None else keep_partial(opacity == 0))

@@ -9,7 +9,6 @@ import numpy as np
 from gffusion.cameras import InfraredFrame, Rig
 from gffusion.cameras.frames import RadiometricImage
 from gffusion.cameras.radiometric import decode_radiometric, restore_colors
-from gffusion.models.gffusion.array_checks import is_opacity
 
 from .bounds import check_pixels
 from .contents import Source, name_source, read_source
@@ -65,7 +64,7 @@ def split_modalities(content: bytes, path: str, options: DecodeOptions) -> Modal
     if decoded.second is not None:
         return _split_pages(decoded, decoded.second, path)
     extra = decoded.extra_channel
-    if extra is None or is_opacity(extra):
+    if extra is None or decoded.opacity is not None:
         return decoded
     notes = (*decoded.notes, *note_transparent(decoded.transparent), "the extra channel is the infrared image")
     scale = find_scale(decoded, decoded.pixels.shape[-1] - 1)
@@ -191,17 +190,13 @@ def _split_pages(first: DecodedImage, second: DecodedImage, path: str) -> Modali
 
 def to_visible_frame(decoded: DecodedImage) -> VisibleFrame:
     """Return an image of a file as a visible image."""
-    values, transparent, no_data = to_supported(decoded.image), find_transparent(decoded), decoded.no_data
-    if decoded.indices is not None:
-        no_data = None
-    elif decoded.extra_channel is None and transparent is not None and not values[transparent].any():
-        transparent = None  # the transparent value is 0, which is also that of shadows
-    extra = decoded.extra_channel
-    if extra is not None and np.mean((extra == 0) | (extra == extra.max())) < _OPACITY_SHARE:
+    values, opacity, transparent = to_supported(decoded.image), decoded.opacity, find_transparent(decoded)
+    if opacity is not None and np.mean((opacity == 0) | (opacity == opacity.max())) < _OPACITY_SHARE:
         transparent = decoded.transparent  # the channel may hold data, such as depth, and must not hide the image
-    if transparent is not None and transparent.all():  # of a mask
-        transparent = None
-    return VisibleFrame(values, no_data, decoded.notes, transparent)
+    is_key = decoded.extra_channel is None and decoded.indices is None  # also of a mask
+    if transparent is not None and (transparent.all() or (is_key and not values[transparent].any())):
+        transparent = None  # nothing would be left, or the transparent value is 0, which is also that of shadows
+    return VisibleFrame(values, None if decoded.indices is not None else decoded.no_data, decoded.notes, transparent)
 
 
 def _turn_rig(rig: Rig, orientation: int) -> Rig:

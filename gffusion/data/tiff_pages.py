@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import TiffImagePlugin
 
-from gffusion.models.gffusion.array_checks import is_opacity
 from gffusion.utils.xml_text import parse_xml
 
 from .bounds import check_pixels, check_ratio
@@ -40,54 +39,42 @@ def decode_misread_tiff(
     Pillow reduces deep color to 8 bits, inverts white is zero, reads signed 8 and unsigned 32 bits with the wrong sign, and
     drops or mixes further channels; and its libtiff prints to stderr about damaged files.
     """
-    tags = image.tag_v2
+    tags, is_single = image.tag_v2, count_frames(image) == 1
     bits = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
     is_plain = bits == 8 and tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) in (1, 2)
-    has_opacity = is_plain and 1 in tags.get(TiffImagePlugin.EXTRASAMPLES, ())
-    if has_opacity and count_frames(image) == 1:  # Pillow divides the colors by this channel
-        stored = decode_tiff(content, options)
-        return stored if stored.extra_channel is not None and not is_opacity(stored.extra_channel) else None
-    is_misread = is_plain or bits > 8 or count_frames(image) > 1 or is_sparse(dict(tags))
-    return decode_tiff(content, options) if is_misread else None
+    if is_single and bits <= 8 and not is_plain and not is_sparse(dict(tags)):
+        return None
+    decoded = decode_tiff(content, options)
+    is_premultiplied = is_plain and is_single and 1 in tags.get(TiffImagePlugin.EXTRASAMPLES, ())
+    return None if is_premultiplied and decoded.opacity is not None else decoded  # Pillow divides the colors by opacity
 
 
 def count_frames(image: TiffImagePlugin.TiffImageFile) -> int:
     """Return the number of images in a file, at most 64, without overviews and masks; 2 if Pillow cannot read the tags of the second one."""
     kinds = _list_kinds(image)
-    if kinds is None:
-        return 2
     return len(kinds) if kinds[0] else kinds.count(0)  # without an overview in the place of the image
 
 
 def has_mask(image: TiffImagePlugin.TiffImageFile) -> bool:
     """Return whether a file has a mask of the size of an image, or Pillow cannot read its tags."""
-    kinds = _list_kinds(image)
-    return kinds is None or _MASK in kinds
+    return _MASK in _list_kinds(image)
 
 
-def _list_kinds(image: TiffImagePlugin.TiffImageFile) -> list[int] | None:
-    """Return for each page which bits say that it is an overview or a mask, 0 for others; None if Pillow cannot read its tags."""
+def _list_kinds(image: TiffImagePlugin.TiffImageFile) -> list[int]:
+    """Return for each page which bits say that it is an overview or a mask; those of two images and a mask if Pillow cannot read its tags."""
     kinds: list[int] = []
-    try:  # `n_frames` reads the tags of all pages, of which a file can have millions
-        for frame in range(_MAX_FRAMES):
-            try:
-                image.seek(frame)
-            except EOFError:
-                break
-            except SyntaxError:  # Pillow knows no masks
-                if not _read_kind(image):
-                    raise
-            kinds.append(_read_kind(image))
+    try:
+        with contextlib.suppress(EOFError):  # `n_frames` reads the tags of all pages, of which a file can have millions
+            for frame in range(_MAX_FRAMES):
+                with contextlib.suppress(SyntaxError):  # Pillow knows no masks
+                    image.seek(frame)
+                kind = image.tag_v2.get(254, 0)  # NewSubfileType
+                kinds.append(kind & (_REDUCED | _MASK) if isinstance(kind, int) else 0)
         return kinds
-    except (SyntaxError, OSError, ValueError):
-        return None
+    except Exception:  # of any kind, for damaged files
+        return [0, 0, _MASK]
     finally:
         image.seek(0)
-
-
-def _read_kind(image: TiffImagePlugin.TiffImageFile) -> int:
-    kind = image.tag_v2.get(254, 0)  # NewSubfileType
-    return kind & (_REDUCED | _MASK) if isinstance(kind, int) else 0
 
 
 def decode_tiff(content: bytes, options: DecodeOptions) -> DecodedImage:
@@ -96,7 +83,7 @@ def decode_tiff(content: bytes, options: DecodeOptions) -> DecodedImage:
 
     with tifffile.TiffFile(BytesIO(content)) as tiff:
         pages = [page.aspage() for page in itertools.islice(tiff.pages, _MAX_FRAMES + 1)]
-        kept = [page for page in pages if not _get_kind(page)] or pages
+        kept = [page for page in pages if not _is_extra(page)] or pages
         images = [page for page in kept if page.tags.valueof(PAGE_NAME, "") != THERMAL_PAGE] or kept
         if len(images) > 2:
             check_single_frame(len(images))
@@ -118,29 +105,35 @@ def read_mask(content: bytes, image: TiffImagePlugin.TiffImageFile, options: Dec
         return _decode_mask(pages[0], pages, content, options)
 
 
-def _get_kind(page: Any) -> int:
-    """Return which bits say that a page is an overview or a mask; 0 for other pages."""
-    return int(page.tags.valueof("NewSubfileType", 0)) & (_REDUCED | _MASK)
+def _is_extra(page: Any) -> bool:
+    """Return whether a page is an overview or a mask."""
+    return bool(page.is_reduced or page.is_mask)
 
 
 def _decode_mask(page: Any, pages: list[Any], content: bytes, options: DecodeOptions) -> NDArray[np.bool_] | None:
     """Return where the mask after a page marks missing pixels, upright; None if there is none, or it marks none."""
-    following = itertools.takewhile(_get_kind, pages[pages.index(page) + 1 :])
     size = page.imagelength, page.imagewidth, 1
-    for mask in following:
-        is_mask = _get_kind(mask) == _MASK and mask.photometric == _PHOTOMETRIC_MASK
-        if is_mask and mask.bitspersample <= 8 and (mask.imagelength, mask.imagewidth, mask.samplesperpixel) == size:
+    for mask in itertools.takewhile(_is_extra, pages[pages.index(page) + 1 :]):
+        is_mask = mask.is_mask and mask.photometric == _PHOTOMETRIC_MASK and mask.bitspersample <= 8
+        if is_mask and (mask.imagelength, mask.imagewidth, mask.samplesperpixel) == size:
             break
     else:
         return None
-    try:
-        check_tiff(content, {tag.code: tag.value for tag in mask.tags}, allow_sparse=True)
-    except IncompleteError:
-        if options.truncated == "refuse":
-            raise
+    if not _is_complete(mask, content, options):
         return None
     missing: NDArray[np.bool_] = _turn_upright(mask.asarray() == 0, page)
     return missing if missing.any() else None
+
+
+def _is_complete(page: Any, content: bytes, options: DecodeOptions) -> bool:
+    """Return whether the data of a page are complete; raise IncompleteError if they must be and are not."""
+    try:
+        check_tiff(content, {tag.code: tag.value for tag in page.tags}, allow_sparse=True)
+    except IncompleteError:
+        if options.truncated == "refuse":
+            raise
+        return False
+    return True
 
 
 def _turn_upright(image: NDArray[Any], page: Any) -> NDArray[Any]:
@@ -174,15 +167,9 @@ def _check_kind(page: Any) -> None:
 def _decode_page(page: Any, content: bytes, options: DecodeOptions) -> DecodedImage:
     check_pixels(page.imagewidth, page.imagelength * max(page.imagedepth, 1), options.max_pixels)
     _check_kind(page)
-    is_filled = False
-    try:
-        check_tiff(content, {tag.code: tag.value for tag in page.tags}, allow_sparse=True)
+    if is_complete := _is_complete(page, content, options):
         check_ratio("TIFF", page.imagewidth, page.imagelength, page.bitspersample * page.samplesperpixel, len(content))
-        image = page.asarray()
-    except IncompleteError:
-        if options.truncated == "refuse":
-            raise
-        image, is_filled = _decode_segments(page, content), True
+    image = page.asarray() if is_complete else _decode_segments(page, content)
     if page.axes not in ("YX", "YXS", "SYX") or image.size == 0:
         raise ValueError(f"a TIFF with axes {page.axes} and shape {image.shape} is not supported or damaged")
     if page.axes == "SYX":  # planar
@@ -193,7 +180,7 @@ def _decode_page(page: Any, content: bytes, options: DecodeOptions) -> DecodedIm
     no_data = parse_no_data(page.tags.valueof(GDAL_NODATA, None))
     pixels = image.astype(image.dtype.newbyteorder("="))
     scales = parse_scales(page.tags.valueof(GDAL_METADATA, None))
-    decoded = DecodedImage(pixels, "TIFF", no_data=no_data, scales=scales, is_filled=is_filled)
+    decoded = DecodedImage(pixels, "TIFF", no_data=no_data, scales=scales, is_filled=not is_complete)
     if page.photometric != _PALETTE:
         return decoded
     palette = (page.colormap >> 8).astype(np.uint8).T
