@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from gffusion.cameras import InfraredFrame
 from gffusion.cameras.byte_order import is_byte_swapped
+from gffusion.cameras.cleaning import read_indices
 from gffusion.cameras.missing import find_missing, format_share, join_masks
 from gffusion.cameras.temperatures import LinearScale
 
@@ -29,8 +30,6 @@ def to_frame(decoded: DecodedImage, use_indices: bool = True) -> InfraredFrame:
         values, notes = values.byteswap(), ("bytes of 16-bit values swapped, as FLIR stores them in PNG",)
     missing = transparent = find_transparent(decoded)
     if decoded.indices is not None and decoded.palette is not None:
-        from gffusion.cameras.cleaning import read_indices  # here to save start-up time
-
         unmeasured = find_missing(decoded.indices, decoded.no_data)
         missing = join_masks(transparent, unmeasured)
         if use_indices:

@@ -66,7 +66,7 @@ def split_modalities(content: bytes, path: str, options: DecodeOptions) -> Modal
     extra = decoded.extra_channel
     if extra is None or decoded.opacity is not None:
         return decoded
-    notes = (*decoded.notes, *note_transparent(decoded.transparent), "the extra channel is the infrared image")
+    notes = (*note_transparent(decoded.transparent), "the extra channel is the infrared image")
     scale = find_scale(decoded, decoded.pixels.shape[-1] - 1)
     frame = InfraredFrame(
         to_supported(extra), decoded.transparent, no_data=decoded.no_data, temperature=scale, notes=notes
@@ -184,7 +184,8 @@ def _split_pages(first: DecodedImage, second: DecodedImage, path: str) -> Modali
     visible, infrared = pages if depths[0] > depths[1] else reversed(pages)
     frame = to_frame(infrared)
     note = f"page {pages.index(infrared) + 1} of the file is the infrared image"
-    frame = replace(frame, notes=(*first.notes, *second.notes, *frame.notes, note))
+    visible = replace(visible, is_filled=first.is_filled or second.is_filled)  # for one note
+    frame = replace(frame, notes=(*frame.notes, note))
     return Modalities("a TIFF of a visible and an infrared page", frame, to_visible_frame(visible))
 
 

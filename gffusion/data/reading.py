@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from gffusion.cameras import Align, InfraredFrame, Reference, align_images
 from gffusion.cameras.alignment import check_align
-from gffusion.cameras.cleaning import BORDER_CUT, BORDER_FILLED, note_cut_border
+from gffusion.cameras.cleaning import BORDER_CUT, BORDER_FILLED, clean_frame, note_cut_border
 from gffusion.cameras.common_frames import note_common_frame
+from gffusion.cameras.missing import fill_missing
 from gffusion.cameras.png_chunks import PNG_SIGNATURE
 from gffusion.cameras.same_images import check_different_images
 from gffusion.cameras.temperatures import TemperatureScale, check_unit
@@ -215,8 +216,7 @@ def read_pair_size(visible: Path, infrared: Path, options: ReadOptions) -> tuple
         frame = decode_infrared(contents[infrared], str(infrared), options)
         _fill(frame.values, frame.missing, str(infrared))
     if may_lack_values(contents[visible]):
-        stored = decode_visible(contents[visible], str(visible), options)
-        map_visible(stored.values, str(visible), options.visible_range, stored.no_data, stored.transparent)
+        map_visible(decode_visible(contents[visible], str(visible), options), str(visible), options.visible_range)
     return check_same_size({str(path): read_size(path, options.max_pixels, options.truncated) for path in contents})
 
 
@@ -246,7 +246,7 @@ def decode_both(content: bytes, name: str, options: ReadOptions) -> tuple[NDArra
         ValueError: If it holds one image.
     """
     visible, infrared = split_both(content, name, options.decoding)
-    image, notes = map_visible(visible.values, name, options.visible_range, visible.no_data, visible.transparent)
+    image, notes = map_visible(visible, name, options.visible_range)
     return image, clean(infrared, name, options), notes
 
 
@@ -262,8 +262,8 @@ def decode_unaligned(
     stored = decode_visible(visible, names[0], options)
     frame = decode_infrared(infrared, names[1], options, (stored.values, names[0]))
     frame, found = add_georeference(frame, (visible, infrared), stored.values.shape, options.align)
-    image, notes = map_visible(stored.values, names[0], options.visible_range, stored.no_data, stored.transparent)
-    return image, frame, stored.notes + notes + found
+    image, notes = map_visible(stored, names[0], options.visible_range)
+    return image, frame, notes + found
 
 
 def decode_visible(content: bytes, name: str, options: ReadOptions) -> VisibleFrame:
@@ -327,8 +327,6 @@ def clean(frame: InfraredFrame, name: str, options: ReadOptions) -> InfraredFram
     Raises:
         ValueError: If the image has colors of no known palette.
     """
-    from gffusion.cameras.cleaning import clean_frame  # here to save start-up time
-
     return clean_frame(frame, name, infrared_luma=options.infrared_luma, keep_borders=options.keep_borders)
 
 
@@ -380,7 +378,5 @@ def complete_pair(
 def _fill(infrared: NDArray[Any], missing: NDArray[np.bool_] | None, name: str) -> NDArray[Any]:
     if missing is None:
         return infrared
-    from gffusion.cameras.missing import fill_missing  # here to save start-up time
-
     with name_in_errors(name):
         return fill_missing(infrared, missing)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gffusion.cameras.byte_order import note_swapped_bytes
+from gffusion.cameras.missing import fill_missing, find_outside, find_unset, format_share, join_masks
 
 VisibleRange = tuple[float, float]
 
@@ -60,68 +60,51 @@ def check_visible_range(
 
 
 def map_visible(
-    image: NDArray[Any],
-    name: str,
-    visible_range: VisibleRange | None,
-    no_data: float | None = None,
-    transparent: NDArray[np.bool_] | None = None,
+    frame: VisibleFrame, name: str, visible_range: VisibleRange | None
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Map the values in a range to the whole range of the type, 0 to 65535, or 0 to 1 for floating-point values; fill missing pixels.
 
-    NaN, infinite values, magnitudes from 1e30, `no_data` and fully transparent pixels are missing. Regions of them that touch a side of the image
-    become black, as outside a mosaic of aerial images; the others are filled from their neighbors. In integer images, 0
-    stays black even if it is `no_data`: it is also the value of shadows.
+    NaN, infinite values, magnitudes from 1e30, `no_data` and fully transparent pixels are missing. Regions of them that touch a
+    side of the image become black, as outside a mosaic of aerial images; the others are filled from their neighbors. In
+    integer images, 0 stays black even if it is `no_data`: it is also the value of shadows.
 
     Args:
-        image: (H, W) or (H, W, 3), uint8, uint16 or floating point.
+        frame: The image, uint8, uint16 or floating point.
         name: Its name in messages.
         visible_range: Values that become black and white; other values are clipped. `None` changes nothing.
-        no_data: Value that marks missing pixels, if the file names it.
-        transparent: See [`VisibleFrame`].
 
     Returns:
-        The image in its type, and notes: what is missing, and if it probably needs a range, or if the range is not that of
-        its values.
+        The image in its type, and notes: those of the frame, what is missing, and if it probably needs a range, or if the
+        range is not that of its values.
 
     Raises:
         ValueError: If a range is given for an image of 8 bits, or all pixels are missing.
 
     Examples:
-        >>> map_visible(np.array([[0, 819, 4095]], np.uint16), "a.png", (0, 4095))[0].tolist()
+        >>> map_visible(VisibleFrame(np.array([[0, 819, 4095]], np.uint16)), "a.png", (0, 4095))[0].tolist()
         [[0, 13107, 65535]]
-        >>> map_visible(np.array([[np.nan, 0.5, 1]], np.float32), "a.tif", None)[0].tolist()
+        >>> map_visible(VisibleFrame(np.array([[np.nan, 0.5, 1]], np.float32)), "a.tif", None)[0].tolist()
         [[0.0, 0.5, 1.0]]
     """
-    mapped, notes = _map_and_fill(image, name, visible_range, no_data, transparent)
-    return mapped, note_swapped_bytes(image, "visible") + notes
-
-
-def _map_and_fill(
-    image: NDArray[Any],
-    name: str,
-    visible_range: VisibleRange | None,
-    no_data: float | None,
-    transparent: NDArray[np.bool_] | None,
-) -> tuple[NDArray[Any], tuple[str, ...]]:
-    if image.dtype.kind != "f" and no_data in (None, 0) and transparent is None:  # no pixel is missing in most images
-        return _map_range(image, name, visible_range)
-    from gffusion.cameras.missing import fill_missing, find_outside, find_unset, format_share  # saves start-up time
-
-    unset = find_unset(image, None if image.dtype.kind != "f" and no_data == 0 else no_data)
-    missing = unset if transparent is None else unset | transparent
-    if not missing.any():
-        return _map_range(image, name, visible_range)
+    image, no_data, notes, transparent = frame
+    notes += note_swapped_bytes(image, "visible")
+    has_unset = image.dtype.kind == "f" or no_data not in (None, 0)
+    unset = find_unset(image, no_data) if has_unset else None
+    missing = join_masks(transparent, unset)
+    if missing is None or not missing.any():
+        mapped, found = _map_range(image, name, visible_range)
+        return mapped, notes + found
     if missing.all():
         raise ValueError(
             f"{name} has no pixel with a value: all are NaN, infinite, transparent or the no-data value of the file"
         )
-    mapped, notes = _map_range(fill_missing(image, missing), name, visible_range)
+    mapped, found = _map_range(fill_missing(image, missing), name, visible_range)
     outside = find_outside(missing)
     mapped[outside] = 0
-    kind = "visible {} without a value" if unset.any() else "transparent visible {}"
+    kind = "visible {} without a value" if unset is not None and unset.any() else "transparent visible {}"
     parts = ("border", outside, "black"), ("pixels", missing & ~outside, "filled")
-    found = tuple(f"{kind.format(name)} ({format_share(part)}) {change}" for name, part, change in parts if part.any())
-    return mapped, found + notes
+    notes += tuple(f"{kind.format(name)} ({format_share(part)}) {change}" for name, part, change in parts if part.any())
+    return mapped, notes + found
 
 
 def _map_range(

@@ -336,8 +336,8 @@ def _decode_pair(
         return *decode_unaligned(contents[0], contents[1], names, options), names
     stored = _decode_visible(contents[0], names[0], options)
     frame = _decode_infrared(contents[1], names, stored.values, options)
-    image, notes = map_visible(stored.values, names[0], options.visible_range, stored.no_data, stored.transparent)
-    return image, frame, stored.notes + notes, names
+    image, notes = map_visible(stored, names[0], options.visible_range)
+    return image, frame, notes, names
 
 
 def _decode_visible(content: bytes | Image, name: str, options: ReadOptions) -> VisibleFrame:

@@ -170,10 +170,7 @@ class FrameFolder:
         if self._kind == "infrared":
             return StoredFrame(file, decode_stored(content, str(file), self._options))
         stored = decode_visible(content, str(file), self._options)
-        image, notes = map_visible(
-            stored.values, str(file), self._options.visible_range, stored.no_data, stored.transparent
-        )
-        notes = stored.notes + notes
+        image, notes = map_visible(stored, str(file), self._options.visible_range)
         if image.dtype.kind == "f":
             from gffusion.models.gffusion.infrared_values import scale_by_type  # imports torch
 

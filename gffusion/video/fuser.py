@@ -14,7 +14,7 @@ from gffusion.cameras.running_range import RunningRange
 from gffusion.data import PairImages, ReadOptions
 from gffusion.data.infrared_range import note_flat_range
 from gffusion.data.reading import clean, complete_pair
-from gffusion.data.visible_range import map_visible
+from gffusion.data.visible_range import VisibleFrame, map_visible
 from gffusion.inference.interface import FusionModel
 from gffusion.inference.predict import Prediction, predict
 from gffusion.models.gffusion.image_arrays import to_array
@@ -197,7 +197,7 @@ class FrameFuser:
         self._check_type(dtype, names[1])
         frame = clean(mask_border(infrared, self._border, names[1]), names[1], self._read_options)
         self._check_palette(read_palette(frame, infrared.values), names[1])
-        mapped, range_notes = map_visible(visible, names[0], self._read_options.visible_range)
+        mapped, range_notes = map_visible(VisibleFrame(visible), names[0], self._read_options.visible_range)
         border = np.zeros(frame.values.shape[:2], np.bool_) if self._border is None else self._border  # of all frames
         images = complete_pair(mapped, frame, self._read_options, names, border)
         changes = self._note_sizes(visible.shape[:2], infrared.values.shape[:2])

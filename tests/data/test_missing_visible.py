@@ -11,7 +11,7 @@ from PIL import Image
 
 from gffusion.data import FusionDataset, ReadOptions, read_pair, write_image
 from gffusion.data.reading import read_pair_size
-from gffusion.data.visible_range import map_visible
+from gffusion.data.visible_range import VisibleFrame, map_visible
 
 INFRARED = np.tile(np.arange(64, dtype=np.uint16) * 1000, (48, 1))
 NOTES = ("visible border without a value (25 %) black", "visible pixels without a value (0.13 %) filled")
@@ -44,7 +44,7 @@ def _draw(dtype: Any, value: float, marker: float, shape: tuple[int, ...] = (48,
 def test_missing_pixels(dtype: Any, value: float, marker: float, no_data: float | None, shape: tuple[int, ...]) -> None:
     image, expected = _draw(dtype, value, marker, shape)
     before = image.copy()
-    mapped, notes = map_visible(image, "a.tif", None, no_data)
+    mapped, notes = map_visible(VisibleFrame(image, no_data), "a.tif", None)
     np.testing.assert_array_equal(mapped, expected)
     np.testing.assert_array_equal(image, before)
     assert notes[:2] == NOTES and mapped.dtype == dtype
@@ -55,7 +55,7 @@ def test_other_markers_are_values_without_tag(marker: float) -> None:
     """A gray image is no infrared one: 0 is black, 65535 is white, and -9999 is below the range."""
     image = _draw(np.float32 if marker < 0 else np.uint16, 0.75, marker)[0]
     limits = (0, 1) if marker < 0 else None
-    mapped, notes = map_visible(image, "a.tif", limits)
+    mapped, notes = map_visible(VisibleFrame(image), "a.tif", limits)
     np.testing.assert_array_equal(mapped, np.clip(image, 0, None))
     assert not any("without a value" in note for note in notes)
 
@@ -63,8 +63,8 @@ def test_other_markers_are_values_without_tag(marker: float) -> None:
 def test_range_of_the_other_pixels() -> None:
     """Markers neither hide that 12 bits are used, nor become gray in a range below 0."""
     image, _ = _draw(np.uint16, 4000, 65535)
-    assert "uses 12" in map_visible(image, "a.tif", None, 65535)[1][-1]
-    mapped, _ = map_visible(_draw(np.float32, 0, np.nan)[0], "a.tif", (-1, 1))
+    assert "uses 12" in map_visible(VisibleFrame(image, 65535), "a.tif", None)[1][-1]
+    mapped, _ = map_visible(VisibleFrame(_draw(np.float32, 0, np.nan)[0]), "a.tif", (-1, 1))
     np.testing.assert_array_equal(mapped, np.where(np.arange(64) < 16, 0, 0.5)[None].repeat(48, 0))
 
 

@@ -10,7 +10,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from gffusion.data import FusionDataset, ReadOptions, read_pair, write_image
-from gffusion.data.visible_range import map_visible
+from gffusion.data.visible_range import VisibleFrame, map_visible
 
 INFRARED = np.tile(np.arange(64, dtype=np.uint16) * 1000, (48, 1))
 
@@ -30,7 +30,7 @@ def test_range_becomes_that_of_the_type(
     values: NDArray[Any], limits: tuple[float, float], expected: list[float]
 ) -> None:
     before = values.copy()
-    mapped, notes = map_visible(values[None], "a.tif", limits)
+    mapped, notes = map_visible(VisibleFrame(values[None]), "a.tif", limits)
     np.testing.assert_array_equal(mapped[0], expected)
     np.testing.assert_array_equal(values, before)
     assert (mapped.dtype.kind, notes) == (values.dtype.kind, ())
@@ -48,7 +48,7 @@ def test_range_becomes_that_of_the_type(
     ],
 )
 def test_range_in_another_unit_is_noted(values: NDArray[Any], limits: tuple[float, float], color: str | None) -> None:
-    notes = map_visible(values[None], "a.tif", limits)[1]
+    notes = map_visible(VisibleFrame(values[None]), "a.tif", limits)[1]
     found = [note for note in notes if "nearly everywhere" in note]
     assert [f"becomes {color} " in note for note in found] == [True] * (color is not None)
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gffusion.cameras.cleaning import remove_colors
 from gffusion.cameras.swapped_images import Evidence, are_swapped, describe_swap, find_swap
 from gffusion.data.boxes.base import MAX_CLASSES, Boxes, NamedBoxes, clip_boxes
 from gffusion.data.boxes.checks import check_pixels, check_sizes
@@ -121,15 +122,12 @@ class DatasetRows(PairSource):
     def read(self, index: int) -> DecodedPair:
         """Read the columns of a row."""
         row = self._dataset[index]
-        visible = self._read_visible(index, row)
-        cell = self._describe_cell(index, "visible")
-        image, notes = map_visible(visible.values, cell, self._visible_range, visible.no_data, visible.transparent)
-        log_new_kinds(visible.notes + notes, self.describe(index), self._logged)
+        visible, cell = self._read_visible(index, row), self._describe_cell(index, "visible")
+        image, notes = map_visible(visible, cell, self._visible_range)
+        log_new_kinds(notes, self.describe(index), self._logged)
         others = [name for name in ("infrared", "labels") if name in self._columns]
         decoded: DecodedPair = {"visible": image} | {name: self._read_column(index, row, name) for name in others}
         if not self._infrared_luma:
-            from gffusion.cameras.cleaning import remove_colors  # here to save start-up time
-
             decoded["infrared"], notes = remove_colors(decoded["infrared"], self._describe_cell(index, "infrared"))
             log_new_kinds(notes, self.describe(index), self._logged)
         sizes = {self._describe_cell(index, name): image.shape[:2] for name, image in decoded.items()}
