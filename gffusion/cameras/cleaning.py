@@ -53,13 +53,15 @@ def clean_frame(
     values = frame.values
     found = find_missing(values, frame.no_data)
     missing = join_masks(frame.missing, found)
+    if found is not None and frame.missing is not None:
+        found &= ~frame.missing  # which has a note of its own
     if values.ndim == 3 and not infrared_luma and (missing is None or not missing.all()):
         filled = values if missing is None else fill_missing(values, missing)
         values, color_notes = remove_colors(filled, name)
         notes += color_notes
     if not frame.is_raw:
         notes += note_swapped_bytes(frame.values, "infrared")
-    if found is not None:
+    if found is not None and found.any():
         notes.append(
             f"infrared pixels without a measurement ({format_share(found)}) filled{_describe_saturated(values, found, frame.no_data)}"
         )

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gffusion.cameras.byte_order import note_swapped_bytes
 from gffusion.cameras.missing import fill_missing, find_outside, find_unset, format_share, join_masks
 
 VisibleRange = tuple[float, float]

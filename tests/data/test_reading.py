@@ -622,7 +622,7 @@ def test_transparent_infrared_pixels_are_missing(tmp_path: Path, kind: str) -> N
         write(tmp_path / "i.tif", encode(np.dstack([values] * (len(kind) - 1) + [opacity]).astype(np.uint8), "PNG"))
     pair = read_pair(write(tmp_path / "v.png", encode(VISIBLE, "PNG")), tmp_path / "i.tif")
     np.testing.assert_array_equal(pair.missing, opacity == 0)
-    assert "transparent infrared pixels (39 %) filled" in pair.notes
+    assert pair.notes == ("transparent infrared pixels (39 %) filled",)
     visible = write(tmp_path / "cut.png", encode(np.dstack([VISIBLE, opacity]), "PNG"))
     pair = read_pair(visible, write(tmp_path / "t.png", encode(THERMAL, "PNG")))
     assert pair.missing is None and pair.notes == ("transparent visible border (39 %) black",)
