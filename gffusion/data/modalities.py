@@ -174,14 +174,14 @@ def _split_radiometric(image: RadiometricImage, path: str, options: DecodeOption
 
 def _split_pages(first: DecodedImage, second: DecodedImage, path: str) -> Modalities:
     pages = [first, second]
-    depths = [page.image.ndim * 1000 - page.image.dtype.itemsize for page in pages]
-    if depths[0] == depths[1] or all(page.image.ndim == 3 for page in pages):
-        kinds = " and ".join(f"{'color' if p.image.ndim == 3 else 'gray'} {p.image.dtype}" for p in pages)
+    kinds = [(page.image.ndim, -page.image.dtype.itemsize) for page in pages]  # color and few bits are visible
+    if kinds[0] == kinds[1] or all(page.image.ndim == 3 for page in pages):
+        names = " and ".join(f"{'color' if p.image.ndim == 3 else 'gray'} {p.image.dtype}" for p in pages)
         raise ImageReadError(
-            f"cannot read a pair from {path}: it has 2 frames, {kinds}, so that the infrared image cannot be recognized; "
+            f"cannot read a pair from {path}: it has 2 frames, {names}, so that the infrared image cannot be recognized; "
             "save them as separate files"
         )
-    visible, infrared = pages if depths[0] > depths[1] else reversed(pages)
+    visible, infrared = pages if kinds[0] > kinds[1] else reversed(pages)
     frame = to_frame(infrared)
     note = f"page {pages.index(infrared) + 1} of the file is the infrared image"
     visible = replace(visible, is_filled=first.is_filled or second.is_filled)  # for one note

@@ -79,18 +79,15 @@ def _list_kinds(image: TiffImagePlugin.TiffImageFile) -> list[int]:
 
 def decode_tiff(content: bytes, options: DecodeOptions) -> DecodedImage:
     """Decode TIFF files that Pillow misreads or rejects, such as 16-bit and float RGB, and those with several pages."""
-    import tifffile  # here to save start-up time: few files need it
-
-    with tifffile.TiffFile(BytesIO(content)) as tiff:
-        pages = [page.aspage() for page in itertools.islice(tiff.pages, _MAX_FRAMES + 1)]
-        kept = [page for page in pages if not _is_extra(page)] or pages
-        images = [page for page in kept if page.tags.valueof(PAGE_NAME, "") != THERMAL_PAGE] or kept
-        if len(images) > 2:
-            check_single_frame(len(images))
-        first, *others = (
-            replace(_decode_page(page, content, options), transparent=_decode_mask(page, pages, content, options))
-            for page in images
-        )
+    pages = _list_pages(content)
+    kept = [page for page in pages if not _is_extra(page)] or pages
+    images = [page for page in kept if page.tags.valueof(PAGE_NAME, "") != THERMAL_PAGE] or kept
+    if len(images) > 2:
+        check_single_frame(len(images))
+    first, *others = (
+        replace(_decode_page(page, content, options), transparent=_decode_mask(page, pages, content, options))
+        for page in images
+    )
     return replace(first, second=others[0]) if others else first
 
 
@@ -98,11 +95,14 @@ def read_mask(content: bytes, image: TiffImagePlugin.TiffImageFile, options: Dec
     """Return where the mask of a file with one image, which Pillow reads, marks missing pixels; None if it marks none."""
     if not has_mask(image):
         return None
+    pages = _list_pages(content)
+    return _decode_mask(pages[0], pages, content, options)
+
+
+def _list_pages(content: bytes) -> list[Any]:
     import tifffile  # here to save start-up time: few files need it
 
-    with tifffile.TiffFile(BytesIO(content)) as tiff:
-        pages = [page.aspage() for page in itertools.islice(tiff.pages, _MAX_FRAMES + 1)]
-        return _decode_mask(pages[0], pages, content, options)
+    return [page.aspage() for page in itertools.islice(tifffile.TiffFile(BytesIO(content)).pages, _MAX_FRAMES + 1)]
 
 
 def _is_extra(page: Any) -> bool:
