@@ -36,21 +36,13 @@ def to_frame(decoded: DecodedImage, use_indices: bool = True) -> InfraredFrame:
             values, notes = read_indices(_drop_indices(decoded.indices, missing), decoded.palette, values)
         if unmeasured is not None:
             notes = (*notes, f"infrared pixels without a measurement ({format_share(unmeasured)}) filled")
-    notes += note_transparent(transparent)
-    no_data = decoded.no_data if decoded.indices is None else None
-    scale = find_scale(decoded, 0) if decoded.indices is None and values.ndim == 2 else None
-    return InfraredFrame(values, missing=missing, no_data=no_data, temperature=scale, notes=notes)
-
-
-def find_scale(decoded: DecodedImage, channel: int) -> LinearScale | None:
-    """Return the scale of the values of a channel, if the file contains it. Its unit is that of the file."""
-    scale = decoded.scales.get(channel)
-    return None if scale is None else LinearScale(*scale, unit="in the unit of its GDAL scale")
-
-
-def note_transparent(transparent: NDArray[np.bool_] | None) -> tuple[str, ...]:
-    """Return a note on transparent pixels of an infrared image."""
-    return () if transparent is None else (f"transparent infrared pixels ({format_share(transparent)}) filled",)
+    if transparent is not None:
+        notes = (*notes, f"transparent infrared pixels ({format_share(transparent)}) filled")
+    no_data, scale = (decoded.no_data, decoded.scales.get(0)) if decoded.indices is None else (None, None)
+    temperature = None
+    if scale is not None and values.ndim == 2:
+        temperature = LinearScale(*scale, unit="in the unit of its GDAL scale")
+    return InfraredFrame(values, missing=missing, no_data=no_data, temperature=temperature, notes=notes)
 
 
 def _drop_indices(indices: NDArray[np.uint8], missing: NDArray[np.bool_] | None) -> NDArray[np.uint8]:

@@ -15,7 +15,7 @@ from .contents import Source, name_source, read_source
 from .decoded_image import UPRIGHT, DecodedImage, DecodeOptions, ImageReadError, to_supported
 from .decoding import decode_image
 from .headers import JPEG_SIGNATURE, header_shows_one
-from .infrared_frames import find_scale, find_transparent, note_transparent, to_frame
+from .infrared_frames import find_transparent, to_frame
 from .io import read_bytes
 from .visible_range import VisibleFrame
 
@@ -66,16 +66,12 @@ def split_modalities(content: bytes, path: str, options: DecodeOptions) -> Modal
     extra = decoded.extra_channel
     if extra is None or decoded.opacity is not None:
         return decoded
-    notes = (*note_transparent(decoded.transparent), "the extra channel is the infrared image")
-    scale = find_scale(decoded, decoded.pixels.shape[-1] - 1)
-    frame = InfraredFrame(
-        to_supported(extra), decoded.transparent, no_data=decoded.no_data, temperature=scale, notes=notes
-    )
-    return Modalities(
-        "an image whose last channel is an infrared image, not opacity",
-        frame,
-        to_visible_frame(decoded),
-    )
+    scale = decoded.scales.get(decoded.pixels.shape[-1] - 1)
+    scales = {} if scale is None else {0: scale}
+    frame = to_frame(DecodedImage(extra, no_data=decoded.no_data, scales=scales, transparent=decoded.transparent))
+    frame = replace(frame, notes=(*frame.notes, "the extra channel is the infrared image"))
+    kind = "an image whose last channel is an infrared image, not opacity"
+    return Modalities(kind, frame, to_visible_frame(decoded))
 
 
 def split_both(
