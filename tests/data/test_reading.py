@@ -1,5 +1,6 @@
 """Pairs from files of cameras: files with both modalities, raw frames, byte order and values that 16 bits do not hold."""
 
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,18 @@ class TestPages:
         np.testing.assert_array_equal(pair.visible, np.where(valid[..., None], VISIBLE, 0))
         np.testing.assert_array_equal(pair.infrared[valid], infrared[valid])
         assert "transparent visible border (23 %) black" in pair.notes
+
+    @pytest.mark.parametrize("photometric", ["palette", "minisblack"])
+    def test_mask_is_cut_off(self, tmp_path: Path, photometric: str) -> None:
+        """The image before it is complete."""
+        colors = np.arange(3 * 256, dtype=np.uint16).reshape(3, 256)
+        with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+            writer.write(THERMAL, photometric=photometric, colormap=colors if photometric == "palette" else None)
+            writer.write(THERMAL > 0, photometric=4, subfiletype=4)
+        with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+            start = tiff.pages[1].offset
+        os.truncate(tmp_path / "a.tif", start)
+        np.testing.assert_array_equal(read_labels(tmp_path / "a.tif"), THERMAL)
 
     def test_no_pixel_is_valid(self, tmp_path: Path) -> None:
         write_image(tmp_path / "v.png", VISIBLE)
