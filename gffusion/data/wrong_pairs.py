@@ -10,6 +10,7 @@ from gffusion.utils.notes import format_count
 
 from .contents import is_same_file
 from .decoded_image import DecodedImage, to_supported
+from .file_names import NEAR_INFRARED, find_core, normalize_name
 from .io import read_bytes
 from .modalities import check_holds_both, split_modalities
 from .pairs import ImagePair
@@ -71,13 +72,23 @@ def describe_thermal_visible(pairs: Sequence[ImagePair], options: ReadOptions) -
     """Return a warning if the visible images of the first pairs show the infrared values, or None.
 
     An example is `DJI_0001_T.JPG` with the converted `DJI_0001_T.tiff`. No pair is read after the first one that does not.
+    Images of near infrared can resemble visible ones as much: names tell them.
     """
-    if not pairs or not all(_shows_infrared(pair, options) for pair in pairs[:MAX_PAIRS]):
+    if (
+        not pairs
+        or any(map(_is_near_infrared, pairs))
+        or not all(_shows_infrared(pair, options) for pair in pairs[:MAX_PAIRS])
+    ):
         return None
     return (
         f"the visible images look like thermal images: {pairs[0].visible} shows the values of {pairs[0].infrared}. Give the "
         "photographs of the shots as visible images"
     )
+
+
+def _is_near_infrared(pair: ImagePair) -> bool:
+    names = (normalize_name(name) for name in (pair.infrared.stem, pair.infrared.parent.name))
+    return any(find_core(name, NEAR_INFRARED) != name for name in names)
 
 
 def _have_same_content(first: Path, second: Path) -> bool:

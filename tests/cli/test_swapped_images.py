@@ -78,3 +78,8 @@ def test_thermal_images_as_visible_images(gffusion: Callable, pair: Path, comman
         outcome = gffusion(*command.format(*files).split())
         assert "thermal" not in outcome.err
         Path("rig.json").unlink(missing_ok=True)
+    for name in ("infrared_nir.tiff", "NIR/1.tiff"):  # near infrared can resemble red so much
+        Path(name).parent.mkdir(exist_ok=True)
+        shutil.copy("infrared_T.tiff", name)
+        assert "thermal" not in gffusion(*command.format("infrared_T.jpg", name).split()).err
+        Path("rig.json").unlink(missing_ok=True)
