@@ -4,7 +4,16 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
-from .file_names import INFRARED_OR_NEAR, VISIBLE, choose_widest, find_bands, find_core, match_shots, normalize_name
+from .file_names import (
+    INFRARED,
+    INFRARED_OR_NEAR,
+    VISIBLE,
+    choose_widest,
+    find_bands,
+    find_core,
+    match_shots,
+    normalize_name,
+)
 
 
 def leave_out_other_kind(
@@ -43,7 +52,7 @@ def leave_out_other_kind(
 def separate_kinds(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """Return the files that can be visible and those that can be infrared images: all are both if names show one kind only.
 
-    Of several visible images of a shot, that of DJI's wide camera is returned.
+    Of several visible images of a shot, that of DJI's wide camera is returned, and no images of near infrared beside thermal ones.
 
     Examples:
         >>> files = [Path(name) for name in ("dji_0001_w.jpg", "dji_0001_z.jpg", "dji_0001_t.jpg", "dji_0002_t.jpg")]
@@ -52,6 +61,8 @@ def separate_kinds(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """
     stems = {normalize_name(file.stem) for file in files}
     photos, thermal = find_marked(stems)
+    near = {stem for stem in thermal if find_core(stem, INFRARED) == stem}
+    near = near if near < thermal else set()
     photos |= _match(stems - thermal, thermal).keys()  # of some cameras, names of photos have no word
     if not photos:
         thermal = set()
@@ -59,7 +70,7 @@ def separate_kinds(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     for stem in stems - thermal:
         shots[find_core(stem, VISIBLE)].append(stem)
     narrow = {stem for shot in shots.values() for stem in shot if choose_widest(shot) not in (None, stem)}
-    left_out = thermal | narrow, photos if thermal else set()
+    left_out = thermal | narrow, near | (photos if thermal else set())
     visible, infrared = ([file for file in files if normalize_name(file.stem) not in stems] for stems in left_out)
     return visible, infrared
 

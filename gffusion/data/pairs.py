@@ -321,11 +321,14 @@ def _find_partners(
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return the matching stem of `others` for each visible stem, and notes.
 
-    Stems match if they are equal, or else if they are equal without words, those of the first kind before the others.
+    Stems match if they are equal, or else if they are equal without words, those of the first kind before the others. Images of
+    near infrared do not take the place of thermal ones that are missing.
     """
     matched = {stem: stem for stem in visible if stem in others}
     bands = find_bands(others.keys())
     notes = []
+    if any(find_core(stem, INFRARED) != stem for stem in others.keys() - bands):
+        kinds = tuple(kind for kind in kinds if kind is not INFRARED_OR_NEAR)
     for kind in kinds:
         visible_cores = _group_by_core(visible.keys() - matched.keys(), VISIBLE)
         other_cores = _group_by_core(others.keys() - set(matched.values()) - bands, kind)

@@ -104,3 +104,13 @@ def test_both_kinds_in_one_folder(gffusion: Callable, cwd: Path, names: tuple[st
     rows = [row.split(",")[:2] for row in Path("pairs.csv").read_text().splitlines()[1:]]
     assert rows == [[f"card/{names[0]}.png", f"{folder}/{names[1]}.png"]]
     assert f"left out of the visible images by their names: {min(names[1:])}.png" in outcome.err
+
+
+def test_near_infrared_beside_thermal_images(gffusion: Callable, folders: None) -> None:
+    for path in Path("infrared").iterdir():
+        second = int(path.name[9])
+        shutil.copy(path, f"infrared/17829414{second:02d}.010_nir.png")
+        path.rename(f"infrared/17829414{second:02d}.050_thermal.png")
+    assert gffusion("match", "visible", "infrared", "-o", "pairs.csv", "--tolerance", "0.1").exit_code == 0
+    rows = Path("pairs.csv").read_text().splitlines()[1:]
+    assert len(rows) == 3 and all("thermal" in row for row in rows)

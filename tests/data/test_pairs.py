@@ -243,6 +243,14 @@ class TestWords:
         touch(tmp_path / "card", visible, *names)
         assert (visible, partner) in files_of(match_pairs(tmp_path / "card", tmp_path / "card"))
 
+    def test_near_infrared_does_not_replace_thermal_images(self, match: Match, tmp_path: Path) -> None:
+        visible, infrared = ["1_rgb.tif", "2_rgb.tif"], ["1_nir.tif", "2_nir.tif", "2_thermal.tif"]
+        found = match(visible=visible, infrared=infrared)
+        assert files_of(found) == [("2_rgb.tif", "2_thermal.tif")]
+        assert len(found.visible_only) == 1 and len(found.infrared_only) == 2
+        touch(tmp_path / "card", *visible, *infrared)
+        assert files_of(match_pairs(tmp_path / "card", tmp_path / "card")) == [("2_rgb.tif", "2_thermal.tif")]
+
     def test_right_camera(self, match: Match) -> None:
         with pytest.raises(ValueError, match="no image"):
             match(visible=["1.png"], infrared=["1_L.png", "1_R.png"])
