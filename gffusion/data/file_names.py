@@ -46,6 +46,7 @@ _FILLERS = (
 
 # DJI puts the letter before the name of a waypoint: dji_20230601120000_0001_t_waypoint1.
 _NAMED_SHOT = re.compile(r"(dji_(?:\d+_)?\d{3,5})_([a-z])(?=_)")
+_ANY_SHOT = re.compile(r"dji_(?:\d+_)?\d{3,5}_([a-z])(?![^_])")
 
 # Names of visible images, and the names of their infrared images: VEDAI, LasHeR, RGBT234 and the original archive of TNO.
 _KNOWN_NAMES = ((r"(.+)_co", r"\1_ir"), (r"v(\d+)", r"i\1"), (r"(\d+)v", r"\1i"), (r"vis_(.+)_r", r"ir_\1_g"))
@@ -187,6 +188,19 @@ def choose_widest(stems: Sequence[str]) -> str | None:
     if len(letters) < len(stems) or not letters.keys() <= {"w", "v", "z"}:
         return None
     return next(letters[letter] for letter in "wvz" if letter in letters)
+
+
+def find_zoomed(stems: Iterable[str]) -> set[str]:
+    """Return the images of DJI's zoom camera (`_Z`), of which the position differs, if there are some of the wide one (`_W`, `_V`).
+
+    Examples:
+        >>> find_zoomed(["dji_0001_w", "dji_0001_z", "dji_0002_z"]) == {"dji_0001_z", "dji_0002_z"}, find_zoomed(["dji_0001_z"])
+        (True, set())
+    """
+    letters = {stem: shot[1] for stem in stems if (shot := _ANY_SHOT.match(stem))}
+    if not {"w", "v"} & set(letters.values()):
+        return set()
+    return {stem for stem, letter in letters.items() if letter == "z"}
 
 
 def find_bands(stems: Set[str]) -> set[str]:

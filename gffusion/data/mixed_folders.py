@@ -11,6 +11,7 @@ from .file_names import (
     choose_widest,
     find_bands,
     find_core,
+    find_zoomed,
     match_shots,
     normalize_name,
 )
@@ -70,7 +71,7 @@ def separate_kinds(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     for stem in stems - thermal:
         shots[find_core(stem, VISIBLE)].append(stem)
     narrow = {stem for shot in shots.values() for stem in shot if choose_widest(shot) not in (None, stem)}
-    left_out = thermal | narrow, near | (photos if thermal else set())
+    left_out = thermal | narrow | find_zoomed(stems), near | (photos if thermal else set())
     visible, infrared = ([file for file in files if normalize_name(file.stem) not in stems] for stems in left_out)
     return visible, infrared
 

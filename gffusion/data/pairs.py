@@ -22,6 +22,7 @@ from .file_names import (
     find_bands,
     find_core,
     find_named,
+    find_zoomed,
     is_listed,
     match_known_names,
     match_shots,
@@ -325,12 +326,13 @@ def _find_partners(
     near infrared do not take the place of thermal ones that are missing.
     """
     matched = {stem: stem for stem in visible if stem in others}
-    bands = find_bands(others.keys())
-    notes = []
+    bands, zoomed = find_bands(others.keys()), find_zoomed(visible)
+    wide_first = "of several visible images of a shot, that of the wide camera is used (_W before _V and _Z)"
+    notes = [wide_first] if zoomed - matched.keys() else []
     if any(find_core(stem, INFRARED) != stem for stem in others.keys() - bands):
         kinds = tuple(kind for kind in kinds if kind is not INFRARED_OR_NEAR)
     for kind in kinds:
-        visible_cores = _group_by_core(visible.keys() - matched.keys(), VISIBLE)
+        visible_cores = _group_by_core(visible.keys() - matched.keys() - zoomed, VISIBLE)
         other_cores = _group_by_core(others.keys() - set(matched.values()) - bands, kind)
         for core in visible_cores.keys() & other_cores.keys():
             firsts, seconds = visible_cores[core], _drop_8_bits(other_cores[core])
@@ -346,10 +348,8 @@ def _find_partners(
                 )
             matched[first] = seconds[0]
             if len(firsts) > 1:
-                notes.append(
-                    "of several visible images of a shot, that of the wide camera is used (_W before _V and _Z)"
-                )
-    left = visible.keys() - matched.keys(), others.keys() - set(matched.values()) - bands
+                notes.append(wide_first)
+    left = visible.keys() - matched.keys() - zoomed, others.keys() - set(matched.values()) - bands
     matched |= match_known_names(*left, are_results=kinds[-1] in (ANY, FUSED))
     if ANY not in kinds and (shots := match_shots(*left)):
         matched |= shots

@@ -310,6 +310,17 @@ class TestShots:
             "of several visible images of a shot, that of the wide camera is used (_W before _V and _Z)",
         )
 
+    def test_the_zoom_camera_does_not_replace_the_wide_one(self, match: Match) -> None:
+        """W is one second later in the second shot, and missing in the third."""
+        names = ["DJI_20230601120000_0001_{}", "DJI_20230601120010_0002_{}", "DJI_20230601120020_0003_{}"]
+        wide = [names[0].format("W.JPG"), "DJI_20230601120011_0002_W.JPG"]
+        zoomed, thermal = ([name.format(letter) for name in names] for letter in ("Z.JPG", "T.JPG"))
+        assert len(match(visible=zoomed, infrared=thermal).pairs) == 3
+        found = match(visible=[*wide, *zoomed], infrared=thermal)
+        assert files_of(found) == list(zip(wide, thermal[:2], strict=True))
+        assert [file.name for file in found.visible_only] == zoomed
+        assert len(found.infrared_only) == 1 and "the wide camera is used" in found.notes[0]
+
     def test_equal_numbers_exclude_others(self, match: Match) -> None:
         """With shared numbers, W of the second shot is no partner of T of the third, although its time is near."""
         found = match(
