@@ -92,7 +92,10 @@ class DecodedImage:
     def opacity(self) -> NDArray[Any] | None:
         """The extra channel, (H, W), if it looks like opacity, and not like an infrared image."""
         extra = self.extra_channel
-        return extra if extra is not None and is_opacity(extra) else None
+        if extra is None:
+            return None
+        measured = extra[extra != self.no_data] if self.no_data else extra  # 0 is also that of transparent pixels
+        return extra if is_opacity(measured if measured.size else extra) else None
 
     @property
     def image(self) -> NDArray[Any]:

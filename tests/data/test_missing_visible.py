@@ -144,3 +144,14 @@ def test_a_fourth_channel_of_data_hides_nothing(tmp_path: Path) -> None:
     Image.fromarray(np.dstack([visible, data])).save(tmp_path / "visible.png")
     Image.fromarray(visible[..., 0]).save(tmp_path / "infrared.png")
     np.testing.assert_array_equal(read_pair(tmp_path / "visible.png", tmp_path / "infrared.png").visible, visible)
+
+
+def test_missing_pixels_of_an_infrared_channel_are_no_opacity(tmp_path: Path) -> None:
+    """More than half of the file has no value, as outside the round view of a lens."""
+    generator = np.random.default_rng(0)
+    image = generator.integers(20_000, 50_000, (48, 64, 4), np.uint16)
+    image[:, :40] = 65535
+    _save(tmp_path / "both.tif", image, 65535, photometric="rgb", extrasamples=[0])
+    pair = read_pair(tmp_path / "both.tif", tmp_path / "both.tif")
+    np.testing.assert_array_equal(pair.infrared[:, 40:], image[:, 40:, 3])
+    assert pair.missing is not None and (pair.missing == (np.arange(64) < 40)).all()
