@@ -23,7 +23,7 @@ VISIBLE_WORDS = (
     *("가시광선", "가시광", "가시", "실화상"),  # Korean
 )
 INFRARED_WORDS = (
-    *("infrared", "ir", "thermal", "tir", "lwir", "mwir", "thermo", "therm", "previewdata", "8b"),
+    *("infrared", "ir", "thermal", "tir", "lwir", "mwir", "fir", "thermo", "therm", "previewdata", "8b"),
     *("infrarouge", "thermique", "infrarot", "thermisch", "wärme", "wärmebild", "waermebild", "thermalbild"),
     *("infrarrojo", "infrarroja", "térmica", "térmico", "termica", "termico", "infrarosso", "infravermelho"),
     *("инфракрасный", "инфракрасное", "ик", "тепловизор", "тепловизионный", "тепловой", "термо"),
@@ -48,8 +48,15 @@ _FILLERS = (
 _NAMED_SHOT = re.compile(r"(dji_(?:\d+_)?\d{3,5})_([a-z])(?=_)")
 _ANY_SHOT = re.compile(r"dji_(?:\d+_)?\d{3,5}_([a-z])(?![^_])")
 
-# Names of visible images, and the names of their infrared images: VEDAI, LasHeR, RGBT234 and the original archive of TNO.
-_KNOWN_NAMES = ((r"(.+)_co", r"\1_ir"), (r"v(\d+)", r"i\1"), (r"(\d+)v", r"\1i"), (r"vis_(.+)_r", r"ir_\1_g"))
+# Names of visible images, and the names of their infrared images: VEDAI, LasHeR, RGBT234, the original archive of TNO, and
+# DJI's multispectral cameras.
+_KNOWN_NAMES = (
+    (r"(.+)_co", r"\1_ir"),
+    (r"v(\d+)", r"i\1"),
+    (r"(\d+)v", r"\1i"),
+    (r"vis_(.+)_r", r"ir_\1_g"),
+    (r"(dji_.+)_d", r"\1_ms_nir"),
+)
 
 # Largest differences of the time stamps of the two files of one shot, in seconds: with equal and with consecutive
 # numbers.
@@ -159,7 +166,12 @@ def is_named(folder: str, kind: Words) -> bool:
 
 
 def find_named(root: Path, kind: Words) -> Path | None:
-    """Return the only folder in another one whose name consists of words of a kind, or `None` if there is none or several."""
+    """Return the only folder in another one whose name consists of words of a kind, or `None` if there is none or several.
+
+    Of folders of thermal and of near-infrared images, that of the thermal ones is returned.
+    """
+    if kind is INFRARED_OR_NEAR and (thermal := find_named(root, INFRARED)):
+        return thermal
     named = [child for child in root.iterdir() if child.is_dir() and is_named(child.name, kind)]
     return named[0] if len(named) == 1 else None
 

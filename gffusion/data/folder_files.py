@@ -32,8 +32,9 @@ def index_files(files: Iterable[Path]) -> dict[str, Path]:
         where = f" in {file.parent}" if twin.parent == file.parent else ""
         names = (twin.name, file.name) if where else (twin, file)
         more = f", and so have {len(twins) - 1} more" if len(twins) > 1 else ""
+        advice = "" if where else ", give each folder alone, or a CSV file of pairs with the column name"
         raise ValueError(
-            f"{names[0]} and {names[1]}{where} have the same stem (ignoring case){more}; remove or rename one"
+            f"{names[0]} and {names[1]}{where} have the same stem (ignoring case){more}; remove or rename one{advice}"
         )
     return found
 

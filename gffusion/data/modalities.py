@@ -136,8 +136,8 @@ def explain_single(content: DecodedImage) -> str:
         )
     if content.format == "JPEG":
         return (
-            "messengers, editing and exports remove the thermal data from the JPEG of a thermal camera: take the file from the "
-            "card of the camera"
+            "if it is from a thermal camera, a messenger, editing or an export has removed the thermal data: take the file from "
+            "the card of the camera"
         )
     return ""
 

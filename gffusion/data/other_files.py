@@ -23,7 +23,8 @@ FLIR_SUFFIXES = (".seq", ".csq")
 
 _MAX_FOLDERS = 1000  # that are searched for a message
 
-UNREAD_SUFFIXES = (".avif", ".gif", ".heic", ".heif", ".j2k", ".jp2", ".jxl", ".pgm", ".pnm", ".ppm")
+_ARRAY_SUFFIXES = (".h5", ".hdr", ".img", ".mat", ".npy", ".npz")
+UNREAD_SUFFIXES = (*_ARRAY_SUFFIXES, ".avif", ".gif", ".heic", ".heif", ".j2k", ".jp2", ".jxl", ".pgm", ".pnm", ".ppm")
 """Suffixes of images in formats that are not read."""
 
 _UNREAD_SIGNATURES = {
@@ -163,10 +164,14 @@ def describe_unread(files: Sequence[Path]) -> str:
     """Return what to do about images in formats that are not read, for messages."""
     more = f" and {len(files) - 1} more" if len(files) > 1 else ""
     kinds = ", ".join(dict.fromkeys(file.suffix[1:].upper() for file in files))
-    return (
-        f"{files[0]}{more}: the format ({kinds}) is not read; convert to PNG, or to TIFF if values are measured, such as with "
-        f"ImageMagick (magick mogrify -format png *{files[0].suffix})"
-    )
+    if files[0].suffix.lower() in _ARRAY_SUFFIXES:
+        advice = "convert to TIFF, which keeps all values, such as with Python (tifffile.imwrite)"
+    else:
+        advice = (
+            "convert to PNG, or to TIFF if values are measured, such as with ImageMagick "
+            f"(magick mogrify -format png *{files[0].suffix})"
+        )
+    return f"{files[0]}{more}: the format ({kinds}) is not read; {advice}"
 
 
 def _describe_subfolders(folder: Path, suffixes: tuple[str, ...], kind: str) -> str:
@@ -175,7 +180,8 @@ def _describe_subfolders(folder: Path, suffixes: tuple[str, ...], kind: str) -> 
     counts = {child: sum(file.suffix.lower() in suffixes for file in child.iterdir()) for child in children}
     if any(counts.values()):
         shown = f"sub-folders {_show_counts(counts, folder)}"
-        return f"; give one of its {shown}" if kind == "images" else f"; move the files of its {shown} into it"
+        pair = ", or two as the visible and the infrared images" if sum(map(bool, counts.values())) > 1 else ""
+        return f"; give one of its {shown}{pair}" if kind == "images" else f"; move the files of its {shown} into it"
     counts = {
         Path(root): sum(Path(file).suffix.lower() in suffixes for file in files)
         for root, _, files in itertools.islice(os.walk(folder), _MAX_FOLDERS)

@@ -129,7 +129,8 @@ class ReadOptions:
         suffixes = self.raw_suffixes
         if suffixes and not any(file.suffix.lower() in suffixes for file in files):
             raise ValueError(
-                f"raw_frame (--raw-frame) is for infrared files ending in {', '.join(suffixes)}, but none does: leave it out"
+                f"raw_frame (--raw-frame) is for infrared files ending in {', '.join(suffixes)}, but none does: leave it out, or put such "
+                "files that are beside images into a folder of their own"
             )
 
     def __post_init__(self) -> None:

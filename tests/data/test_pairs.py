@@ -137,6 +137,8 @@ class TestWords:
             ("v000001.jpg", "i000001.jpg"),  # LasHeR
             ("00001v.jpg", "00001i.jpg"),  # RGBT234
             ("VIS_meting012-1200_r.bmp", "IR_meting012-1200_g.bmp"),  # TNO
+            ("DJI_20230601120000_0001_D.JPG", "DJI_20230601120000_0001_MS_NIR.TIF"),
+            ("1_visible.png", "1_fir.png"),
         ],
     )
     def test_match(self, match: Match, visible: str, infrared: str) -> None:
@@ -396,7 +398,7 @@ class TestOneFolder:
 
     def test_sub_folders_are_named(self, tmp_path: Path) -> None:
         touch(tmp_path, "100MEDIA/1.png", "101MEDIA/2.png", "101MEDIA/3.png", ".hidden/4.png", "outdir/drive.mp4")
-        message = r"holds no images; .* give one of its sub-folders 100MEDIA \(1 files\), 101MEDIA \(2 files\)$"
+        message = r"holds no images; .* give one of its sub-folders 100MEDIA \(1 files\), 101MEDIA \(2 files\), or two as the visible and the infrared images$"
         for infrared in (tmp_path, tmp_path / "100MEDIA"):
             with pytest.raises(ValueError, match=message):
                 match_pairs(tmp_path, infrared)
