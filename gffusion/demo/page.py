@@ -20,6 +20,7 @@ from .messages import IMAGE_HINTS, VIDEO_HINTS, add_hint, describe_error
 from .samples import SAMPLES, write_clip, write_sample
 from .settings import DemoSettings
 from .slider import SCRIPT, STYLE, render_slider
+from .turns import Turns
 from .videos import VideoRequest, fuse_clip
 
 MAX_QUEUE = 16
@@ -41,17 +42,17 @@ class _Page(gr.Blocks):
         return await super().preprocess_data(block_fn, inputs, *args, **options)
 
 
-def create_page(settings: DemoSettings) -> gr.Blocks:
-    """Return the page of the demo, which is not served yet."""
+def create_page(settings: DemoSettings, turns: Turns) -> gr.Blocks:
+    """Return the page of the demo, which is not served yet; its requests are computed in turns."""
     with _Page(title="gffusion demo", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.Markdown(
             "# gffusion\nFuse a visible and an infrared image of the same scene into one image that shows both. Files are "
             "processed on the computer that runs this demo, and deleted after an hour."
         )
         with gr.Tab("Images"):
-            _add_images(settings)
+            _add_images(settings, turns)
         with gr.Tab("Video"):
-            _add_video(settings)
+            _add_video(settings, turns)
     return page.queue(max_size=MAX_QUEUE, default_concurrency_limit=1)
 
 
@@ -60,7 +61,7 @@ def _refuse_address(file: dict[str, Any]) -> None:
         raise gr.Error("upload a file: addresses are not opened", print_exception=False)
 
 
-def _add_images(settings: DemoSettings) -> None:
+def _add_images(settings: DemoSettings, turns: Turns) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             visible = _add_upload("Visible image, or one file with both", IMAGE_SUFFIXES)
@@ -91,7 +92,7 @@ def _add_images(settings: DemoSettings) -> None:
             metrics = gr.HTML(elem_id="metrics")
     inputs = [visible, infrared, model, align, segment, infrared_range, invert, suffix, visible_range]
     outputs = [slider, *files, notes, metrics]
-    run = partial(_run_images, settings)
+    run = partial(_run_images, settings, turns)
     _clear_at([button.click, *(sample.click for sample in samples), visible.change, infrared.change], _EMPTY, outputs)
     gr.on(button.click, run, inputs, outputs, api_name="fuse", show_progress_on=slider, **_LOCK)
     for sample in samples:
@@ -101,7 +102,7 @@ def _add_images(settings: DemoSettings) -> None:
         loaded.success(run, inputs, outputs, api_visibility="private", show_progress_on=slider, **_LOCK)
 
 
-def _add_video(settings: DemoSettings) -> None:
+def _add_video(settings: DemoSettings, turns: Turns) -> None:
     try:
         import av  # noqa: F401
     except ImportError:
@@ -126,7 +127,7 @@ def _add_video(settings: DemoSettings) -> None:
             files = _add_downloads()
             notes = gr.HTML(elem_id="video-notes")
     inputs, outputs = [visible, infrared, model, align, segment], [player, *files, notes]
-    run = partial(_run_video, settings)
+    run = partial(_run_video, settings, turns)
     _clear_at([button.click, sample.click, visible.change, infrared.change], None, outputs)
     button.click(run, inputs, outputs, api_name="fuse_video", show_progress_on=player, **_LOCK)
     loaded = sample.click(_load_clip, None, [visible, infrared], api_visibility="private", **_LOCK)
@@ -199,6 +200,7 @@ def _load_clip() -> Iterator[tuple[str, str]]:
 
 def _run_images(
     settings: DemoSettings,
+    turns: Turns,
     visible: str | None,
     infrared: str | None,
     model: str,
@@ -224,7 +226,7 @@ def _run_images(
     )
     with tempfile.TemporaryDirectory() as folder:
         folders: list[str | Path] = [*_parents(visible, infrared), folder]
-        result = _call(lambda: fuse_upload(request, Path(folder), settings), folders, IMAGE_HINTS)
+        result = _call(lambda _: fuse_upload(request, Path(folder), settings), turns, folders, IMAGE_HINTS)
         shown = render_slider(result.images, result.classes)
         # Gradio copies the files before it continues here, and the folder is removed.
         notes = _list_notes(model, (visible, infrared), result.notes, IMAGE_HINTS)
@@ -233,6 +235,7 @@ def _run_images(
 
 def _run_video(
     settings: DemoSettings,
+    turns: Turns,
     visible: str | None,
     infrared: str | None,
     model: str,
@@ -245,7 +248,9 @@ def _run_video(
     request = VideoRequest(Path(visible), Path(infrared), model, align, segment)
     with tempfile.TemporaryDirectory() as folder:
         folders: list[str | Path] = [*_parents(visible, infrared), folder]
-        files, notes = _call(lambda: fuse_clip(request, Path(folder), settings, progress), folders, VIDEO_HINTS)
+        files, notes = _call(
+            lambda check: fuse_clip(request, Path(folder), settings, progress, check), turns, folders, VIDEO_HINTS
+        )
         notes = _list_notes(model, (visible, infrared), notes, VIDEO_HINTS)
         yield str(files[0]), *_offer(files), notes
 
@@ -254,9 +259,12 @@ def _parents(*files: str | None) -> list[Path]:
     return [Path(file).parent for file in files if file is not None]
 
 
-def _call(function: Callable[[], Any], folders: Sequence[str | Path], hints: Mapping[str, str]) -> Any:
+def _call(
+    function: Callable[[Callable[[], None]], Any], turns: Turns, folders: Sequence[str | Path], hints: Mapping[str, str]
+) -> Any:
     try:
-        return function()
+        with turns.take() as check:
+            return function(check)
     except _ERRORS as error:
         raise _fail(describe_error(error, folders, hints)) from None
 

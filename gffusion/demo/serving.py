@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from .settings import DemoSettings
+from .turns import Turns
+
+_MAX_SECONDS_TO_STOP = 30  # Python must not end while a thread computes with PyTorch, which aborts the process
 
 # Everything that a browser may load comes from this server, so that the page works without network, and no other host
 # learns who uses it. Gradio needs inline scripts and `eval`.
@@ -113,7 +116,8 @@ def serve(settings: DemoSettings, host: str = "127.0.0.1", port: int | None = No
 
         from .page import create_page
 
-        page = create_page(settings)
+        turns = Turns()
+        page = create_page(settings, turns)
         theme = gr.themes.Default(
             primary_hue="blue", font=gr.themes.Font("sans-serif"), font_mono=gr.themes.Font("monospace")
         ).set(  # with a contrast of at least 4.5 to 1
@@ -146,3 +150,4 @@ def serve(settings: DemoSettings, host: str = "127.0.0.1", port: int | None = No
             yield page, address
         finally:
             page.close(verbose=False)
+            turns.cancel(_MAX_SECONDS_TO_STOP)

@@ -32,9 +32,15 @@ class VideoRequest:
 
 
 def fuse_clip(
-    request: VideoRequest, folder: Path, settings: DemoSettings, progress: Progress | None = None
+    request: VideoRequest,
+    folder: Path,
+    settings: DemoSettings,
+    progress: Progress | None = None,
+    check_cancelled: Callable[[], None] = lambda: None,
 ) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     """Fuse two videos as `gffusion fuse` does, and return the files in a folder, the fused one first, and notes.
+
+    `check_cancelled` is called for every frame, and ends the fusion by an exception.
 
     Raises:
         ImportError: If PyAV is not installed.
@@ -52,6 +58,7 @@ def fuse_clip(
     stop = time.monotonic() + settings.max_seconds
 
     def check_time() -> None:
+        check_cancelled()
         if time.monotonic() > stop:
             raise ValueError(f"the fusion took more than {settings.max_seconds} seconds: {_ADVICE}")
 

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import socket
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -16,7 +17,9 @@ from environments import start
 from outcomes import Outcome
 
 from gffusion.data import read_image
+from gffusion.demo import videos
 from gffusion.demo.settings import DemoSettings
+from gffusion.demo.turns import Turns
 
 gradio_client = pytest.importorskip("gradio_client", reason='the demo needs Gradio: pip install "gffusion[demo]"')
 pytest.importorskip("gradio")
@@ -98,7 +101,7 @@ def test_no_input_of_any_event_is_downloaded(monkeypatch: pytest.MonkeyPatch) ->
         return str(Path(cache_dir, "file.png"))
 
     monkeypatch.setattr(processing_utils, "async_ssrf_protected_download", download)
-    page = create_page(DemoSettings(("gffusion-live",)))
+    page = create_page(DemoSettings(("gffusion-live",)), Turns())
     inputs = [(number, event, place) for number, event in page.fns.items() for place in range(len(event.inputs))]
     assert {type(event.inputs[place]).__name__ for _, event, place in inputs} >= {"File", "Dropdown", "Textbox"}
     for number, event, place in inputs:
@@ -121,6 +124,34 @@ def test_large_uploads_are_refused(address: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as error:
         urllib.request.urlopen(request)
     assert error.value.code == 413
+
+
+def test_cancelled_requests_stop(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradio lets their threads run, so that any number of them would compute at once."""
+    pytest.importorskip("av", reason='videos need PyAV: pip install "gffusion[video]"')
+    from video_files import write_pair
+
+    running: list[int] = [0]
+
+    def fuse_video(*arguments: Any, **options: Any) -> Any:
+        running.append(running[-1] + 1)
+        try:
+            return original(*arguments, **options)
+        finally:
+            running.append(running[-1] - 1)
+
+    original = videos.fuse_video
+    monkeypatch.setattr(videos, "fuse_video", fuse_video)
+    client = gradio_client.Client(address, download_files=False, verbose=False)
+    clips = [gradio_client.handle_file(str(path)) for path in write_pair(tmp_path, count=60)]
+    for _ in range(3):
+        started = len(running)
+        job = client.submit(*clips, "gffusion-tiny", False, True, api_name="/fuse_video")
+        while len(running) == started:
+            time.sleep(0.05)
+        job.cancel()
+    client.predict(*clips, "gffusion-live", False, False, api_name="/fuse_video")
+    assert max(running) == 1 and running[-1] == 0
 
 
 def test_models_that_are_not_offered_are_refused(fuse: Callable[..., Any], night: dict[str, str]) -> None:

@@ -14,6 +14,7 @@ from video_files import read_frames, write_pair, write_repeats
 
 from gffusion.demo.samples import CLIP_FRAMES, write_clip
 from gffusion.demo.settings import DemoSettings, choose_models
+from gffusion.demo.turns import Turns
 from gffusion.demo.videos import VideoRequest, fuse_clip
 
 
@@ -76,6 +77,19 @@ def test_time_is_limited_while_videos_are_looked_at(tmp_path: Path, monkeypatch:
     with pytest.raises(ValueError, match="the fusion took more than 500 seconds"):
         fuse_clip(request, tmp_path, DemoSettings(choose_models(), max_seconds=500), shares.append)
     assert shares == []
+
+
+def test_a_cancelled_request_ends(tmp_path: Path) -> None:
+    turns, shares = Turns(), []
+
+    def cancel(share: float) -> None:
+        shares.append(share)
+        turns.cancel()
+
+    request = VideoRequest(*write_pair(tmp_path, count=60), "gffusion-live")
+    with turns.take() as check, pytest.raises(ValueError, match="the request was cancelled"):
+        fuse_clip(request, tmp_path, DemoSettings(choose_models()), cancel, check)
+    assert len(shares) == 1
 
 
 def test_sample(tmp_path: Path) -> None:
