@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from statistics import median_low
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +89,22 @@ class VideoPair:
     infrared: FrameSource
     offset: Fraction = Fraction(0)
     counts: MatchCounts = field(default_factory=MatchCounts)
+
+    def __post_init__(self) -> None:
+        self._identified = self._identify()
+
+    def has_changed(self) -> bool:
+        """Return whether a file was written or replaced since the pair was created."""
+        return self._identify() != self._identified
+
+    def _identify(self) -> list[tuple[Any, ...] | None]:
+        found: list[tuple[Any, ...] | None] = []
+        for source in (self.visible, self.infrared):
+            try:
+                found.append(source.identify())
+            except OSError:  # removed while it is read
+                found.append(None)
+        return found
 
     def read(self) -> Iterator[FramePair]:
         """Yield the pairs in order. Holds a few frames in memory.
@@ -188,8 +204,13 @@ def _match(visible: Iterator[PacedFrame], infrared: Iterator[PacedFrame], counts
 
 
 def describe_counts(counts: MatchCounts, pair: VideoPair) -> list[str]:
-    """Return notes about visible frames without an infrared frame."""
+    """Return notes about visible frames without an infrared frame, and on the files after they were read."""
     notes = []
+    if pair.has_changed():
+        notes.append(
+            "a video was written or replaced while it was read, so that the result can end early or mix two recordings: if it was still "
+            "recorded, fuse it again with --overwrite"
+        )
     if counts.before:
         notes.append(f"left out {format_count(counts.before, 'visible frame')} before the infrared video starts")
     if counts.first_gap is not None:

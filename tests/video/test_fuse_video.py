@@ -324,6 +324,13 @@ def test_damaged_packets_and_cut_off_files(tmp_path: Path, fuse: Callable) -> No
     assert np.mean(good) > 0.8
 
 
+@pytest.mark.parametrize("change", [Path.touch, Path.unlink])
+def test_a_file_that_changes_while_it_is_read_is_noted(tmp_path: Path, fuse: Callable, change: Callable) -> None:
+    visible, infrared = write_pair(tmp_path, 6)
+    _, report = fuse(visible, infrared, progress=lambda *_: change(infrared) if infrared.exists() else None)
+    assert len(report.notes) == 1 and "was written or replaced while it was read" in report.notes[0]
+
+
 @pytest.mark.parametrize("count", [90, 12])
 @pytest.mark.parametrize("cut", ["visible", "infrared"])
 def test_a_file_that_is_cut_off_is_noted(tmp_path: Path, fuse: Callable, cut: str, count: int) -> None:

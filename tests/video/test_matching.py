@@ -54,6 +54,9 @@ class Times:
     times: list[Fraction]
     rate: Fraction
 
+    def identify(self) -> tuple[()]:
+        return ()
+
     def read(self, start: Fraction | None = None) -> Iterator[TimedFrame]:
         assert start is None
         return (TimedFrame(None, time, Fraction(0)) for time in self.times)
