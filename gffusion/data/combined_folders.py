@@ -7,6 +7,7 @@ from .file_names import is_listed, natural_key
 from .headers import header_shows_both
 from .io import IMAGE_SUFFIXES, read_bytes
 from .modalities import Modalities, explain_single, holds_both, refuse_single, split_modalities
+from .other_files import describe_unread, find_unread
 from .pairs import ImagePair, PairMatch, match_pairs
 from .reading import ReadOptions
 
@@ -49,10 +50,12 @@ def find_combined(folder: Path, options: ReadOptions = ReadOptions()) -> PairMat
     match = match_pairs(folder, folder)
     pairs = tuple(pair for pair in match.pairs if pair.visible != pair.infrared)
     if not pairs:
+        unread = find_unread(folder, files)
+        reason = f". {describe_unread(unread)}" if unread else _explain_first(files[0], options)
         raise ValueError(
             f"no file in {folder} holds a visible and an infrared image, and no two files have names such as 1_vis.png and "
             "1_ir.png: give two files, the folder of the visible and that of the infrared images, or two lists (@visible.txt @infrared.txt)"
-            f"{_explain_first(files[0], options)}"
+            f"{reason}"
         )
     return PairMatch(pairs, _leave_out(files, pairs), (), notes=match.notes)
 

@@ -16,6 +16,7 @@ from .file_names import (
     FUSED_WORDS,
     INFRARED,
     INFRARED_OR_NEAR,
+    NEAR_INFRARED,
     VISIBLE,
     Words,
     choose_widest,
@@ -329,7 +330,8 @@ def _find_partners(
     bands, zoomed = find_bands(others.keys()), find_zoomed(visible)
     wide_first = "of several visible images of a shot, that of the wide camera is used (_W before _V and _Z)"
     notes = [wide_first] if zoomed - matched.keys() else []
-    if any(find_core(stem, INFRARED) != stem for stem in others.keys() - bands):
+    # Of names such as IR_1_NIR, that of the band counts.
+    if any(find_core(stem, INFRARED) != stem == find_core(stem, NEAR_INFRARED) for stem in others.keys() - bands):
         kinds = tuple(kind for kind in kinds if kind is not INFRARED_OR_NEAR)
     for kind in kinds:
         visible_cores = _group_by_core(visible.keys() - matched.keys() - zoomed, VISIBLE)

@@ -93,3 +93,10 @@ def test_nothing_found(tmp_path: Path) -> None:
     write(tmp_path / "a.jpg", screen_jpeg())
     with pytest.raises(ValueError):  # noqa: PT011
         find_combined(tmp_path)
+
+
+def test_partners_of_other_formats_are_named(tmp_path: Path) -> None:
+    write(tmp_path / "1_vis.png", encode(VISIBLE, "PNG"))
+    np.save(tmp_path / "1_ir.npy", np.zeros((8, 8)))
+    with pytest.raises(ValueError, match=r"1_ir\.npy: the format \(NPY\) is not read; convert to TIFF"):
+        find_combined(tmp_path)

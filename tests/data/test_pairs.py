@@ -139,6 +139,7 @@ class TestWords:
             ("VIS_meting012-1200_r.bmp", "IR_meting012-1200_g.bmp"),  # TNO
             ("DJI_20230601120000_0001_D.JPG", "DJI_20230601120000_0001_MS_NIR.TIF"),
             ("1_visible.png", "1_fir.png"),
+            ("VIS_1.png", "IR_1_nir.png"),
         ],
     )
     def test_match(self, match: Match, visible: str, infrared: str) -> None:
