@@ -216,14 +216,14 @@ def find_zoomed(stems: Iterable[str]) -> set[str]:
 
 
 def find_bands(stems: Set[str]) -> set[str]:
-    """Return the normalized stems in which `_r` means no infrared image, because another band of the shot is beside it.
+    """Return the normalized stems in which `_r` means no infrared image, because another band of a shot is beside it.
 
     Examples:
-        >>> sorted(find_bands({"img_1_rgb", "img_1_r", "img_1_nir", "flir_1", "flir_1_r"}))
-        ['img_1_r']
+        >>> sorted(find_bands({"1_rgb", "1_r", "1_nir", "2_rgb", "2_r"})), find_bands({"flir_1", "flir_1_r"})
+        (['1_r', '2_r'], set())
     """
     reds = {stem for stem in stems if re.search(r"[\W_]r$", stem)}
-    return {stem for stem in reds if any(stem[:-1] + band in stems for band in _BANDS)}
+    return reds if any(stem[:-1] + band in stems for stem in reds for band in _BANDS) else set()
 
 
 class _Shot(NamedTuple):
