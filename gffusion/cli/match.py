@@ -1,4 +1,4 @@
-"""`gffusion match`: match the images of two cameras by the times in their names."""
+"""`gffusion match`: match the images of two cameras by the times in their names or EXIF data."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,8 +18,8 @@ def match(
         Path,
         typer.Argument(
             metavar="VISIBLE",
-            help="Folder of visible images with times in their names, such as 20240229_120000_250.jpg or 1709208000.25.png; a "
-            'pattern in quotes ("day/*.png"), or @list.txt.',
+            help="Folder of visible images with times in their names, such as 20240229_120000_250.jpg or 1709208000.25.png, or in "
+            'their EXIF data; a pattern in quotes ("day/*.png"), or @list.txt.',
         ),
     ],
     infrared: Annotated[
@@ -40,7 +40,7 @@ def match(
     overwrite: OverwriteFileOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Match images by the times in their names, for two cameras that are not triggered together.
+    """Match images by the times in their names or EXIF data, for two cameras that are not triggered together.
 
     Each image is matched with the nearest one of the other camera. FILE gets the columns visible, infrared and difference (infrared
     minus visible, in seconds) for `gffusion fuse FILE`, `gffusion align FILE`, `gffusion evaluate --visible FILE` and `gffusion train --train_data FILE`. Exit code: 0 if
@@ -62,6 +62,8 @@ def match(
                 print_note(f"left out of the {kind} images by their names: {list_names(dropped)}")
         found = match_times(*kinds, tolerance, time_offset)
         write_output(output, format_pairs(found, output.parent).encode())
+        for note in found.notes:
+            print_note(note)
     for kind, left in (("infrared", found.visible_only), ("visible", found.infrared_only)):
         if left:
             print_line(f"left out {len(left)} without {kind} partner: {list_names(left)}", err=True)

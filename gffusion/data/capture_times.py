@@ -1,4 +1,4 @@
-"""Match visible and infrared images by the times in their names, for cameras that are not triggered together."""
+"""Match visible and infrared images by the times in their names or EXIF data, for cameras that are not triggered together."""
 
 import csv
 import io
@@ -12,6 +12,9 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from PIL import ExifTags, Image
+
+from .decoding import open_header
 from .folder_files import list_folder
 from .io import IMAGE_SUFFIXES
 from .nested import list_nested
@@ -26,6 +29,12 @@ _DATE = re.compile(
 # Time since 1970: seconds, with or without a fraction or nanoseconds, as of ROS; milli-, micro- or nanoseconds.
 _EPOCH = re.compile(r"(?<!\d)([1-4]\d{9})(?:[.,](\d{1,9})|[-_](\d{9})|(\d{3}|\d{6}|\d{9}))?(?!\d)")
 _NANOSECONDS = 10**9
+# Tags of a time and of its fraction: when the image was taken, digitized and, of files without these, last changed.
+_EXIF_TIMES = (
+    (ExifTags.Base.DateTimeOriginal, ExifTags.Base.SubsecTimeOriginal),
+    (ExifTags.Base.DateTimeDigitized, ExifTags.Base.SubsecTimeDigitized),
+    (ExifTags.Base.DateTime, ExifTags.Base.SubsecTime),
+)
 
 
 class TimeMatch(NamedTuple):
@@ -36,12 +45,14 @@ class TimeMatch(NamedTuple):
         visible_only: Visible images without a partner.
         infrared_only: Infrared images without a partner.
         tolerance: Largest difference in seconds that was allowed.
+        notes: What is unusual: times that are not from the names.
     """
 
     pairs: tuple[tuple[Path, Path, float], ...]
     visible_only: tuple[Path, ...]
     infrared_only: tuple[Path, ...]
     tolerance: float
+    notes: tuple[str, ...] = ()
 
 
 def read_time(stem: str) -> int | None:
@@ -67,12 +78,49 @@ def read_time(stem: str) -> int | None:
             date = datetime(*map(int, fields)).replace(tzinfo=UTC)  # type: ignore[arg-type]
         except ValueError:  # a month 13
             return None
-        return int(date.timestamp()) * _NANOSECONDS + _read_fraction(decimals or digits)
+        return _to_nanoseconds(date, decimals or digits)
     epochs = [match.groups() for match in _EPOCH.finditer(stem)]
     if dates or len(epochs) != 1:
         return None
     seconds, *fractions = epochs[0]
     return int(seconds) * _NANOSECONDS + _read_fraction(next(filter(None, fractions), ""))
+
+
+def read_exif_time(file: Path) -> int | None:
+    """Return the time in the EXIF data of an image, in nanoseconds since 1970; `None` if there is none.
+
+    Time zones are not read, as by [`read_time`][gffusion.data.capture_times.read_time].
+
+    Args:
+        file: JPEG, TIFF, PNG or WebP file. `DateTimeOriginal` is preferred to `DateTimeDigitized`, and this to `DateTime`.
+
+    Raises:
+        OSError: If the file cannot be read.
+
+    Examples:
+        >>> import tempfile
+        >>> file, exif = Path(tempfile.mkdtemp(), "IMG_0001.jpg"), Image.Exif()
+        >>> exif[ExifTags.Base.DateTime], exif[ExifTags.Base.SubsecTime] = "2024:02:29 12:00:00", "25"
+        >>> Image.new("L", (8, 8)).save(file, exif=exif)
+        >>> read_exif_time(file) == read_time("20240229_120000.25")
+        True
+    """
+    try:
+        with open_header(file) as image:
+            exif = Image.Image.getexif(image)  # image.getexif() of PNG files would decode every pixel
+            tags = {**exif, **exif.get_ifd(ExifTags.IFD.Exif)}
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        return None  # a raw frame, or a damaged file, whose decoding raises the documented error
+    for time, fraction in _EXIF_TIMES:
+        try:
+            date = datetime.strptime(str(tags.get(time, ""))[:19], "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)
+        except ValueError:  # none, or 0000:00:00 of a camera whose clock was never set
+            continue
+        digits = re.match(r"\d{0,9}", str(tags.get(fraction, "")))
+        return _to_nanoseconds(date, digits and digits[0])
+    return None
 
 
 def match_times(
@@ -81,7 +129,8 @@ def match_times(
     """Match images whose times are nearest to each other.
 
     Args:
-        visible: Visible images, with times in their names as [`read_time`] reads them.
+        visible: Visible images, with times in their names as [`read_time`][gffusion.data.capture_times.read_time] reads them; if
+            no name has one, in their EXIF data as [`read_exif_time`][gffusion.data.capture_times.read_exif_time] reads them.
         infrared: Infrared images.
         tolerance: Largest difference in seconds. Default: half the median interval of the camera with more frames.
         offset: Seconds that are added to the times of the infrared images.
@@ -90,8 +139,9 @@ def match_times(
         The pairs by time; each image is in one pair at most, and is the nearest of its partner.
 
     Raises:
-        ValueError: If a name holds no time, two images of a camera have the same time, a number is not allowed, or no image
-            has a partner.
+        OSError: If a file whose EXIF data are needed cannot be read.
+        ValueError: If the time of an image is not known, two images of a camera have the same time, a number is not allowed, or no
+            image has a partner.
 
     Examples:
         >>> match = match_times([Path("20240229_120000.png"), Path("20240229_120001.png")], [Path("1709208000.9.tiff")], 0.2)
@@ -102,7 +152,9 @@ def match_times(
         raise ValueError(f"`tolerance` (--tolerance) must be a number of seconds from 0, got {tolerance}")
     if not abs(offset) < float("inf"):
         raise ValueError(f"`offset` (--time-offset) must be a finite number of seconds, got {offset}")
-    firsts, seconds = _sort_by_time(visible), _sort_by_time(infrared, round(offset * _NANOSECONDS))
+    notes: list[str] = []
+    firsts = _sort_by_time(visible, "visible", notes)
+    seconds = _sort_by_time(infrared, "infrared", notes, round(offset * _NANOSECONDS))
     times, others = list(firsts), list(seconds)
     limit = _find_tolerance(times, others) if tolerance is None else round(tolerance * _NANOSECONDS)
     partners = {time: _find_nearest(time, others) for time in times}
@@ -124,6 +176,7 @@ def match_times(
         tuple(file for time, file in firsts.items() if time not in pairs),
         tuple(file for time, file in seconds.items() if time not in used),
         limit / _NANOSECONDS,
+        tuple(notes),
     )
 
 
@@ -160,19 +213,28 @@ def _name_from(folder: Path, file: Path) -> str:
     return f"./{name}" if name[0] in "=+-@" else name
 
 
+def _to_nanoseconds(date: datetime, decimals: str | None) -> int:
+    """Return the nanoseconds since 1970 of a date with a fraction of a second."""
+    return int(date.timestamp()) * _NANOSECONDS + _read_fraction(decimals)
+
+
 def _read_fraction(digits: str | None) -> int:
     """Return the nanoseconds of the digits after the decimal point."""
     return int((digits or "").ljust(9, "0"))
 
 
-def _sort_by_time(files: Sequence[Path], offset: int = 0) -> Mapping[int, Path]:
+def _sort_by_time(files: Sequence[Path], kind: str, notes: list[str], offset: int = 0) -> Mapping[int, Path]:
+    times, others = {file: read_time(file.stem) for file in files}, "EXIF data are read only if no name holds a time."
+    if files and set(times.values()) == {None}:
+        times = {file: read_exif_time(file) for file in files}
+        notes.append(f"the names of the {kind} images hold no times: times taken from their EXIF data")
+        others = "Its EXIF data hold none, either."
     found: dict[int, Path] = {}
-    for file in files:
-        time = read_time(file.stem)
+    for file, time in times.items():
         if time is None:
             raise ValueError(
                 f"the name of {file} holds no time, or several: date and time (20240229_120000.250), or seconds, milli-, micro- "
-                "or nanoseconds since 1970 (1709208000.25)"
+                f"or nanoseconds since 1970 (1709208000.25). {others}"
             )
         twin = found.setdefault(time + offset, file)
         if twin is not file:

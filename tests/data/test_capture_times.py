@@ -1,12 +1,14 @@
 """Times in names, against Python's own reading of dates, and matching against a search over all pairs."""
 
 import random
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from PIL import ExifTags, Image
 
-from gffusion.data.capture_times import match_times, read_time
+from gffusion.data.capture_times import match_times, read_exif_time, read_time
 
 MOMENT = datetime(2026, 7, 1, 21, 30, 5, 250_000, UTC)
 
@@ -64,13 +66,59 @@ def test_pairs_are_nearest_to_each_other(seed: int) -> None:
         assert difference == pytest.approx(float(second.stem) + 2 - float(first.stem), abs=1e-5)
 
 
-def test_what_is_refused() -> None:
+def save_with_exif(file: Path, tags: dict[int, str], details: dict[int, str] | None = None) -> Path:
+    exif = Image.Exif()
+    exif.update(tags)
+    if details:
+        exif.get_ifd(ExifTags.IFD.Exif).update(details)
+        exif[ExifTags.IFD.Exif] = details  # Pillow writes a further directory to TIFF files only if both are set
+    Image.new("L", (8, 8)).save(file, exif=exif)
+    return file
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "tiff", "png", "webp"])
+def test_times_of_exif_data(tmp_path: Path, suffix: str) -> None:
+    base, file = ExifTags.Base, tmp_path / f"IMG_0001.{suffix}"
+    taken, changed = f"{MOMENT:%Y:%m:%d %H:%M:%S}", {base.DateTime: "2026:12:24 08:00:00"}
+    for tags, details, fraction in (
+        (changed, {base.DateTimeOriginal: taken, base.SubsecTimeOriginal: "25 "}, 250_000_000),
+        (changed, {base.DateTimeOriginal: "0000:00:00 00:00:00", base.DateTimeDigitized: taken}, 0),
+        ({base.DateTime: f"{taken}\0"}, {}, 0),
+    ):
+        time = read_exif_time(save_with_exif(file, tags, details))
+        assert time == int(MOMENT.timestamp()) * 10**9 + fraction
+    assert read_exif_time(save_with_exif(file, {base.Make: "camera"})) is None
+    file.write_bytes(b"raw" * 99)
+    assert read_exif_time(file) is None
+
+
+def test_exif_times_replace_those_of_names(tmp_path: Path) -> None:
+    visible = [
+        save_with_exif(
+            tmp_path / f"IMG_{number}.jpg",
+            {ExifTags.Base.DateTime: f"{MOMENT + timedelta(seconds=9 * number):%Y:%m:%d %H:%M:%S}"},
+        )
+        for number in range(3)
+    ]
+    infrared = [Path(f"{MOMENT + timedelta(seconds=9 * number + 1):%Y%m%d_%H%M%S}.tiff") for number in range(3)]
+    match = match_times(visible, infrared)
+    assert match.pairs == tuple(zip(visible, infrared, (1.0,) * 3, strict=True))
+    assert match.notes == ("the names of the visible images hold no times: times taken from their EXIF data",)
+    with pytest.raises(ValueError, match="EXIF data are read only if no name"):
+        match_times(visible, [*infrared, *visible])
+    with pytest.raises(ValueError, match=r"IMG_0.jpg and .*copy.jpg have the same time"):
+        match_times([*visible, shutil.copy(visible[0], tmp_path / "copy.jpg")], infrared)
+
+
+def test_what_is_refused(tmp_path: Path) -> None:
     files = [Path(f"{MOMENT + timedelta(seconds=number):%Y%m%d_%H%M%S}.png") for number in range(3)]
     hour_later = [Path(f"{MOMENT + timedelta(seconds=3600 + number):%Y%m%d_%H%M%S}.tiff") for number in range(3)]
     with pytest.raises(ValueError, match=r"within 0.5 s .* \+3599.000 s away .*--time-offset"):
         match_times(files, hour_later)
     assert len(match_times(files, hour_later, offset=-3600).pairs) == 3
-    with pytest.raises(ValueError, match="holds no time"):
+    with pytest.raises(ValueError, match=r"holds no time.*Its EXIF data hold none"):
+        match_times(files, [save_with_exif(tmp_path / "frame_1.png", {})])
+    with pytest.raises(FileNotFoundError):
         match_times(files, [Path("frame_1.png")])
     with pytest.raises(ValueError, match="have the same time"):
         match_times(files, [Path("a/20260701_213005.png"), Path("b/20260701-213005.png")])
