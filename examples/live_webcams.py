@@ -36,7 +36,9 @@ class Camera:
     def __init__(self, name: str, push: Callable[[Any], None]) -> None:
         self._capture = cv2.VideoCapture(int(name) if name.isdecimal() else name)
         if not self._capture.isOpened():
-            raise OSError(f"cannot open the camera {name}: check its number and that no other program uses it")
+            raise OSError(
+                f"cannot open the camera {name}: check its number or address, and that no other program uses it"
+            )
         self._push = push
         self.is_running = True
         self._thread = threading.Thread(target=self._read, daemon=True)

@@ -72,6 +72,11 @@ def read_paths(words: Sequence[str], parameters: Iterable[Any]) -> list[str]:
                 f"{word}: images are read from files and written to files, not from standard input or to standard output; "
                 "give a file or folder, @- for a list of names from standard input, or ./- for this name"
             )
+        if re.match(r"[a-z][a-z0-9]+://", _WORD.fullmatch(word)[2], re.IGNORECASE):  # type: ignore[index]
+            raise ValueError(
+                f"{word}: addresses are not read: download the file, and give its path. Models of the Hub have ids, such as "
+                "organization/name; streams of network cameras are read in Python (docs/guides/live.md)"
+            )
         paths[index] = find_spelling(expand_home(word))
     return paths
 

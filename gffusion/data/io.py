@@ -284,10 +284,12 @@ def _check_writable(path: Path, image: NDArray[Any], image_format: str) -> None:
     if image.size == 0 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[-1] == 3)):
         raise ValueError(f"cannot write {path}: the shape must be (H, W) or (H, W, 3) and not empty, got {image.shape}")
     if image.dtype not in (np.uint8, np.uint16, np.float32):
-        raise ValueError(f"cannot write {path}: the dtype must be uint8, uint16 or float32, got {image.dtype}")
+        advice = "; convert it by image.astype(numpy.float32)" if image.dtype.kind == "f" else ""
+        raise ValueError(f"cannot write {path}: the dtype must be uint8, uint16 or float32, got {image.dtype}{advice}")
     if image.dtype == np.float32 and image_format != "TIFF":
         raise ValueError(
-            f"cannot write {path}: {image_format} does not support float32; write a .tif, or convert to uint8 or uint16"
+            f"cannot write {path}: {image_format} does not support float32; write a .tif, or convert values of 0 to 1 by "
+            "(255 * image).round().astype(numpy.uint8)"
         )
 
 

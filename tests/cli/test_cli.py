@@ -132,6 +132,16 @@ def test_composed_names_of_decomposed_files(cwd: Path, word: str) -> None:
     assert read_paths([word.format(composed)], ()) == [word.format(composed)]
 
 
+@pytest.mark.parametrize(
+    "words", ["fuse rtsp://cam/1 {} -o f.mp4", "evaluate --visible=http://a/x", "fuse a b -o o --model https://b/c"]
+)
+def test_addresses(gffusion: Callable, words: str) -> None:
+    outcome = gffusion(*words.format("HTTPS://a/b.png").split())
+    assert (
+        outcome.exit_code == 2 and "://" in outcome.err and "addresses are not read: download the file" in outcome.err
+    )
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows deletes no folder that a process is in")
 def test_deleted_current_folder(
     gffusion: Callable, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

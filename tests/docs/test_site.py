@@ -132,6 +132,14 @@ def test_search_finds_pages_by_common_words(search: Callable[..., dict[str, list
         "resume": "guides/training-runs.html",
         "GPU": "guides/gpu.html",
         "create_model": "api/zoo.html",
+        "ghosts": "troubleshooting.html",
+        "offline": "guides/offline.html",
+        "air-gapped": "guides/offline.html",
+        "GUI": "guides/demo.html",
+        "RTSP": "guides/live.html",
+        "LabelMe": "guides/training-data.html",
+        "commercial use": "index.html",
+        "Jetson": "get-started.html",
     }
     answers = search(*expected)
     assert {query: pages[:3] for query, pages in answers.items() if expected[query] not in pages[:3]} == {}
