@@ -152,12 +152,12 @@ def align(
         facts["notes"] = [*notes, *about_estimate]
         facts["left_out"] = {name: one_line(reason) for name, reason in found.left_out.items()}
         if is_accepted:
-            print_line(estimate.describe(), err=as_json)
+            print_line(estimate.describe())
             for note in about_estimate:
                 print_note(note)
-            facts["distance_from_tags"] = _compare_with_tags(found, given, estimate.rig, as_json)
+            facts["distance_from_tags"] = _compare_with_tags(found, given, estimate.rig)
         if overlay is not None:
-            _write_overlay(overlay, found, estimate.rig, overwrite, as_json)
+            _write_overlay(overlay, found, estimate.rig, overwrite)
         of_check = () if checked is None else ("distance", "tolerance", "has_moved")
         facts |= {name: getattr(checked, name) for name in of_check}
         if not is_accepted:
@@ -166,10 +166,10 @@ def align(
                 print_json({**facts, "error": one_line(message), "exit_code": 2})
             raise ValueError(message)
         if checked is not None:
-            print_line(checked.describe(), err=as_json)
+            print_line(checked.describe())
         if output is not None:
             write_output(output, estimate.rig.to_json().encode())
-            print_line(f"rig -> {output}", err=as_json)
+            print_line(f"rig -> {output}")
     if as_json:
         print_json({**facts, "output": None if output is None else str(output)})
     if checked is not None and checked.has_moved:
@@ -263,7 +263,7 @@ def _estimate(
     return checked.estimate, checked
 
 
-def _compare_with_tags(found: "RigPairs", given: _Start, rig: "Rig", as_json: bool) -> float | None:
+def _compare_with_tags(found: "RigPairs", given: _Start, rig: "Rig") -> float | None:
     """Print and return the distance from the rig in the tags of a file; `None` if there is none."""
     from gffusion.cameras.estimation import measure_distance  # saves start-up time
 
@@ -271,7 +271,7 @@ def _compare_with_tags(found: "RigPairs", given: _Start, rig: "Rig", as_json: bo
         return None
     size = found.arrays[0][0].shape[:2]
     distance = measure_distance(given.orientation.matrix @ found.tags.matrix, rig.matrix, size)
-    print_line(f"distance from the position in the tags of the file: {distance:.1f} pixels", err=as_json)
+    print_line(f"distance from the position in the tags of the file: {distance:.1f} pixels")
     return distance
 
 
@@ -343,7 +343,7 @@ def _find_pairs(
     return find_match(visible, infrared, output or Path("rig.json"), options).pairs
 
 
-def _write_overlay(path: Path, found: "RigPairs", rig: "Rig", overwrite: bool, as_json: bool) -> None:
+def _write_overlay(path: Path, found: "RigPairs", rig: "Rig", overwrite: bool) -> None:
     """Write the overlay, or raise ValueError if another image is there. The same one is left by a run without a rig."""
     import numpy as np
 
@@ -356,4 +356,4 @@ def _write_overlay(path: Path, found: "RigPairs", rig: "Rig", overwrite: bool, a
     content = encode_image(path, np.asarray(draw_alignment(aligned.visible, aligned.infrared, aligned.missing)))
     check_new(path, overwrite or (path.is_file() and path.read_bytes() == content))
     write_output(path, content)
-    print_line(f"overlay of {found.pairs[len(found.pairs) // 2].name} -> {path}", err=as_json)
+    print_line(f"overlay of {found.pairs[len(found.pairs) // 2].name} -> {path}")

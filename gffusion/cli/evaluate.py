@@ -231,7 +231,7 @@ def evaluate(
         print_json(table.summarize())
     else:
         make_console().print(table)
-    print_line(f"tables and figures -> {output}", err=as_json)
+    print_line(f"tables and figures -> {output}")
     if labels is not None and (others := [name for name in table.methods if name not in table.confusion]):
         print_note(
             f"no label maps of {', '.join(others)}: give them with --predicted-labels NAME=DIR, or segment all images with --segment-with MODEL"

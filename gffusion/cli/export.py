@@ -126,7 +126,7 @@ def export(
             pairs=pairs,
             overwrite=overwrite,
         )
-        print_line(parity.describe(), err=as_json)
+        print_line(parity.describe())
         if parity.largest > 1:
             print_note(f"--dtype {dtype} is more than one gray level from PyTorch")
         if saved := name_saved_options(image_processor):
@@ -134,7 +134,7 @@ def export(
             if output.suffix.lower() == ".onnx" and not uint8:
                 advice = "gffusion fuse applies them, and programs of your own must, too"
             print_note(f"options that are saved in the file, but are not part of its graph: {saved}; {advice}")
-    print_line(f"{model} ({dtype}) -> {output} ({output.stat().st_size / 1e6:.1f} MB)", err=as_json)
+    print_line(f"{model} ({dtype}) -> {output} ({output.stat().st_size / 1e6:.1f} MB)")
     if as_json:
         print_json(
             {

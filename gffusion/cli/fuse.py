@@ -265,7 +265,7 @@ def _measure_and_fuse(
 
     read_options, found = find_rig([job.pair for job in jobs], settings.read_options)
     if found:
-        print_measured(found, err=settings.as_json)  # with --json, only the report is on stdout
+        print_measured(found)
     workers = None if is_onnx(settings.model) else start_processes(settings.device, len(todo))
     model, processor = settings.load()
     for folder in {path.parent for job in todo for path in job.outputs}:
@@ -274,7 +274,7 @@ def _measure_and_fuse(
     measured = [job.pair for job in jobs if job.pair.infrared not in odd]
     ranges = measure_pairs(measured, processor.infrared_options, read_options)
     if ranges.description:
-        print_measured(ranges.description, err=settings.as_json)
+        print_measured(ranges.description)
     from gffusion.inference.files import fuse_files  # imports torch
 
     todo = [replace(job, infrared_options=ranges.options_of(job.pair)) for job in todo]

@@ -78,7 +78,7 @@ class FuseSettings(NamedTuple):
                 f"{self.model} computes no label maps: export a model that has a segmenter with --segment, or omit --segment"
             )
         facts = f"{model.metadata['gffusion.model']}, {model.metadata['gffusion.dtype']}, on {model.provider}"
-        print_line(f"{self.model}: {facts}", err=self.as_json)
+        print_line(f"{self.model}: {facts}")
         return model, model.load_image_processor(**self.infrared_options)
 
 

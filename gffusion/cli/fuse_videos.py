@@ -318,7 +318,7 @@ def _run(
                 return stopped._replace(not_tried=len(todo) - number - 1)
             continue
         for text in report.measured:
-            print_measured(f"{name}: {text}", err=settings.as_json)
+            print_measured(f"{name}: {text}")
         notes += [(name, note) for note in report.notes]
         if report.failures:
             failures.append((name, f"{report.failures} pairs of frames failed and are left out: {report.errors[0]}"))

@@ -71,7 +71,6 @@ def match(
     print_line(
         f"{len(found.pairs)} pair{'s' * (len(found.pairs) > 1)} within {found.tolerance:g} s, median difference {differences[len(differences) // 2]:.3f} s, "
         f"largest {differences[-1]:.3f} s -> {output}",
-        err=as_json,
     )
     if as_json:
         unmatched = {"visible": found.visible_only, "infrared": found.infrared_only}

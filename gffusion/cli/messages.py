@@ -97,10 +97,10 @@ def print_warning(text: str) -> None:
     _printed.append(("warning", line))
 
 
-def print_measured(text: str, err: bool) -> None:
-    """Print a result of measuring all files, as their rig or range, on standard error if wanted."""
+def print_measured(text: str) -> None:
+    """Print a result of measuring all files, as their rig or range."""
     line = one_line(text)
-    print_line(line, err=err)
+    print_line(line)
     _printed.append(("measured", line))
 
 

@@ -78,12 +78,12 @@ def _without_nan(facts: Any) -> Any:
 
 
 def print_line(text: str, err: bool = False) -> None:
-    """Print one line, on standard error if wanted; names in it can hold line breaks and other control characters.
+    """Print one line, on standard error if wanted, or if the command prints JSON, which is then alone on standard output.
 
-    Of several processes, only the first one prints it.
+    Names in it can hold line breaks and other control characters. Of several processes, only the first one prints it.
     """
     if not _process.get("process"):
-        _write(escape_controls(text), err)
+        _write(escape_controls(text), err or _json["is_expected"])
 
 
 def _write(text: str, err: bool = False) -> None:
