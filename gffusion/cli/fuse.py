@@ -197,6 +197,13 @@ def fuse(
             strict=strict,
             infrared_options=mapping.parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range),
             read_options=reading.parse_reading(raw_frame, truncated, visible_range, align, reference, crop, **flags),
+            timing={
+                "semantic_every": semantic_every or 1,
+                "time_offset": time_offset or 0,
+                "visible_fps": visible_fps,
+                "infrared_fps": infrared_fps,
+                "keep_audio": not no_audio,
+            },
         )
         video = {"--semantic-every": semantic_every, "--time-offset": time_offset}
         video |= {"--visible-fps": visible_fps, "--infrared-fps": infrared_fps, "--no-audio": no_audio or None}
@@ -206,9 +213,7 @@ def fuse(
                 raise ValueError("a video is fused by one process: run gffusion fuse without accelerate launch")
             images: dict[str, Any] = {"--suffix": suffix, "--keep-thermal": keep_thermal, "--raw-frame": raw_frame}
             images["--truncated fill"] = truncated == "fill"
-            timing: dict[str, Any] = {"semantic_every": semantic_every or 1, "time_offset": time_offset or 0}
-            timing |= {"visible_fps": visible_fps, "infrared_fps": infrared_fps, "keep_audio": not no_audio}
-            fuse_videos(visible, infrared, settings, images, timing)
+            fuse_videos(visible, infrared, settings, images)
             return
         if suffix not in (None, *IMAGE_SUFFIXES):
             raise ValueError(f"--suffix must be one of {', '.join(IMAGE_SUFFIXES)}, got {suffix!r}")

@@ -39,6 +39,7 @@ class FuseSettings(NamedTuple):
     strict: bool
     infrared_options: dict[str, Any]
     read_options: "ReadOptions"
+    timing: dict[str, Any]  # of videos: arguments of `fuse_video`
 
     def check_model(self) -> None:
         """Raise errors that name or configuration show before torch is imported."""

@@ -125,12 +125,10 @@ def _check_two(visible: Path, infrared: Path | None) -> None:
         raise ValueError(f"{visible} is given twice: give the visible and the infrared video")
 
 
-def fuse_videos(
-    visible: Path, infrared: Path | None, settings: FuseSettings, images: Mapping[str, Any], timing: Mapping[str, Any]
-) -> None:
+def fuse_videos(visible: Path, infrared: Path | None, settings: FuseSettings, images: Mapping[str, Any]) -> None:
     """Fuse two videos, each a file or a folder of frames, or the videos of two folders, or of one that holds both kinds.
 
-    `images` are options of images, as typed, and whether they are given; `timing` are options of [`fuse_video`].
+    `images` are options of images, as typed, and whether they are given.
     """
     from gffusion.video.jobs import check_time_offset
     from gffusion.video.pairs import are_video_folders, match_videos
@@ -143,43 +141,44 @@ def fuse_videos(
         refused.append(f"--model {settings.model}")
     if refused:
         raise ValueError(f"{refused[0]} is for images: leave it out to fuse videos")
+    timing = settings.timing
     check_time_offset(timing["time_offset"])
     if are_folders and (rates := [f"--{kind}-fps" for kind in ("visible", "infrared") if timing[f"{kind}_fps"]]):
         raise ValueError(f"{rates[0]} is for a folder of frames, but the folders hold videos: leave it out")
     if are_folders:
-        _fuse_folders(match_videos(visible, infrared), settings, timing)
+        _fuse_folders(match_videos(visible, infrared), settings)
         return
     assert infrared is not None
     output = settings.output
     if output.is_dir() or not output.suffix:
         output = output / name_fused(visible)
-    _fuse_two(name_outputs(visible, infrared, output, settings.segment), settings, timing)
+    _fuse_two(name_outputs(visible, infrared, output, settings.segment), settings)
 
 
-def _fuse_two(job: "VideoJob", settings: FuseSettings, timing: Mapping[str, Any]) -> None:
-    check_sources(job, timing, settings.read_options)
+def _fuse_two(job: "VideoJob", settings: FuseSettings) -> None:
+    check_sources(job, settings)
     exists = find_finished(job, settings.overwrite)
     if settings.dry_run:
         settings.check_model()
         _print_plan(job, exists, settings.as_json)
         return
     if exists:
-        _keep(job, settings.as_json, settings.strict)
+        _keep(job, settings)
     else:
         check_writable(job.fused)
-        _report(job, *run_video(job, *settings.load(), settings, timing), settings.as_json, settings.strict)
+        _report(job, *run_video(job, *settings.load(), settings), settings)
     if settings.show:
         show_result(job.fused)
 
 
-def _report(job: "VideoJob", report: "VideoReport", seconds: float, as_json: bool, strict: bool) -> None:
+def _report(job: "VideoJob", report: "VideoReport", seconds: float, settings: FuseSettings) -> None:
     """Print notes and what was done, and exit if frames failed, or with `strict` if something was odd."""
     notes = [*list_printed("note", "warning"), *map(one_line, report.notes)]
-    if as_json:
+    if settings.as_json:
         print_json(_describe(job, report, seconds))
         if report.failures:
             raise typer.Exit(1)
-        check_strict(strict, notes)
+        check_strict(settings.strict, notes)
         return
     for note in [*report.measured, *report.notes]:
         typer.echo(f"note: {one_line(note)}", err=True)
@@ -194,7 +193,7 @@ def _report(job: "VideoJob", report: "VideoReport", seconds: float, as_json: boo
         errors = [(moment, reason) for moment, _, reason in (error.partition(": ") for error in report.errors)]
         title = f"pair{'s' * (report.failures != 1)} of frames failed and {'is' if report.failures == 1 else 'are'} left out ({len(errors)} shown)"
         exit_with_failures(title, errors, count=report.failures)
-    check_strict(strict, notes)
+    check_strict(settings.strict, notes)
 
 
 def _print_plan(job: "VideoJob", exists: bool, as_json: bool) -> None:
@@ -208,7 +207,7 @@ def _print_plan(job: "VideoJob", exists: bool, as_json: bool) -> None:
     print_line(f"{job.visible} + {job.infrared} -> {', '.join(outputs.values())}{kept}; nothing was written")
 
 
-def _keep(job: "VideoJob", as_json: bool, strict: bool) -> None:
+def _keep(job: "VideoJob", settings: FuseSettings) -> None:
     """Print that the fused video exists, and delete the segments of a run that was killed after it had written it.
 
     Those of an interrupted run that was to replace the video are kept, and this is printed, too.
@@ -221,11 +220,11 @@ def _keep(job: "VideoJob", as_json: bool, strict: bool) -> None:
         notes.append(
             "a run that was to replace it was interrupted: --overwrite continues it if inputs and options are the same"
         )
-    if as_json:
+    if settings.as_json:
         print_json(_describe(job, VideoReport(notes=notes)) | {"skipped": 1})
     else:
         print_line(f"nothing to do: {'; '.join(notes)}")
-    check_strict(strict, notes)
+    check_strict(settings.strict, notes)
 
 
 def _describe(job: "VideoJob", report: "VideoReport", seconds: float = 0.0) -> dict[str, Any]:
@@ -243,7 +242,7 @@ def _describe(job: "VideoJob", report: "VideoReport", seconds: float = 0.0) -> d
     }
 
 
-def _fuse_folders(match: "PairMatch", settings: FuseSettings, timing: Mapping[str, Any]) -> None:
+def _fuse_folders(match: "PairMatch", settings: FuseSettings) -> None:
     """Fuse pairs of videos one after the other, and report all; one that fails does not end the others."""
     from gffusion.data.other_files import is_video
     from gffusion.inference.file_jobs import FusionJob  # saves start-up time
@@ -267,13 +266,13 @@ def _fuse_folders(match: "PairMatch", settings: FuseSettings, timing: Mapping[st
     if settings.dry_run:
         print_jobs(jobs, match, settings)
         return
-    outcome = _fuse_all([(pair.name, video) for pair, video in zip(match.pairs, videos, strict=True)], settings, timing)
+    outcome = _fuse_all([(pair.name, video) for pair, video in zip(match.pairs, videos, strict=True)], settings)
     if outcome.is_interrupted:
         report_interruption(outcome, match, settings)
     report_outcome(outcome, jobs, match, settings)
 
 
-def _fuse_all(videos: "Sequence[tuple[str, VideoJob]]", settings: FuseSettings, timing: Mapping[str, Any]) -> Outcome:
+def _fuse_all(videos: "Sequence[tuple[str, VideoJob]]", settings: FuseSettings) -> Outcome:
     """Fuse the videos, with their names, whose files do not exist."""
     started = time.perf_counter()
     todo: list[tuple[str, VideoJob]] = []
@@ -285,7 +284,7 @@ def _fuse_all(videos: "Sequence[tuple[str, VideoJob]]", settings: FuseSettings, 
                 remove_leftovers(job)
                 skipped += 1
                 continue
-            check_sources(job, timing, settings.read_options)
+            check_sources(job, settings)
         except (OSError, ValueError) as error:
             failures.append((name, one_line(error)))
         else:
@@ -293,13 +292,11 @@ def _fuse_all(videos: "Sequence[tuple[str, VideoJob]]", settings: FuseSettings, 
     outcome = Outcome(skipped=skipped, failures=failures)
     if todo:
         check_writable(settings.output)
-        outcome = _run(todo, outcome, settings, timing)
+        outcome = _run(todo, outcome, settings)
     return outcome._replace(seconds=time.perf_counter() - started, warnings=list_printed("warning"))
 
 
-def _run(
-    todo: "Sequence[tuple[str, VideoJob]]", outcome: Outcome, settings: FuseSettings, timing: Mapping[str, Any]
-) -> Outcome:
+def _run(todo: "Sequence[tuple[str, VideoJob]]", outcome: Outcome, settings: FuseSettings) -> Outcome:
     """Return the outcome with that of the videos to do, until no other one can be done, or the user interrupts."""
     model, processor = settings.load()
     failures, done = list(outcome.failures), 0
@@ -308,7 +305,7 @@ def _run(
         stopped = outcome._replace(done=done, failures=failures, notes=notes, not_tried=len(todo) - number)
         try:
             title = f"{name} ({number + 1} of {len(todo)})"
-            report, _ = run_video(job, model, processor, settings, timing, title)
+            report, _ = run_video(job, model, processor, settings, title)
         except KeyboardInterrupt:
             return stopped._replace(is_interrupted=True)
         except (OSError, ValueError, MemoryError, RuntimeError) as error:

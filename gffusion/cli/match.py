@@ -70,7 +70,7 @@ def match(
     differences = sorted(abs(seconds) for _, _, seconds in found.pairs)
     print_line(
         f"{len(found.pairs)} pair{'s' * (len(found.pairs) > 1)} within {found.tolerance:g} s, median difference {differences[len(differences) // 2]:.3f} s, "
-        f"largest {differences[-1]:.3f} s -> {output}",
+        f"largest {differences[-1]:.3f} s -> {output}"
     )
     if as_json:
         unmatched = {"visible": found.visible_only, "infrared": found.infrared_only}

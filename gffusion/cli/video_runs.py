@@ -2,9 +2,9 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gffusion.utils.atomic import check_replaceable, is_written, prevents_writing
 
@@ -12,7 +12,6 @@ from .errors import InterruptedRun, StoppedRun
 from .messages import one_line
 
 if TYPE_CHECKING:
-    from gffusion.data import ReadOptions
     from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
     from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
     from gffusion.video.jobs import VideoJob, VideoReport
@@ -36,12 +35,12 @@ def name_fused(visible: Path) -> str:
     return f"{visible.resolve().name if visible.is_dir() else visible.stem}{suffix}"
 
 
-def check_sources(job: "VideoJob", timing: Mapping[str, Any], options: "ReadOptions") -> None:
+def check_sources(job: "VideoJob", settings: "FuseSettings") -> None:
     """Raise errors about videos that show without reading frames, before the model is loaded."""
     from gffusion.video.folders import open_sources
 
-    fps = timing["visible_fps"], timing["infrared_fps"]
-    open_sources((job.visible, job.infrared), fps, options)
+    fps = settings.timing["visible_fps"], settings.timing["infrared_fps"]
+    open_sources((job.visible, job.infrared), fps, settings.read_options)
 
 
 def find_finished(job: "VideoJob", overwrite: bool) -> bool:
@@ -77,10 +76,9 @@ def run_video(
     model: "GFFusionModel",
     image_processor: "GFFusionImageProcessor",
     settings: "FuseSettings",
-    timing: Mapping[str, Any],
     description: str = "",
 ) -> "tuple[VideoReport, float]":
-    """Fuse two videos with a progress bar, and return the report and the seconds; `timing` are options of [`fuse_video`]."""
+    """Fuse two videos with a progress bar, and return the report and the seconds."""
     from gffusion.utils.progress import show_progress  # saves start-up time
     from gffusion.video.fusing import fuse_video
 
@@ -102,7 +100,7 @@ def run_video(
                 keep_metadata=settings.metadata,
                 overwrite=settings.overwrite,
                 progress=show,
-                **timing,
+                **settings.timing,
             )
     return report, time.perf_counter() - started
 
