@@ -1,23 +1,17 @@
 """`gffusion fuse`: fuse two files or two folders, or files that hold both images."""
 
-import contextlib
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-from gffusion.export.requirements import is_onnx
 
 from . import infrared_options as mapping
 from . import read_options as reading
 from .choices import IMAGE_SUFFIXES, show_choices
-from .distributed import Outcome, Share
+from .distributed import Share
 from .errors import user_errors
-from .fuse_plans import check_outputs, check_pairs, name_thermal, plan_pairs, split_folder, warn_of_thermal_visible
-from .fuse_reports import print_jobs, report_interruption, report_outcome, report_part, show_result
-from .fuse_runs import run_jobs, start_processes
+from .fuse_plans import split_folder
+from .fuse_runs import fuse_pairs
 from .fuse_settings import BACKENDS, DTYPES, FuseSettings, check_options
 from .fuse_videos import (
     InfraredFpsOption,
@@ -28,14 +22,9 @@ from .fuse_videos import (
     fuse_videos,
     has_video,
 )
-from .messages import list_printed, print_measured
 from .models import complete_model
 from .options import DEVICES, OverwriteFilesOption, QuietOption
-from .outputs import check_writable, new_output
-
-if TYPE_CHECKING:
-    from gffusion.data import PairMatch
-    from gffusion.inference.file_jobs import FusionJob
+from .outputs import new_output
 
 
 def fuse(
@@ -217,73 +206,4 @@ def fuse(
             return
         if suffix not in (None, *IMAGE_SUFFIXES):
             raise ValueError(f"--suffix must be one of {', '.join(IMAGE_SUFFIXES)}, got {suffix!r}")
-        jobs, match = plan_pairs(visible, infrared, output, suffix, segment, settings.read_options)
-        check_pairs(match.pairs, settings.read_options)
-        jobs = [replace(job, overwrite=overwrite, keep_metadata=metadata) for job in jobs]
-        if keep_thermal:
-            jobs = [replace(job, thermal=name_thermal(job.fused)) for job in jobs]
-        _fuse_pairs(jobs, match, settings, share)
-
-
-def _fuse_pairs(jobs: "list[FusionJob]", match: "PairMatch", settings: FuseSettings, share: Share) -> None:
-    """Fuse this process's part of the pairs, and report all in the first process."""
-    check_outputs(jobs, settings.overwrite)
-    if settings.show and len(jobs) > 1:
-        raise ValueError(f"--show is for one pair, but there are {len(jobs)}: leave it out, and open {settings.output}")
-    if settings.dry_run:
-        settings.check_model()
-        warn_of_thermal_visible(match.pairs, settings.read_options)
-        print_jobs(jobs, match, settings)
-        return
-    mine = jobs[share.rank :: share.size]  # whether files exist or not: the other processes write some meanwhile
-    todo = [job for job in mine if job.needs_fusing]
-    outcome = Outcome(skipped=len(mine) - len(todo))
-    if todo:
-        settings.check_model()
-        check_writable(settings.output)
-        warn_of_thermal_visible(match.pairs, settings.read_options)
-    store = share.connect()
-    if todo:
-        outcome = _measure_and_fuse(todo, jobs, settings, outcome)
-    outcome = outcome._replace(warnings=list_printed("warning"))
-    try:
-        together = None if outcome.is_interrupted else share.gather(outcome, store)
-    except ConnectionError as error:
-        report_part(outcome, match, settings.output, str(error))
-    except KeyboardInterrupt:
-        outcome = outcome._replace(is_interrupted=True)
-    if outcome.is_interrupted:
-        report_interruption(outcome, match, settings)
-    if together is not None:
-        report_outcome(together, jobs, match, settings)
-        if settings.show:
-            show_result(jobs[0].fused)
-
-
-def _measure_and_fuse(
-    todo: "list[FusionJob]", jobs: "list[FusionJob]", settings: FuseSettings, outcome: Outcome
-) -> Outcome:
-    """Fuse the pairs to do. Rig and ranges are those of all pairs: a result does not depend on which files exist."""
-    from gffusion.data.infrared_range import measure_pairs
-    from gffusion.data.rigs import find_rig  # saves start-up time
-    from gffusion.data.value_types import find_odd_types
-
-    read_options, found = find_rig([job.pair for job in jobs], settings.read_options)
-    if found:
-        print_measured(found)
-    workers = None if is_onnx(settings.model) else start_processes(settings.device, len(todo))
-    model, processor = settings.load()
-    for folder in {path.parent for job in todo for path in job.outputs}:
-        folder.mkdir(parents=True, exist_ok=True)
-    odd = find_odd_types([job.pair.infrared for job in jobs], read_options)
-    measured = [job.pair for job in jobs if job.pair.infrared not in odd]
-    ranges = measure_pairs(measured, processor.infrared_options, read_options)
-    if ranges.description:
-        print_measured(ranges.description)
-    from gffusion.inference.files import fuse_files  # imports torch
-
-    todo = [replace(job, infrared_options=ranges.options_of(job.pair)) for job in todo]
-    with workers or contextlib.nullcontext():
-        fuse = partial(fuse_files, batch_size=settings.batch_size, read_options=read_options, workers=workers)
-        noted = outcome._replace(notes=[(name, ranges.odd_note) for name in ranges.odd])
-        return run_jobs(todo, odd, partial(fuse, model=model, image_processor=processor), noted)
+        fuse_pairs(visible, infrared, suffix, keep_thermal, settings, share)

@@ -1,6 +1,7 @@
 """The pairs of `gffusion fuse`, and the files to write for each."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,26 +17,33 @@ if TYPE_CHECKING:
     from gffusion.data import ImagePair, PairMatch, ReadOptions
     from gffusion.inference.file_jobs import FusionJob
 
-
-def name_thermal(fused: Path) -> Path:
-    """Return the file of the infrared values: the fused file itself if it can have a second page."""
-    return fused if fused.suffix.lower() in (".tif", ".tiff") else fused.with_name(f"{fused.stem}_thermal.tif")
+    from .fuse_settings import FuseSettings
 
 
 def plan_pairs(
-    visible: Path, infrared: Path | None, output: Path, suffix: str | None, segment: bool, options: "ReadOptions"
+    visible: Path, infrared: Path | None, suffix: str | None, keep_thermal: bool, settings: "FuseSettings"
 ) -> "tuple[list[FusionJob], PairMatch]":
     """Return the pairs to fuse with the files to write, after all checks that are possible without reading images, and the match."""
-    match = find_match(visible, infrared, output, options)
+    output, segment = settings.output, settings.segment
+    match = find_match(visible, infrared, output, settings.read_options)
     are_lists = _are_lists(visible, infrared)
     if not are_lists and not visible.is_dir():
-        return [_plan_single(match.pairs[0], output, suffix, segment)], match
-    jobs = _plan_folder(match.pairs, output, suffix, segment)
-    _check_sources(match.pairs, output)
-    _check_labels(match.pairs, output, segment)
-    if not are_lists:
-        _note_videos(visible, infrared)
+        jobs = [_plan_single(match.pairs[0], output, suffix, segment)]
+    else:
+        jobs = _plan_folder(match.pairs, output, suffix, segment)
+        _check_sources(match.pairs, output)
+        _check_labels(match.pairs, output, segment)
+        if not are_lists:
+            _note_videos(visible, infrared)
+    jobs = [replace(job, overwrite=settings.overwrite, keep_metadata=settings.metadata) for job in jobs]
+    if keep_thermal:
+        jobs = [replace(job, thermal=_name_thermal(job.fused)) for job in jobs]
     return jobs, match
+
+
+def _name_thermal(fused: Path) -> Path:
+    """Return the file of the infrared values: the fused file itself if it can have a second page."""
+    return fused if fused.suffix.lower() in (".tif", ".tiff") else fused.with_name(f"{fused.stem}_thermal.tif")
 
 
 def find_match(visible: Path, infrared: Path | None, output: Path, options: "ReadOptions") -> "PairMatch":
@@ -130,13 +138,14 @@ def warn_of_thermal_visible(pairs: "Sequence[ImagePair]", options: "ReadOptions"
         print_warning(warning)
 
 
-def check_outputs(jobs: "list[FusionJob]", overwrite: bool) -> None:
+def check_outputs(jobs: "list[FusionJob]") -> None:
     """Raise ValueError if an output would replace an input or the output of another pair, and OSError if it is no file."""
     from gffusion.data.file_names import name_file  # saves start-up time
 
     outputs = [(path, job) for job in jobs for path in job.outputs]
-    for path, _ in () if overwrite else outputs:
-        check_replaceable(path)
+    for path, job in outputs:
+        if not job.overwrite:
+            check_replaceable(path)
     sources = [path for job in jobs for path in (job.pair.visible, job.pair.infrared)]
     check_not_inputs((path for path, _ in outputs), sources)
     written: dict[str, FusionJob] = {}

@@ -101,7 +101,11 @@ def _summarize(outcome: Outcome) -> list[tuple[str, int, list[str]]]:
 
 
 def report_outcome(outcome: Outcome, jobs: "Sequence[FusionJob]", match: "PairMatch", settings: FuseSettings) -> None:
-    """Print notes and what was done, and raise or exit if pairs failed, or with `strict` if something was odd."""
+    """Print notes and what was done, and raise or exit if it was interrupted, pairs failed, or with `strict` if something was odd."""
+    if outcome.is_interrupted:
+        advice = "" if settings.overwrite else ", and the same command fuses what is missing"
+        report = describe_outcome(outcome, match, settings.output)
+        raise InterruptedRun(report, f"files written so far are complete{advice}")
     summary = _summarize(outcome)
     if settings.as_json:
         print_json(describe_outcome(outcome, match, settings.output))
@@ -148,13 +152,6 @@ def report_part(outcome: Outcome, match: "PairMatch", output: Path, reason: str)
     if outcome.failures:
         exit_with_failures("failed", outcome.failures)
     raise typer.Exit(1)
-
-
-def report_interruption(outcome: Outcome, match: "PairMatch", settings: FuseSettings) -> NoReturn:
-    """Raise an interruption that has the report and, unless `overwrite` would fuse everything again, says how to continue."""
-    advice = "" if settings.overwrite else ", and the same command fuses what is missing"
-    report = describe_outcome(outcome, match, settings.output)
-    raise InterruptedRun(report, f"files written so far are complete{advice}")
 
 
 def count_pairs(count: int, names: Sequence[str], fused: int) -> str:

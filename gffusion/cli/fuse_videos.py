@@ -17,7 +17,7 @@ from gffusion.utils.notes import NOT_COMPARED, format_count
 from .distributed import Outcome
 from .errors import exit_with_failures
 from .fuse_plans import check_outputs, report_match
-from .fuse_reports import check_strict, print_jobs, report_interruption, report_outcome, show_result
+from .fuse_reports import check_strict, print_jobs, report_outcome, show_result
 from .fuse_settings import FuseSettings
 from .messages import list_printed, one_line, print_measured
 from .outputs import check_writable
@@ -259,7 +259,7 @@ def _fuse_folders(match: "PairMatch", settings: FuseSettings) -> None:
         FusionJob(pair, video.fused, video.labels, video.overlay, overwrite=settings.overwrite)
         for pair, video in zip(match.pairs, videos, strict=True)
     ]
-    check_outputs(jobs, settings.overwrite)
+    check_outputs(jobs)
     if settings.show:
         raise ValueError(f"--show is for one pair: leave it out, and open {output}")
     settings.check_model()
@@ -267,8 +267,6 @@ def _fuse_folders(match: "PairMatch", settings: FuseSettings) -> None:
         print_jobs(jobs, match, settings)
         return
     outcome = _fuse_all([(pair.name, video) for pair, video in zip(match.pairs, videos, strict=True)], settings)
-    if outcome.is_interrupted:
-        report_interruption(outcome, match, settings)
     report_outcome(outcome, jobs, match, settings)
 
 
