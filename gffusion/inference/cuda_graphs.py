@@ -54,7 +54,7 @@ def fuse_on_gpu(
     # Buffers of graphs outlive the caller's inference mode, so they must not be inference tensors.
     with torch.inference_mode(False), torch.no_grad(), torch.cuda.device(model.device), _LOCK:
         prepared = _PREPARED.get(model)
-        if prepared is None or not prepared.is_current(model):
+        if prepared is None or not prepared.weights.are_unchanged(model):
             prepared = _PREPARED[model] = _Prepared(model)
         return prepared(inputs)
 
@@ -63,17 +63,13 @@ class _Prepared:
     """A model with weights prepared for a GPU, and its graphs."""
 
     def __init__(self, model: GFFusionModel) -> None:
-        self._weights = _Weights(model)
+        self.weights = _Weights(model)
         self._compute = _make_compute(model)
         self._device = model.device
         self._uses: Counter[tuple[Any, ...]] = Counter()
         self._graphs: OrderedDict[tuple[Any, ...], _Graph] = OrderedDict()
         self._pool: Any = None
         self._replayed: torch.cuda.Event | None = None
-
-    def is_current(self, model: GFFusionModel) -> bool:
-        """Return whether the weights are those that were prepared."""
-        return self._weights.are_unchanged(model)
 
     def __call__(self, inputs: list[Tensor]) -> Tensor:
         if torch.is_autocast_enabled("cuda"):
@@ -84,7 +80,7 @@ class _Prepared:
             return self._replay(graph, inputs)
         inputs = [value.to(self._device) for value in inputs]
         self._uses[key] += 1
-        if self._uses[key] == 2 and self._weights.are_plain:
+        if self._uses[key] == 2 and self.weights.are_plain:
             try:
                 self._capture(key, inputs)
             except torch.OutOfMemoryError:

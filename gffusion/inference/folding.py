@@ -11,6 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from gffusion.models.gffusion.finet import FINet
 from gffusion.models.gffusion.funet import Context, Decoder, FuNet, GradientResidualDenseBlock, ModalityEncoder
+from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 SOBEL = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], dtype=torch.float32, device="cpu")
@@ -80,9 +81,26 @@ def _is_known_convolution(layer: nn.Conv2d) -> bool:
 
 def has_plain_forward(model: GFFusionModel) -> bool:
     """Return whether a forward pass of a model, apart from its parts, is that of [`GFFusionModel`]: not overridden, no hooks."""
-    methods = ((getattr(model, name), getattr(GFFusionModel, name)) for name in _METHODS)
-    is_ours = all(getattr(method, "__func__", None) is ours for method, ours in methods)
-    return is_ours and not (model._forward_hooks or model._forward_pre_hooks)
+    return _has_methods(model, GFFusionModel, _METHODS) and not (model._forward_hooks or model._forward_pre_hooks)
+
+
+def is_plain_processor(processor: GFFusionImageProcessor) -> bool:
+    """Return whether images are prepared and restored as by [`GFFusionImageProcessor`]: no method is overridden.
+
+    Examples:
+        >>> class Brighter(GFFusionImageProcessor):
+        ...     def preprocess(self, *images, **options):
+        ...         return super().preprocess(*images, **options)
+        >>> is_plain_processor(GFFusionImageProcessor()), is_plain_processor(Brighter())
+        (True, False)
+    """
+    return _has_methods(processor, GFFusionImageProcessor, ("__call__", "preprocess", "post_process_fusion"))
+
+
+def _has_methods(instance: object, kind: type, names: Iterable[str]) -> bool:
+    """Return whether methods of an instance are those of a class: not overridden, nor replaced on the object."""
+    methods = ((getattr(instance, name), getattr(kind, name)) for name in names)
+    return all(getattr(method, "__func__", None) is expected for method, expected in methods)
 
 
 def is_plain(module: nn.Module) -> bool:

@@ -12,7 +12,7 @@ from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProc
 from gffusion.models.gffusion.image_sizes import MIN_SIZE
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 
-from .processors import is_plain_processor
+from .folding import is_plain_processor
 
 
 def prepare_bytes(

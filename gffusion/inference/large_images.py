@@ -20,7 +20,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOu
 
 from .cpu_funet import CpuFuNet, get_cpu_funet
 from .cpu_tiles import Read, make_tiles
-from .processors import is_plain_processor
+from .folding import is_plain_processor
 from .row_bands import choose_grid
 from .threads import run_alone, run_in_threads
 
