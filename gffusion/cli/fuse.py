@@ -1,5 +1,6 @@
 """`gffusion fuse`: fuse two files or two folders, or files that hold both images."""
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,18 +14,21 @@ from .errors import user_errors
 from .fuse_plans import split_folder
 from .fuse_runs import fuse_pairs
 from .fuse_settings import BACKENDS, DTYPES, FuseSettings, check_options
-from .fuse_videos import (
-    InfraredFpsOption,
-    NoAudioOption,
-    SemanticEveryOption,
-    TimeOffsetOption,
-    VisibleFpsOption,
-    fuse_videos,
-    has_video,
-)
+from .fuse_videos import fuse_videos, has_video
 from .models import complete_model
 from .options import DEVICES, OverwriteFilesOption, QuietOption
 from .outputs import new_output
+
+
+def _parse_rate(text: str) -> float | Fraction:
+    """Return a number, or a fraction as FFmpeg prints it."""
+    try:
+        number = Fraction(text) if "/" in text else float(text)
+        float(number)  # raises if it is too large
+    except (ValueError, ZeroDivisionError, OverflowError):
+        message = f"must be a number or a fraction, such as 25 or 30000/1001, got {text!r:.40}"
+        raise typer.BadParameter(message) from None
+    return number
 
 
 def fuse(
@@ -131,11 +135,42 @@ def fuse(
         ),
     ] = None,
     overwrite: OverwriteFilesOption = False,
-    semantic_every: SemanticEveryOption = None,
-    time_offset: TimeOffsetOption = None,
-    visible_fps: VisibleFpsOption = None,
-    infrared_fps: InfraredFpsOption = None,
-    no_audio: NoAudioOption = False,
+    semantic_every: Annotated[
+        int | None,
+        typer.Option(
+            "--semantic-every",
+            metavar="N",
+            min=1,
+            help="For videos: compute CLIP's features for every N-th frame only, and after a scene cut. [default: 1]",
+        ),
+    ] = None,
+    time_offset: Annotated[
+        float | None,
+        typer.Option(
+            "--time-offset",
+            metavar="SECONDS",
+            help="For videos: seconds that are added to the time stamps of the infrared video. [default: 0]",
+        ),
+    ] = None,
+    visible_fps: Annotated[
+        float | None,
+        typer.Option(
+            "--visible-fps",
+            metavar="RATE",
+            parser=_parse_rate,
+            help="If VISIBLE is a folder of frames of a video: frames per second, such as 25 or 30000/1001. [default: by the times in their names]",
+        ),
+    ] = None,
+    infrared_fps: Annotated[
+        float | None,
+        typer.Option(
+            "--infrared-fps",
+            metavar="RATE",
+            parser=_parse_rate,
+            help="The same for INFRARED, such as a folder of files of a thermal camera.",
+        ),
+    ] = None,
+    no_audio: Annotated[bool, typer.Option("--no-audio", help="For videos: do not copy the audio of VISIBLE.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the pairs and the files that would be written, and write nothing.")
     ] = False,

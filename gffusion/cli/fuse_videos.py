@@ -1,82 +1,33 @@
-"""`gffusion fuse` of videos, each a file or a folder of frames, or of two folders of videos: options, checks and printing."""
+"""`gffusion fuse` of videos, each a file or a folder of frames, or of two folders of videos."""
 
+import contextlib
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from fractions import Fraction
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from gffusion.export.requirements import is_onnx
-from gffusion.utils.atomic import prevents_writing
+from gffusion.utils.atomic import check_replaceable, is_written, prevents_writing
 from gffusion.utils.device_errors import describe_device_error, is_lost
 from gffusion.utils.notes import NOT_COMPARED, format_count
 
 from .distributed import Outcome
-from .errors import exit_with_failures
+from .errors import InterruptedRun, StoppedRun, exit_with_failures
 from .fuse_plans import check_outputs, report_match
 from .fuse_reports import check_strict, print_jobs, report_outcome, show_result
 from .fuse_settings import FuseSettings
 from .messages import list_printed, one_line, print_measured
 from .outputs import check_writable
 from .printing import print_json, print_line
-from .video_runs import check_sources, find_finished, name_fused, name_outputs, remove_leftovers, run_video
 
 if TYPE_CHECKING:
     from gffusion.data import PairMatch
+    from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+    from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
     from gffusion.video.jobs import VideoJob, VideoReport
-
-SemanticEveryOption = Annotated[
-    int | None,
-    typer.Option(
-        "--semantic-every",
-        metavar="N",
-        min=1,
-        help="For videos: compute CLIP's features for every N-th frame only, and after a scene cut. [default: 1]",
-    ),
-]
-TimeOffsetOption = Annotated[
-    float | None,
-    typer.Option(
-        "--time-offset",
-        metavar="SECONDS",
-        help="For videos: seconds that are added to the time stamps of the infrared video. [default: 0]",
-    ),
-]
-
-
-def _parse_rate(text: str) -> float | Fraction:
-    """Return a number, or a fraction as FFmpeg prints it."""
-    try:
-        number = Fraction(text) if "/" in text else float(text)
-        float(number)  # raises if it is too large
-    except (ValueError, ZeroDivisionError, OverflowError):
-        message = f"must be a number or a fraction, such as 25 or 30000/1001, got {text!r:.40}"
-        raise typer.BadParameter(message) from None
-    return number
-
-
-VisibleFpsOption = Annotated[
-    float | None,
-    typer.Option(
-        "--visible-fps",
-        metavar="RATE",
-        parser=_parse_rate,
-        help="If VISIBLE is a folder of frames of a video: frames per second, such as 25 or 30000/1001. [default: by the times in their names]",
-    ),
-]
-InfraredFpsOption = Annotated[
-    float | None,
-    typer.Option(
-        "--infrared-fps",
-        metavar="RATE",
-        parser=_parse_rate,
-        help="The same for INFRARED, such as a folder of files of a thermal camera.",
-    ),
-]
-NoAudioOption = Annotated[bool, typer.Option("--no-audio", help="For videos: do not copy the audio of VISIBLE.")]
 
 
 def has_video(visible: Path, infrared: Path | None, output: Path, options: Mapping[str, Any]) -> bool:
@@ -151,13 +102,13 @@ def fuse_videos(visible: Path, infrared: Path | None, settings: FuseSettings, im
     assert infrared is not None
     output = settings.output
     if output.is_dir() or not output.suffix:
-        output = output / name_fused(visible)
-    _fuse_two(name_outputs(visible, infrared, output, settings.segment), settings)
+        output = output / _name_fused(visible)
+    _fuse_two(_name_outputs(visible, infrared, output, settings.segment), settings)
 
 
 def _fuse_two(job: "VideoJob", settings: FuseSettings) -> None:
-    check_sources(job, settings)
-    exists = find_finished(job, settings.overwrite)
+    _check_sources(job, settings)
+    exists = _find_finished(job, settings.overwrite)
     if settings.dry_run:
         settings.check_model()
         _print_plan(job, exists, settings.as_json)
@@ -166,7 +117,7 @@ def _fuse_two(job: "VideoJob", settings: FuseSettings) -> None:
         _keep(job, settings)
     else:
         check_writable(job.fused)
-        _report(job, *run_video(job, *settings.load(), settings), settings)
+        _report(job, *_run_video(job, *settings.load(), settings), settings)
     if settings.show:
         show_result(job.fused)
 
@@ -214,7 +165,7 @@ def _keep(job: "VideoJob", settings: FuseSettings) -> None:
     """
     from gffusion.video.jobs import VideoReport
 
-    remove_leftovers(job)
+    _remove_leftovers(job)
     notes = [f"{job.fused} exists {NOT_COMPARED}, and --overwrite was not given"]
     if job.folder.exists():
         notes.append(
@@ -252,7 +203,7 @@ def _fuse_folders(match: "PairMatch", settings: FuseSettings) -> None:
         raise ValueError(f"--output {output} is a file, but several videos are written: give a folder")
     report_match(match)
     videos = [
-        name_outputs(pair.visible, pair.infrared, output / name_fused(pair.visible), settings.segment)
+        _name_outputs(pair.visible, pair.infrared, output / _name_fused(pair.visible), settings.segment)
         for pair in match.pairs
     ]
     jobs = [
@@ -278,11 +229,11 @@ def _fuse_all(videos: "Sequence[tuple[str, VideoJob]]", settings: FuseSettings) 
     skipped = 0
     for name, job in videos:
         try:
-            if find_finished(job, settings.overwrite):
-                remove_leftovers(job)
+            if _find_finished(job, settings.overwrite):
+                _remove_leftovers(job)
                 skipped += 1
                 continue
-            check_sources(job, settings)
+            _check_sources(job, settings)
         except (OSError, ValueError) as error:
             failures.append((name, one_line(error)))
         else:
@@ -303,7 +254,7 @@ def _run(todo: "Sequence[tuple[str, VideoJob]]", outcome: Outcome, settings: Fus
         stopped = outcome._replace(done=done, failures=failures, notes=notes, not_tried=len(todo) - number)
         try:
             title = f"{name} ({number + 1} of {len(todo)})"
-            report, _ = run_video(job, model, processor, settings, title)
+            report, _ = _run_video(job, model, processor, settings, title)
         except KeyboardInterrupt:
             return stopped._replace(is_interrupted=True)
         except (OSError, ValueError, MemoryError, RuntimeError) as error:
@@ -320,3 +271,110 @@ def _run(todo: "Sequence[tuple[str, VideoJob]]", outcome: Outcome, settings: Fus
         else:
             done += 1
     return outcome._replace(done=done, failures=failures, notes=notes)
+
+
+def _name_outputs(visible: Path, infrared: Path, output: Path, segment: bool) -> "VideoJob":
+    """Return two videos, and the files to write if the fused one is `output`; with `segment`, also label maps and an overlay."""
+    from gffusion.video.jobs import VideoJob  # saves start-up time
+
+    labels, overlay = output.with_name(f"{output.stem}_labels.mkv"), output.with_stem(f"{output.stem}_overlay")
+    return VideoJob(visible, infrared, output, labels if segment else None, overlay if segment else None)
+
+
+def _name_fused(visible: Path) -> str:
+    """Return the name of the fused video in a folder: that of the visible video, if its format can be written."""
+    from gffusion.video.formats import OUTPUT_FORMATS
+
+    suffix = visible.suffix.lower() if visible.suffix.lower() in OUTPUT_FORMATS else ".mp4"
+    return f"{visible.resolve().name if visible.is_dir() else visible.stem}{suffix}"
+
+
+def _check_sources(job: "VideoJob", settings: FuseSettings) -> None:
+    """Raise errors about videos that show without reading frames, before the model is loaded."""
+    from gffusion.video.folders import open_sources
+
+    fps = settings.timing["visible_fps"], settings.timing["infrared_fps"]
+    open_sources((job.visible, job.infrared), fps, settings.read_options)
+
+
+def _find_finished(job: "VideoJob", overwrite: bool) -> bool:
+    """Return whether all outputs exist and are kept.
+
+    Only some are an error, unless they may be replaced or are those of an interrupted run, see [`fuse_video`].
+    """
+    paths = [path for path, _ in job.outputs.values()]
+    for path in paths:
+        check_replaceable(path)
+    existing = [path for path in paths if path.is_dir() or is_written(path)]
+    if overwrite or not existing or (len(existing) < len(paths) and job.folder.is_dir()):
+        return False
+    if len(existing) < len(paths):
+        missing = ", ".join(str(path) for path in paths if path not in existing)
+        raise ValueError(
+            f"{', '.join(map(str, existing))} exists but {missing} does not, and all would be written: pass --overwrite, or "
+            "choose another output"
+        )
+    return True
+
+
+def _remove_leftovers(job: "VideoJob") -> None:
+    """Delete the segments of a run that was killed after it had written the fused video."""
+    from gffusion.video.segments import is_newer, remove_segments
+
+    if all(is_newer(path, job.folder) for path, _ in job.outputs.values()):
+        remove_segments(job.folder)
+
+
+def _run_video(
+    job: "VideoJob",
+    model: "GFFusionModel",
+    image_processor: "GFFusionImageProcessor",
+    settings: FuseSettings,
+    description: str = "",
+) -> "tuple[VideoReport, float]":
+    """Fuse two videos with a progress bar, and return the report and the seconds."""
+    from gffusion.utils.progress import show_progress  # saves start-up time
+    from gffusion.video.fusing import fuse_video
+
+    started = time.perf_counter()
+    job.fused.parent.mkdir(parents=True, exist_ok=True)
+    with show_progress(unit="frame", description=description) as bar:
+
+        def show(done: int, total: int | None) -> None:
+            bar.total = total if total is None else max(done, total)
+            bar.update(done - bar.n)
+
+        with _explained():
+            report = fuse_video(
+                job,
+                model,
+                image_processor,
+                settings.read_options,
+                batch_size=settings.batch_size,
+                keep_metadata=settings.metadata,
+                overwrite=settings.overwrite,
+                progress=show,
+                **settings.timing,
+            )
+    return report, time.perf_counter() - started
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Tell after Ctrl-C and after errors of files, such as on a full disk, what [`fuse_video`] kept and how to continue."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if (kept := getattr(stop, "finished_frames", None)) is None:  # it had not yet looked for earlier segments
+            raise
+        advice = f"the same command continues after the {kept} frames that are finished"
+        raise InterruptedRun(
+            {}, advice if kept else "no segment was finished, so the same command starts anew"
+        ) from None
+    except OSError as error:
+        if not (kept := getattr(error, "finished_frames", None)):
+            raise
+        when = " when there is room" if prevents_writing(error) else ""
+        raise StoppedRun(
+            f"{one_line(error)}; the same command continues after the {kept} frames that are finished{when}"
+        ) from error
