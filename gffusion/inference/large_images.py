@@ -19,9 +19,8 @@ from gffusion.models.gffusion.infrared_values import scale_by_type, to_infrared_
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
 
 from .cpu_funet import CpuFuNet, get_cpu_funet
-from .cpu_tiles import Read, make_tiles
 from .folding import is_plain_processor
-from .row_bands import choose_grid
+from .row_bands import Read, choose_grid, make_tiles
 from .threads import run_alone, run_in_threads
 
 # Pixels from which on a pair is fused by itself; below, its memory does not matter.

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gffusion import create_model
-from gffusion.inference import cpu_tiles
+from gffusion.inference import row_bands
 from gffusion.inference.predict import run_model
 from gffusion.inference.threads import run_in_threads, should_compute_alone
 from gffusion.models.gffusion.funet import Context
@@ -111,7 +111,7 @@ def test_divided_unless_all_threads_are_used_or_the_machine_is_busy(
 
 def test_parts_between_the_tiles_are_not_divided(two_threads: Any, monkeypatch: Any) -> None:
     model = create_model("gffusion-tiny", use_segmenter=False)
-    counts, initialize = [], cpu_tiles.Map.__init__
+    counts, initialize = [], row_bands.Map.__init__
 
     def record(module: Any, *_: Any) -> None:
         counts.append(torch.get_num_threads())
@@ -121,7 +121,7 @@ def test_parts_between_the_tiles_are_not_divided(two_threads: Any, monkeypatch: 
     shrink = Context.shrink
     monkeypatch.setattr(Context, "shrink", lambda *args: (record(*args), shrink(*args))[1])
     monkeypatch.setattr(
-        cpu_tiles.Map, "__init__", lambda *args, **names: (record(*args), initialize(*args, **names))[1]
+        row_bands.Map, "__init__", lambda *args, **names: (record(*args), initialize(*args, **names))[1]
     )
     with torch.inference_mode():
         run_model(model, torch.rand(1, 3, 64, 96), torch.rand(1, 1, 64, 96), row_bands=True)
