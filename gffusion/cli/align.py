@@ -255,10 +255,9 @@ def _estimate(
     from gffusion.cameras.estimation import estimate_rig  # saves start-up time
     from gffusion.cameras.rig_checks import check_rig
 
-    if given.rig is None:
-        return estimate_rig(found.arrays, transform or "similarity", found.tags, given.orientation), None
-    if check is None:
-        return estimate_rig(found.arrays, transform or "similarity", given.upright, given.orientation), None
+    if check is None or given.rig is None:
+        start = given.upright or found.tags
+        return estimate_rig(found.arrays, transform or "similarity", start, given.orientation), None
     checked = check_rig(found.arrays, given.rig, transform)
     return checked.estimate, checked
 

@@ -16,7 +16,7 @@ from .errors import exit_with_failures, user_errors
 from .library_logging import quiet_libraries
 from .messages import one_line, print_note
 from .models import complete_model
-from .option_values import collect_folders, collect_labels, collect_models, parse_label_map, parse_zoom, split_list
+from .option_values import collect_fused, collect_labels, collect_models, parse_label_map, parse_zoom, split_list
 from .options import DEVICES, QuietOption, ZoomOption
 from .outputs import check_writable, new_output
 from .printing import make_console, print_json, print_line
@@ -178,7 +178,7 @@ def evaluate(
     """
     with user_errors(), new_output(output):
         check_writable(output)
-        folders = collect_folders("--fused", fused)
+        folders = collect_fused(fused)
         models = collect_models(model or [])
         chosen = _parse_baselines(baselines, no_baselines)
         if not folders and not models and not chosen:

@@ -32,18 +32,13 @@ def print_jobs(jobs: "Sequence[FusionJob]", match: "PairMatch", settings: FuseSe
         pairs = [_describe_job(job) | {"exists": exists} for job, exists in rows]
         print_json({"pairs": pairs, "unmatched": _list_unmatched(match), "notes": dict(Counter(notes))})
     else:
-        _print_rows(rows)
+        for job, exists in rows:
+            infrared = "" if job.pair.infrared == job.pair.visible else f" + {job.pair.infrared}"
+            outputs = ", ".join(map(str, job.outputs))
+            print_line(f"{job.pair.visible}{infrared} -> {outputs}{' (exists, would be skipped)' if exists else ''}")
+        kept = sum(exists for _, exists in rows)
+        print_line(f"{format_count(len(rows), 'pair')}, of which {kept} would be skipped; nothing was written")
     check_strict(settings.strict, notes, match)
-
-
-def _print_rows(rows: "Sequence[tuple[FusionJob, bool]]") -> None:
-    """Print one line for each pair, and the counts."""
-    for job, exists in rows:
-        infrared = "" if job.pair.infrared == job.pair.visible else f" + {job.pair.infrared}"
-        outputs = ", ".join(map(str, job.outputs))
-        print_line(f"{job.pair.visible}{infrared} -> {outputs}{' (exists, would be skipped)' if exists else ''}")
-    kept = sum(exists for _, exists in rows)
-    print_line(f"{format_count(len(rows), 'pair')}, of which {kept} would be skipped; nothing was written")
 
 
 def _describe_job(job: "FusionJob") -> dict[str, str]:

@@ -4,7 +4,7 @@ import contextlib
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,9 +86,12 @@ def _measure_and_fuse(todo: "list[FusionJob]", jobs: "list[FusionJob]", settings
     todo = [replace(job, infrared_options=ranges.options_of(job.pair)) for job in todo]
     with workers or contextlib.nullcontext():
         outcome = run_jobs(
-            todo, odd, lambda taken: fuse_files(taken, model, processor, settings.batch_size, read_options, workers)
+            [job for job in todo if job.pair.infrared not in odd],
+            lambda taken: fuse_files(taken, model, processor, settings.batch_size, read_options, workers),
         )
-    return outcome._replace(notes=[*((name, ranges.odd_note) for name in ranges.odd), *outcome.notes])
+    failures = [(job.pair.name, odd[job.pair.infrared]) for job in todo if job.pair.infrared in odd]
+    notes = [(name, ranges.odd_note) for name in ranges.odd]
+    return outcome._replace(failures=[*failures, *outcome.failures], notes=[*notes, *outcome.notes])
 
 
 def start_processes(device: str, pairs: int) -> "Executor | None":
@@ -100,40 +103,31 @@ def start_processes(device: str, pairs: int) -> "Executor | None":
     return start_workers(count_workers("cuda"), processes=True)
 
 
-def run_jobs(
-    jobs: "list[FusionJob]",
-    odd: Mapping[Path, str],
-    fuse: "Callable[[Iterable[FusionJob]], Iterator[FusionResult]]",
-) -> Outcome:
-    """Fuse the pairs to do, and return what was done.
-
-    `odd` has the reasons why infrared files are not fused. Pairs that another run writes meanwhile are skipped.
-    """
+def run_jobs(jobs: "list[FusionJob]", fuse: "Callable[[Iterable[FusionJob]], Iterator[FusionResult]]") -> Outcome:
+    """Fuse pairs, except for those that another run writes meanwhile, and return what was done."""
     from gffusion.utils.progress import show_progress  # saves start-up time
 
     started = time.perf_counter()
-    failures = [(job.pair.name, odd[job.pair.infrared]) for job in jobs if job.pair.infrared in odd]
-    sound = [job for job in jobs if job.pair.infrared not in odd]
     results: list[FusionResult] = []
     skipped: list[FusionJob] = []  # before they were fused
     lost: list[FusionJob] = []  # to another run that was faster
     is_interrupted = False
     try:
-        for result in show_progress(fuse(_take(sound, skipped, lost)), total=len(sound), unit="pair"):
+        for result in show_progress(fuse(_take(jobs, skipped, lost)), total=len(jobs), unit="pair"):
             if result.is_skipped:
                 lost.append(result.job)
             else:
                 results.append(result)
     except KeyboardInterrupt:
         is_interrupted = True
-    failed = [(result.job.pair.name, result.error) for result in results if result.error is not None]
+    failures = [(result.job.pair.name, result.error) for result in results if result.error is not None]
     return Outcome(
-        done=len(results) - len(failed),
+        done=len(results) - len(failures),
         skipped=len(skipped) + len(lost),
-        failures=failures + failed,
+        failures=failures,
         notes=[(result.job.pair.name, note) for result in results for note in result.notes],
         seconds=time.perf_counter() - started,
-        not_tried=len(sound) - len(results) - len(skipped) - len(lost),
+        not_tried=len(jobs) - len(results) - len(skipped) - len(lost),
         is_interrupted=is_interrupted,
         range_widths=[(result.job.pair.name, *result.range_width) for result in results if result.range_width],
     )

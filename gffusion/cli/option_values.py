@@ -108,10 +108,10 @@ def split_named(option: str, text: str) -> tuple[str, Path]:
     return name, Path(folder)
 
 
-def collect_folders(option: str, texts: Sequence[str] | None) -> dict[str, Path]:
-    """Return the folders of an option `NAME=DIR` by name."""
-    folders = [split_named(option, text) for text in texts or []]
-    check_once(option, [name for name, _ in folders])
+def collect_fused(texts: Sequence[str] | None) -> dict[str, Path]:
+    """Return the folders of `--fused` by the names of their methods."""
+    folders = [split_named("--fused", text) for text in texts or []]
+    check_once("--fused", [name for name, _ in folders])
     return dict(folders)
 
 

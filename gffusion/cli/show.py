@@ -16,7 +16,7 @@ from .errors import user_errors
 from .library_logging import quiet_libraries
 from .messages import print_note
 from .models import complete_model
-from .option_values import collect_folders, collect_models, parse_zoom
+from .option_values import collect_fused, collect_models, parse_zoom
 from .options import DeviceOption, OverwriteFileOption, ZoomOption
 from .outputs import check_new, check_not_inputs, check_writable, new_output, write_output
 from .printing import print_line
@@ -116,7 +116,7 @@ def show(
     A file with both images, such as a radiometric JPEG, is given alone. Exit code: 0 if the figure was written, 2 if not.
     """
     with user_errors(), new_output(output):
-        box, folders = parse_zoom(zoom), collect_folders("--fused", fused)
+        box, folders = parse_zoom(zoom), collect_fused(fused)
         typed = list(model or ([] if folders else [_DEFAULT_MODEL]))
         inputs = [path for path in (visible, infrared, *(more or ())) if path is not None]
         _check(kind, inputs, output, overwrite)

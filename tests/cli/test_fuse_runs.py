@@ -27,7 +27,7 @@ def test_pairs_of_another_run_are_skipped(tmp_path: Path, overwrite: bool) -> No
                 write_job(WriteJob(replace(others.pop(0), overwrite=False), np.full((4, 6), 9, np.uint8)))
             yield write_job(WriteJob(job, np.zeros((4, 6), np.uint8)))
 
-    outcome = run_jobs(jobs, {}, fuse)
+    outcome = run_jobs(jobs, fuse)
     ours = [job for job in jobs if not read_image(job.fused).any()]
     assert outcome.done == (10 if overwrite else len(ours)) and outcome.skipped == 10 - outcome.done
     assert (outcome.failures, outcome.notes, outcome.not_tried) == ([], [], 0)
@@ -51,7 +51,7 @@ def test_runs_do_not_stay_side_by_side(tmp_path: Path) -> None:
                 write_job(WriteJob(other, np.full((4, 6), 9, np.uint8)))
             yield write_job(WriteJob(job, np.zeros((4, 6), np.uint8)))
 
-    outcome = run_jobs(jobs, {}, fuse)
+    outcome = run_jobs(jobs, fuse)
     assert count < 45 and outcome.done > 15 and outcome.done + outcome.skipped == 60
 
 
