@@ -149,10 +149,10 @@ def masks(
         if method != "pca":
             options_of_pca = {"--encoder": encoder != _ENCODER, "--revision": revision, "--image-size": image_size}
             _refuse_options(options_of_pca | {"--device": device != "auto"})
-        options = mapping.parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
-        InfraredOptions().override(**options)  # raises if they exclude the defaults
+        given = mapping.parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
+        options = InfraredOptions().override(**given)  # raises if they exclude the defaults
         if source == "visible" and contact_sheet is None:
-            options = _leave_out_infrared(options)
+            options = _leave_out_infrared(given)
         flags: dict[str, Any] = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
         read_options = reading.parse_reading(None, truncated, visible_range, align, **flags)
         pairs, names, found = _find_pairs(data, layout, split, split_list(class_names))
@@ -217,12 +217,12 @@ def _refuse_options(options: Mapping[str, Any]) -> None:
         )
 
 
-def _leave_out_infrared(given: Mapping[str, Any]) -> dict[str, Any]:
+def _leave_out_infrared(given: Mapping[str, Any]) -> InfraredOptions:
     """Return options that map infrared values of any kind, which nothing shows, and tell which ones are not used."""
     if given:
         names = [f"--{'no-' * (value is False)}{name.replace('_', '-')}" for name, value in given.items()]
         print_note(f"{_join(names)} change{'s' * (len(names) == 1)} only the --contact-sheet with --source visible")
-    return {"infrared_range": "percentile"}
+    return InfraredOptions("percentile")
 
 
 def _join(names: Sequence[str]) -> str:
@@ -289,7 +289,7 @@ def _list_sources(match: "PairMatch") -> list[Path]:
     return [path for path in files if isinstance(path, Path)]
 
 
-def _measure(pairs: list["ImagePair"], given: dict[str, Any], read_options: "ReadOptions") -> "PairRanges":
+def _measure(pairs: list["ImagePair"], options: InfraredOptions, read_options: "ReadOptions") -> "PairRanges":
     """Find the rig and the range of the pairs, and print them."""
     from gffusion.data.infrared_range import measure_pairs
     from gffusion.data.rigs import find_rig  # these imports take time that `gffusion --help` need not spend
@@ -297,7 +297,7 @@ def _measure(pairs: list["ImagePair"], given: dict[str, Any], read_options: "Rea
 
     check_not_swapped(pairs, read_options)
     read_options, found = find_rig(pairs, read_options)
-    ranges = measure_pairs(pairs, InfraredOptions().override(**given), read_options)
+    ranges = measure_pairs(pairs, options, read_options)
     for text in filter(None, (found, ranges.description)):
         print_line(text)
     if ranges.warning:
