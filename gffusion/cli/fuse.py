@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -221,6 +221,8 @@ def fuse(
             strict=strict,
             infrared_options=mapping.parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range),
             read_options=reading.parse_reading(raw_frame, truncated, visible_range, align, reference, crop, **flags),
+            suffix=suffix,
+            keep_thermal=keep_thermal,
             timing={
                 "semantic_every": semantic_every or 1,
                 "time_offset": time_offset or 0,
@@ -235,10 +237,8 @@ def fuse(
         if has_video(visible, infrared, output, video):
             if share.size > 1:
                 raise ValueError("a video is fused by one process: run gffusion fuse without accelerate launch")
-            images: dict[str, Any] = {"--suffix": suffix, "--keep-thermal": keep_thermal, "--raw-frame": raw_frame}
-            images["--truncated fill"] = truncated == "fill"
-            fuse_videos(visible, infrared, settings, images)
+            fuse_videos(visible, infrared, settings)
             return
         if suffix not in (None, *IMAGE_SUFFIXES):
             raise ValueError(f"--suffix must be one of {', '.join(IMAGE_SUFFIXES)}, got {suffix!r}")
-        fuse_pairs(visible, infrared, suffix, keep_thermal, settings, share)
+        fuse_pairs(visible, infrared, settings, share)

@@ -20,11 +20,9 @@ if TYPE_CHECKING:
     from .fuse_settings import FuseSettings
 
 
-def plan_pairs(
-    visible: Path, infrared: Path | None, suffix: str | None, keep_thermal: bool, settings: "FuseSettings"
-) -> "tuple[list[FusionJob], PairMatch]":
+def plan_pairs(visible: Path, infrared: Path | None, settings: "FuseSettings") -> "tuple[list[FusionJob], PairMatch]":
     """Return the pairs to fuse with the files to write, after all checks that are possible without reading images, and the match."""
-    output, segment = settings.output, settings.segment
+    output, suffix, segment = settings.output, settings.suffix, settings.segment
     match = find_match(visible, infrared, output, settings.read_options)
     are_lists = _are_lists(visible, infrared)
     if not are_lists and not visible.is_dir():
@@ -36,7 +34,7 @@ def plan_pairs(
         if not are_lists:
             _note_videos(visible, infrared)
     jobs = [replace(job, overwrite=settings.overwrite, keep_metadata=settings.metadata) for job in jobs]
-    if keep_thermal:
+    if settings.keep_thermal:
         jobs = [replace(job, thermal=_name_thermal(job.fused)) for job in jobs]
     return jobs, match
 

@@ -27,11 +27,9 @@ if TYPE_CHECKING:
 _PAIRS_FOR_PROCESSES = 64  # fewer pairs take less time than the start of processes
 
 
-def fuse_pairs(
-    visible: Path, infrared: Path | None, suffix: str | None, keep_thermal: bool, settings: FuseSettings, share: Share
-) -> None:
+def fuse_pairs(visible: Path, infrared: Path | None, settings: FuseSettings, share: Share) -> None:
     """Fuse this process's part of the pairs, and report all in the first process."""
-    jobs, match = plan_pairs(visible, infrared, suffix, keep_thermal, settings)
+    jobs, match = plan_pairs(visible, infrared, settings)
     check_pairs(match.pairs, settings.read_options)
     check_outputs(jobs)
     if settings.show and len(jobs) > 1:

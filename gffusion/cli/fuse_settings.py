@@ -39,7 +39,9 @@ class FuseSettings(NamedTuple):
     strict: bool
     infrared_options: dict[str, Any]
     read_options: "ReadOptions"
-    timing: dict[str, Any]  # of videos: arguments of `fuse_video`
+    suffix: str | None  # of images only
+    keep_thermal: bool  # of images only
+    timing: dict[str, Any]  # of videos only: arguments of `fuse_video`
 
     def check_model(self) -> None:
         """Raise errors that name or configuration show before torch is imported."""

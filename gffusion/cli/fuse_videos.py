@@ -76,23 +76,23 @@ def _check_two(visible: Path, infrared: Path | None) -> None:
         raise ValueError(f"{visible} is given twice: give the visible and the infrared video")
 
 
-def fuse_videos(visible: Path, infrared: Path | None, settings: FuseSettings, images: Mapping[str, Any]) -> None:
-    """Fuse two videos, each a file or a folder of frames, or the videos of two folders, or of one that holds both kinds.
-
-    `images` are options of images, as typed, and whether they are given.
-    """
+def fuse_videos(visible: Path, infrared: Path | None, settings: FuseSettings) -> None:
+    """Fuse two videos, each a file or a folder of frames, or the videos of two folders, or of one that holds both kinds."""
     from gffusion.video.jobs import check_time_offset
     from gffusion.video.pairs import are_video_folders, match_videos
 
+    options, timing = settings.read_options, settings.timing
     are_folders = are_video_folders(visible, infrared)
     frames = [] if are_folders else [path for path in (visible, infrared) if path is not None and path.is_dir()]
-    allowed = {"--raw-frame": infrared in frames, "--truncated fill": bool(frames)}
-    refused = [name for name, value in images.items() if value and not allowed.get(name)]
-    if is_onnx(settings.model):
-        refused.append(f"--model {settings.model}")
-    if refused:
+    images = {
+        "--suffix": settings.suffix,
+        "--keep-thermal": settings.keep_thermal,
+        "--raw-frame": options.raw_frame is not None and infrared not in frames,
+        "--truncated fill": options.truncated == "fill" and not frames,
+        f"--model {settings.model}": is_onnx(settings.model),
+    }
+    if refused := [name for name, is_given in images.items() if is_given]:
         raise ValueError(f"{refused[0]} is for images: leave it out to fuse videos")
-    timing = settings.timing
     check_time_offset(timing["time_offset"])
     if are_folders and (rates := [f"--{kind}-fps" for kind in ("visible", "infrared") if timing[f"{kind}_fps"]]):
         raise ValueError(f"{rates[0]} is for a folder of frames, but the folders hold videos: leave it out")
