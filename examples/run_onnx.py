@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from PIL import Image, ImageOps
+
+try:
+    import onnxruntime
+except ImportError:
+    raise SystemExit("run_onnx.py: error: needs ONNX Runtime: pip install onnxruntime") from None
 
 MIN_SIZE = 32
 

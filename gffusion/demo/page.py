@@ -14,6 +14,7 @@ from gradio_client.utils import is_file_obj_with_meta, traverse
 from gffusion.data import IMAGE_SUFFIXES
 from gffusion.data.other_files import VIDEO_SUFFIXES
 from gffusion.metrics import METRICS
+from gffusion.video.opening import import_av
 
 from .images import ImageRequest, ImageResult, fuse_upload
 from .messages import IMAGE_HINTS, VIDEO_HINTS, add_hint, describe_error
@@ -104,9 +105,9 @@ def _add_images(settings: DemoSettings, turns: Turns) -> None:
 
 def _add_video(settings: DemoSettings, turns: Turns) -> None:
     try:
-        import av  # noqa: F401
-    except ImportError:
-        gr.Markdown('Videos need PyAV: `pip install "gffusion[video]"`, then start the demo again.')
+        import_av()
+    except ImportError as error:
+        gr.Markdown(f"`{error}`, then start the demo again.")
         return
     with gr.Row():
         with gr.Column(scale=2, min_width=300):

@@ -1,12 +1,13 @@
 """Serve the demo."""
 
-import importlib.util
 import os
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
+
+from gffusion.utils.extras import check_extra
 
 from .settings import DemoSettings
 from .turns import Turns
@@ -74,9 +75,8 @@ class ContentSecurityPolicy:
 
 
 def check_gradio() -> None:
-    """Raise ImportError if Gradio is not installed, without importing it."""
-    if importlib.util.find_spec("gradio") is None:
-        raise ImportError('the demo needs Gradio: pip install "gffusion[demo]", or pip install gradio')
+    """Raise ImportError if Gradio is missing or too old, without importing it."""
+    check_extra("demo", "the demo needs {}", "gradio", is_version_needed=True)
 
 
 def check_address(host: str, port: int | None = None) -> None:

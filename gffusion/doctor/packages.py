@@ -3,9 +3,11 @@
 import re
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, requires
 
 from packaging.requirements import Requirement
+
+from gffusion.utils.extras import find_version
 
 from .folders import describe_path, find_clone, find_current
 from .problems import Problem
@@ -41,19 +43,6 @@ def examine_packages(problems: list[Problem]) -> tuple[dict[str, str | None], di
             extras[extra] = extras.get(extra, ()) + (() if is_met else (name,))
     _check_torchvision(problems)
     return {name: find_version(name) for name in _SHOWN}, extras
-
-
-def find_version(name: str) -> str | None:
-    """Return the version of an installed package, or `None`.
-
-    Examples:
-        >>> find_version("no-such-package") is None
-        True
-    """
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def get_pip_target(extra: str = "") -> str:

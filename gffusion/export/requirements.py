@@ -1,9 +1,10 @@
 """Choices of an export, and checks that need no torch."""
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from gffusion.utils.extras import check_extra, find_version
 
 SUFFIXES = (".onnx", ".pt2")
 DTYPES = ("fp32", "fp16", "int8")
@@ -41,8 +42,7 @@ def check_packages(purpose: str) -> None:
     Examples:
         >>> check_packages("export")  # doctest: +SKIP
     """
-    if missing := [name for name in _PACKAGES[purpose] if find_spec(name) is None]:
-        raise ImportError(f'ONNX files need {", ".join(missing)}: pip install "gffusion[onnx]"')
+    check_extra("onnx", "ONNX files need {}", *_PACKAGES[purpose])
 
 
 def load_onnxruntime() -> Any:
@@ -51,11 +51,14 @@ def load_onnxruntime() -> Any:
     A variable `ORT_DISABLE_TELEMETRY` of the user stays as it is.
 
     Raises:
-        ImportError: If it is missing.
+        ImportError: If it is missing or damaged, or was built for other versions of Python or NumPy.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime  # an extra
-
+    try:
+        import onnxruntime  # an extra
+    except ImportError as error:
+        found = find_version("onnxruntime") or "of unknown version"
+        raise ImportError(f"onnxruntime {found} cannot be imported ({error}): install another version") from error
     return onnxruntime
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
+from gffusion.utils.extras import check_extra
+
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
@@ -34,11 +36,10 @@ _FIRST_BOXES = (b"ftyp", b"wide", b"mdat", b"free", b"skip")
 
 
 def import_av() -> ModuleType:
-    """Return PyAV, or raise ImportError that tells how to install it."""
-    try:
-        import av
-    except ImportError as error:
-        raise ImportError('videos need PyAV: pip install "gffusion[video]", or pip install av') from error
+    """Return PyAV, or raise ImportError that tells how to install it if it is missing or too old."""
+    check_extra("video", "videos need PyAV ({})", "av", is_version_needed=True)
+    import av
+
     return av
 
 

@@ -3,9 +3,10 @@
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
+
+from gffusion.utils.extras import check_extra
 
 from .drawing import break_lines
 
@@ -24,8 +25,7 @@ def check_matplotlib() -> None:
     Examples:
         >>> check_matplotlib()
     """
-    if find_spec("matplotlib") is None:
-        raise ImportError('figures need matplotlib: pip install "gffusion[plots]"')
+    check_extra("plots", "figures need {}", "matplotlib")
 
 
 _STYLING = threading.RLock()  # settings of matplotlib are those of the whole process

@@ -98,14 +98,14 @@ def test_options_of_trainings_have_underscores() -> None:
 
 def test_extras_of_a_clone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """`pip install gffusion` would replace an editable installation by a released one."""
-    message = 'videos need PyAV: pip install "gffusion[video]", or pip install av'
+    message = 'videos need PyAV (av): pip install "gffusion[video]"'
     monkeypatch.setattr(packages, "find_clone", lambda: None)
     assert translate(message) == message
     monkeypatch.setattr(packages, "find_clone", lambda: tmp_path)
-    elsewhere = f'videos need PyAV: pip install -e ".[video]" (in {tmp_path}), or pip install av'
+    elsewhere = f'videos need PyAV (av): pip install -e ".[video]" (in {tmp_path})'
     assert translate(message) == elsewhere
     monkeypatch.chdir(tmp_path)
-    assert translate(message) == 'videos need PyAV: pip install -e ".[video]", or pip install av'
+    assert translate(message) == 'videos need PyAV (av): pip install -e ".[video]"'
 
 
 def test_warnings_name_the_files(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,6 @@ from PIL import Image
 import gffusion
 from gffusion import GFFusionConfig, GFFusionModel
 from gffusion.cli import main
-from gffusion.export import requirements
 from gffusion.export.exporting import METADATA_FILE, export_model
 from gffusion.export.running import OnnxModel, choose_providers
 from gffusion.inference.pipeline import ImageFusionPipeline
@@ -35,6 +34,7 @@ from gffusion.inference.predict import predict, predict_labels
 from gffusion.models.gffusion.image_ops import replace_luma
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.synthetic.rendering import render_scene
+from gffusion.utils import extras
 from gffusion.zoo import create_model, load_image_processor
 from gffusion.zoo.digest import digest_weights
 
@@ -365,7 +365,7 @@ def test_refused(words: str, message: str, run: Callable[..., Any], tmp_path: Pa
 
 
 def test_missing_extra_is_named(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requirements, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
     code, text = run("export gffusion-funet -o model.onnx")
     assert code == 2 and re.search(r'need onnx, onnxscript, onnxruntime: pip install .*\[onnx\]"', text)
 
