@@ -59,7 +59,7 @@ SHORT_HELP: dict[Callable[..., None], str] = {
     export: "Write a model for ONNX Runtime or torch.export",
     fuse: "Fuse two images, folders or videos",
     masks: "Make label maps from boxes",
-    match: "Match images by the times in their names",
+    match: "Match images by the times in names or EXIF data",
     models: "List the models",
     pull: "Save a model for machines without network",
     push: "Publish a model on the Hugging Face Hub",

@@ -161,7 +161,7 @@ def match_pairs(
         notes = (*left_out, *assumed)
         listed = (
             ", or give a CSV file of pairs to `gffusion fuse`, `gffusion align`, `gffusion evaluate` or `gffusion train`, or two lists "
-            "(@visible.txt @infrared.txt) to the first three; `gffusion match` writes the CSV file if the names hold times"
+            "(@visible.txt @infrared.txt) to the first three; `gffusion match` writes the CSV file if names or EXIF data hold times"
         )
         _check_any_match(_describe(visible), visible_files, _describe(infrared), infrared_files, partners, listed)
     paired = {stem: file for stem, file in visible_files.items() if stem in partners}
